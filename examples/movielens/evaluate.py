@@ -1,0 +1,108 @@
+"""Test AUC and log loss of the checkpoints, with intervals, and their gain over the baselines.
+
+    python examples/movielens/evaluate.py               # recomputes checkpoints/metrics.json
+
+Intervals: 95%, percentile bootstrap, 2,000 resamples of whole users (rows of one user are not
+independent) and, for comparison, of rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import baseline
+import numpy as np
+import torch
+import training
+from dataset import Dataset, Part, read
+from safetensors.numpy import load_file
+
+from recstack.data.metrics import auc, bootstrap, log_loss
+from recstack.data.movielens import Rows
+
+RESAMPLES = 2000
+
+
+def test_scores(data: Dataset, folder: Path) -> dict[str, np.ndarray]:
+    """Test probabilities, (R,) float64, by model name, of every checkpoint in the folder."""
+    scores = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        if path.stem in baseline.BAGS:
+            weights = load_file(path)["weights"]
+            scores[path.stem] = baseline.score(data, path.stem, "test", weights)
+        else:
+            model = path.stem.split("-")[0]
+            net = training.restore(model, path)
+            scores[path.stem] = training.score(net, model, data.parts["test"])
+    return scores
+
+
+def without_history(part: Part) -> Part:
+    """The same rows with every history empty."""
+    empty = np.zeros(0, np.int64), np.zeros_like(part.rows.sparse["history"][1])
+    rows = Rows(part.rows.user_dense, part.rows.dense, {**part.rows.sparse, "history": empty})
+    return Part(rows, part.labels, part.users)
+
+
+def measure(labels: np.ndarray, scores: dict[str, np.ndarray], users: np.ndarray) -> dict:
+    """Per model: AUC and log loss by users and by rows, and the AUC gain over each baseline."""
+    out: dict = {}
+    for name, found in scores.items():
+        out[name] = {}
+        for key, groups in (("by_user", users), ("by_row", None)):
+            about = {"groups": groups, "resamples": RESAMPLES}
+            out[name][key] = {
+                "auc": asdict(bootstrap(auc, labels, found, **about)),
+                "log_loss": asdict(bootstrap(log_loss, labels, found, **about)),
+                "auc_gain": {
+                    other: asdict(bootstrap(auc, labels, found, baseline=scores[other], **about))
+                    for other in baseline.BAGS
+                    if other in scores and name in training.MODELS
+                },
+            }
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkpoints", type=Path, default=training.CHECKPOINTS)
+    parser.add_argument("--spread", type=Path, help="folder of other seeds' checkpoints")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    data = read()
+    test = data.parts["test"]
+    scores = test_scores(data, given.checkpoints)
+    found = measure(test.labels, scores, test.users)
+    report: dict = {
+        "rows": {name: len(part.labels) for name, part in data.parts.items()},
+        "likes": {name: float(part.labels.mean()) for name, part in data.parts.items()},
+        "test_users": len(np.unique(test.users)),
+        "models": found,
+    }
+    if "din" in scores:
+        net = training.restore("din", given.checkpoints / "din.safetensors")
+        empty = training.score(net, "din", without_history(test))
+        report["din_without_history_auc"] = auc(test.labels, empty)
+    if given.spread is not None:
+        report["other_seeds"] = {
+            name: {"auc": auc(test.labels, s), "log_loss": log_loss(test.labels, s)}
+            for name, s in test_scores(data, given.spread).items()
+        }
+    (given.checkpoints / "metrics.json").write_text(json.dumps(report, indent=1) + "\n")
+    for name, by in found.items():
+        for key in ("by_user", "by_row"):
+            cells = [f"{k} {_interval(by[key][k])}" for k in ("auc", "log_loss")]
+            gains = [f"over {o} {_interval(g)}" for o, g in by[key]["auc_gain"].items()]
+            print(f"{name:9} {key:8}", *cells, *gains, sep="  ")
+    print(report.get("din_without_history_auc"), report.get("other_seeds"))
+
+
+def _interval(value: dict[str, float]) -> str:
+    return f"{value['value']:.4f} [{value['low']:.4f}, {value['high']:.4f}]"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+// Share of the FMA peak that gemm_f32 reaches, layer by layer, set by set. Checks before it times.
+// Weights are warm: each layer runs over and over, so they rest in the cache level they fit.
+// Usage: gemm_bench [set [rows...]]
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <vector>
+
+#include "kernels/gemm/gemm.h"
+
+namespace {
+
+using namespace recstack;
+
+// This thread's processor time: on a shared machine wall time counts the turns of others.
+double now_ns() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
+
+// Twelve independent FMA chains on 512-bit vectors. On Zen 4 two 256-bit FMAs a cycle come to the
+// same, so this is avx2's peak too.
+double peak_gflops() {
+  double best = 0;
+  for (int round = 0; round < 20; ++round) {
+    constexpr int64_t kSteps = 20000;
+    int64_t left = kSteps;
+    const double start = now_ns();
+    asm volatile(
+        "1:\n"
+        ".irp r,0,1,2,3,4,5,6,7,8,9,10,11\n"
+        "vfmadd231ps %%zmm12, %%zmm13, %%zmm\\r\n"
+        ".endr\n"
+        "dec %0\n"
+        "jnz 1b\n"
+        : "+r"(left)
+        :
+        : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+          "xmm10", "xmm11", "xmm12", "xmm13");
+    best = std::max(best, kSteps * 12 * 32 / (now_ns() - start));
+  }
+  return best;
+}
+
+struct Layer {
+  int64_t k, n;
+};
+constexpr Layer kLayers[] = {{512, 1024}, {1024, 512}, {256, 2560}, {64, 64},
+                             {32, 64},    {200, 128},  {256, 1},    {13, 512},
+                             {96, 32},    {64, 8},     {2560, 1024}};
+
+struct Buffer {
+  explicit Buffer(size_t n)
+      : data(static_cast<float*>(std::aligned_alloc(64, (4 * n + 127) / 64 * 64))) {
+    for (size_t i = 0; i < n; ++i) data[i] = static_cast<float>(std::rand()) / RAND_MAX - 0.5f;
+  }
+  ~Buffer() { std::free(data); }
+  float* data;
+};
+
+double median_gflops(Isa isa, int64_t rows, Layer layer) {
+  const auto [k, n] = layer;
+  const GemmKernels& kernels = gemm_kernels(isa);
+  Buffer x(rows * k), w(n * k), bias(n), out(rows * n), packed(kernels.packed_size(n, k));
+  kernels.pack_f32(w.data, n, k, k, packed.data);
+  const GemmArgs args = {x.data,           rows,     k, k, packed.data, n, bias.data,
+                         Activation::relu, out.data, n};
+  kernels.gemm_f32(args);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = bias.data[j];
+      for (int64_t i = 0; i < k; ++i) {
+        sum += static_cast<double>(x.data[r * k + i]) * w.data[j * k + i];
+      }
+      if (std::fabs(std::max(sum, 0.0) - out.data[r * n + j]) > 1e-4) {
+        std::printf("wrong answer: rows %ld k %ld n %ld\n", rows, k, n);
+        std::exit(1);
+      }
+    }
+  }
+  const double flops = 2.0 * rows * n * k;
+  const int repeats = std::max(1, static_cast<int>(3e7 / flops));
+  std::vector<double> rounds;
+  for (int round = 0; round < 31; ++round) {
+    const double start = now_ns();
+    for (int i = 0; i < repeats; ++i) kernels.gemm_f32(args);
+    rounds.push_back(flops * repeats / (now_ns() - start));
+  }
+  std::nth_element(rounds.begin(), rounds.begin() + 15, rounds.end());
+  return rounds[15];
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const double peak = peak_gflops();
+  std::vector<int64_t> rows_asked = {1, 4, 16, 64, 256};
+  if (argc > 2) rows_asked.clear();
+  for (int i = 2; i < argc; ++i) rows_asked.push_back(std::atoll(argv[i]));
+  std::printf("peak %.1f GFLOP/s (one core, fp32 FMA)\n", peak);
+  for (Isa isa : supported_isas()) {
+    if (argc > 1 && std::strcmp(argv[1], isa_name(isa)) != 0) continue;
+    std::printf("%s\n%12s", isa_name(isa), "k x n");
+    for (int64_t rows : rows_asked) std::printf("%15ld", rows);
+    std::printf("\n");
+    for (Layer layer : kLayers) {
+      char name[32];
+      std::snprintf(name, sizeof name, "%ld x %ld", layer.k, layer.n);
+      std::printf("%12s", name);
+      for (int64_t rows : rows_asked) {
+        const double gflops = median_gflops(isa, rows, layer);
+        std::printf("  %6.1f (%3.0f%%)", gflops, 100 * gflops / peak);
+      }
+      std::printf("\n");
+    }
+  }
+}

@@ -1,0 +1,71 @@
+// A batch's arrays as Python passes them, and the view of them that native code runs on.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <optional>
+
+#include "program/layout.h"
+
+namespace recstack {
+
+namespace nb = nanobind;
+
+using FloatMatrix = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using FloatVector = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using IntVector = nb::ndarray<const int32_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using IntArray = nb::ndarray<const int32_t, nb::c_contig, nb::device::cpu>;
+using Indices = nb::ndarray<nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+struct BatchArrays {
+  FloatMatrix dense;
+  FloatMatrix user_dense;
+  Indices values;
+  IntArray lengths;
+  IntVector query_offsets;
+  std::optional<FloatVector> weights;
+};
+
+// The view of `arrays`, or nothing unless every size and dtype agrees with `layout`.
+inline std::optional<BatchView> view_of(const BatchArrays& arrays, const InputLayout& layout) {
+  BatchView view;
+  if (arrays.query_offsets.shape(0) < 1) return std::nullopt;
+  view.queries = static_cast<int64_t>(arrays.query_offsets.shape(0)) - 1;
+  view.query_offsets = arrays.query_offsets.data();
+  view.rows = view.query_offsets[view.queries];
+  if (view.rows < 0) return std::nullopt;
+  const auto matrix_fits = [](const FloatMatrix& m, int64_t entries, int64_t columns) {
+    return columns == 0 || (static_cast<int64_t>(m.shape(0)) == entries &&
+                            static_cast<int64_t>(m.shape(1)) == columns);
+  };
+  if (!matrix_fits(arrays.dense, view.rows, layout.dense_columns) ||
+      !matrix_fits(arrays.user_dense, view.queries, layout.user_dense_columns)) {
+    return std::nullopt;
+  }
+  view.dense = arrays.dense.data();
+  view.user_dense = arrays.user_dense.data();
+  int64_t bags = 0;
+  for (Scope scope : layout.features) bags += scope == Scope::item ? view.rows : view.queries;
+  if (static_cast<int64_t>(arrays.lengths.size()) != bags) return std::nullopt;
+  view.lengths = arrays.lengths.data();
+  view.nnz = static_cast<int64_t>(arrays.values.shape(0));
+  view.values = arrays.values.data();
+  if (arrays.values.dtype() == nb::dtype<int32_t>()) {
+    view.index_type = IndexType::int32;
+  } else if (arrays.values.dtype() == nb::dtype<int64_t>()) {
+    view.index_type = IndexType::int64;
+  } else {
+    return std::nullopt;
+  }
+  if (layout.weighted) {
+    if (!arrays.weights || static_cast<int64_t>(arrays.weights->shape(0)) != view.nnz) {
+      return std::nullopt;
+    }
+    view.weights = arrays.weights->data();
+  }
+  if (!consistent(layout, view)) return std::nullopt;
+  return view;
+}
+
+}  // namespace recstack

@@ -1,0 +1,269 @@
+// Python's view of the dispatcher: policies, the dispatcher, its histograms.
+//
+// Arrays of a query stay referenced here until its completion was drained. Lanes never touch Python
+// but in a PythonExecutor; what they finish waits in a queue with a descriptor (completions.h).
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "bind_batch.h"
+#include "dispatch/completions.h"
+#include "dispatch/dispatcher.h"
+#include "dispatch/fixed.h"
+#include "program/factory.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace recstack {
+
+void bind_executor(nb::module_& m);
+
+namespace {
+
+using Factories = std::vector<std::shared_ptr<ExecutorFactory>>;
+using Scores = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+constexpr std::array<const char*, 5> kOutcomes = {"ok", "queue_full", "deadline", "shutting_down",
+                                                  "error"};
+
+std::vector<LaneOptions> make_lanes(const Factories& factories,
+                                    const std::vector<std::vector<int>>& cores) {
+  if (factories.empty()) throw nb::value_error("expected at least one executor");
+  if (cores.size() != factories.size()) throw nb::value_error("expected one core set per lane");
+  const InputLayout& layout = factories[0]->layout();
+  std::vector<LaneOptions> lanes;
+  for (size_t i = 0; i < factories.size(); ++i) {
+    const InputLayout& other = factories[i]->layout();
+    if (other.features != layout.features || other.fixed_lengths != layout.fixed_lengths ||
+        other.dense_columns != layout.dense_columns || other.weighted != layout.weighted ||
+        other.user_dense_columns != layout.user_dense_columns || other.outputs != layout.outputs) {
+      throw nb::value_error("expected executors of one input layout");
+    }
+    lanes.push_back({[factory = factories[i]] { return factory->make(); }, cores[i]});
+  }
+  return lanes;
+}
+
+nb::object failure_of(const Finished& query) {
+  if (query.outcome != Outcome::error) return nb::none();
+  const Status& s = query.status;
+  return nb::make_tuple(static_cast<int>(s.code), s.feature, s.entry, s.column, s.value, s.limit,
+                        query.error);
+}
+
+class PyDispatcher {
+ public:
+  PyDispatcher(const Factories& factories, const std::vector<std::vector<int>>& cores,
+               std::shared_ptr<Policy> policy, const DispatcherOptions& options)
+      : lanes_(make_lanes(factories, cores)),
+        layout_(factories[0]->layout()),
+        dispatcher_(start(lanes_, layout_, std::move(policy), options, &completions_)) {}
+
+  ~PyDispatcher() { close(false); }
+
+  const char* submit(int64_t id, FloatMatrix dense, FloatMatrix user_dense, Indices values,
+                     IntArray lengths, IntVector query_offsets, std::optional<FloatVector> weights,
+                     Scores out, int64_t deadline_ns) {
+    Held held{id, {dense, user_dense, values, lengths, query_offsets, weights}, out};
+    const std::optional<BatchView> view = view_of(held.arrays, layout_);
+    if (!view) throw nb::value_error("the batch does not fit the input layout");
+    if (static_cast<int64_t>(out.shape(0)) != view->rows ||
+        static_cast<int64_t>(out.shape(1)) != layout_.outputs) {
+      throw nb::value_error("expected out of shape (rows, outputs)");
+    }
+    const uint64_t tag = hold(std::move(held));
+    const Outcome outcome =
+        dispatcher_->submit({.tag = tag,
+                             .batch = *view,
+                             .out = out.data(),
+                             .deadline_ns = deadline_ns < 0 ? kNever : deadline_ns});
+    if (outcome != Outcome::ok) release(tag);
+    return kOutcomes[static_cast<size_t>(outcome)];
+  }
+
+  nb::list drain() {
+    // Taken out for the time of this call: Python code may run in it and drain again.
+    std::vector<Finished> drained = std::exchange(spare_, {});
+    completions_.drain(&drained);
+    nb::list out;
+    for (const Finished& query : drained) {
+      const auto& ns = query.stages_ns;
+      out.append(nb::make_tuple(release(query.tag), kOutcomes[static_cast<size_t>(query.outcome)],
+                                query.finish_ns, nb::make_tuple(ns[0], ns[1], ns[2], ns[3], ns[4]),
+                                failure_of(query)));
+    }
+    spare_ = std::move(drained);
+    return out;
+  }
+
+  void wait(int timeout_ms) {
+    nb::gil_scoped_release release;
+    completions_.wait(timeout_ms);
+  }
+
+  void close(bool drain) {
+    nb::gil_scoped_release release;
+    dispatcher_->shutdown(drain);
+    completions_.wake();
+  }
+
+  nb::dict stats() const {
+    const Counters c = dispatcher_->counters();
+    nb::dict counters, stages, out;
+    const std::pair<const char*, int64_t> counts[] = {
+        {"accepted", c.accepted},
+        {"completed", c.completed},
+        {"failed", c.failed},
+        {"queue_full", c.queue_full},
+        {"deadline", c.deadline},
+        {"shutting_down", c.shutting_down},
+        {"rows", c.rows},
+        {"batches", c.batches},
+        {"merged_batches", c.merged_batches},
+        {"split_queries", c.split_queries},
+        {"waiting_queries", c.waiting_queries},
+        {"waiting_rows", c.waiting_rows},
+        {"busy_lanes", c.busy_lanes},
+    };
+    for (const auto& [name, count] : counts) counters[name] = count;
+    for (int s = 0; s < kStages; ++s) {
+      stages[kStageNames[s]] = dispatcher_->stage(static_cast<Stage>(s));
+    }
+    out["counters"] = counters;
+    out["stages_ns"] = stages;
+    out["batch_rows"] = dispatcher_->batch_rows();
+    return out;
+  }
+
+  int64_t outputs() const { return layout_.outputs; }
+  int fileno() const { return completions_.fd(); }
+  std::vector<std::string> pin_errors() const { return dispatcher_->pin_errors(); }
+
+ private:
+  struct Held {
+    int64_t id;
+    BatchArrays arrays;
+    Scores out;
+  };
+
+  // Lanes may need the GIL to make executors, to run them, and to let go of them.
+  static std::unique_ptr<Dispatcher> start(const std::vector<LaneOptions>& lanes,
+                                           const InputLayout& layout,
+                                           std::shared_ptr<Policy> policy,
+                                           const DispatcherOptions& options, Sink* sink) {
+    nb::gil_scoped_release release;
+    return std::make_unique<Dispatcher>(lanes, layout, std::move(policy), options, sink);
+  }
+
+  uint64_t hold(Held held) {
+    if (free_.empty()) {
+      free_.push_back(held_.size());
+      held_.emplace_back();
+    }
+    const uint64_t tag = free_.back();
+    free_.pop_back();
+    held_[tag] = std::move(held);
+    return tag;
+  }
+
+  // Lets go of a query's arrays; returns its id.
+  int64_t release(uint64_t tag) {
+    const Held held = std::move(*std::exchange(held_[tag], std::nullopt));
+    free_.push_back(tag);
+    return held.id;
+  }
+
+  const std::vector<LaneOptions> lanes_;
+  const InputLayout layout_;
+  std::vector<std::optional<Held>> held_;
+  std::vector<uint64_t> free_;
+  std::vector<Finished> spare_;
+  Completions completions_;
+  std::unique_ptr<Dispatcher> dispatcher_;
+};
+
+void bind_histogram(nb::module_& m) {
+  nb::class_<HistogramSnapshot>(m, "HistogramSnapshot", "A histogram at one moment.")
+      .def(nb::init<>())
+      .def_prop_ro("count", &HistogramSnapshot::count)
+      .def_prop_ro("sum", &HistogramSnapshot::sum)
+      .def_prop_ro("max", &HistogramSnapshot::max)
+      .def("percentile", &HistogramSnapshot::percentile, "share"_a,
+           "The smallest value that `share` (0 to 1) of the values do not exceed, within 0.8%.")
+      .def("at_most", &HistogramSnapshot::at_most, "limit"_a,
+           "How many values are at most `limit`; the bucket that holds it counts whole.")
+      .def("merge", &HistogramSnapshot::merge, "other"_a);
+  nb::class_<Histogram>(m, "Histogram", "Logarithmic buckets, at most 1/64 wide; any thread.")
+      .def(nb::init<>())
+      .def("record", &Histogram::record, "value"_a)
+      .def("snapshot", &Histogram::snapshot);
+}
+
+void bind_policies(nb::module_& m) {
+  nb::class_<Policy>(m, "Policy", "What to run next: a pure function of queue, lanes and time.");
+  nb::class_<FixedPolicy, Policy>(m, "FixedPolicy", "One batch size for all loads.")
+      .def(
+          "__init__",
+          [](FixedPolicy* self, int64_t chunk_rows, int64_t merge_rows, int64_t merge_window_ns,
+             bool by_deadline) {
+            if (chunk_rows < 1) throw nb::value_error("expected chunk_rows >= 1");
+            new (self) FixedPolicy({.chunk_rows = chunk_rows,
+                                    .merge_rows = merge_rows,
+                                    .merge_window_ns = merge_window_ns,
+                                    .order = by_deadline ? Order::deadline : Order::arrival});
+          },
+          "chunk_rows"_a, "merge_rows"_a = 0, "merge_window_ns"_a = 0, "by_deadline"_a = false);
+}
+
+}  // namespace
+
+void bind_dispatch(nb::module_& m) {
+  bind_executor(m);
+  bind_histogram(m);
+  bind_policies(m);
+  nb::class_<PyDispatcher>(m, "Dispatcher", "Lanes, a bounded queue and a policy.")
+      .def(
+          "__init__",
+          [](PyDispatcher* self, const Factories& executors,
+             const std::vector<std::vector<int>>& cores, std::shared_ptr<Policy> policy,
+             int32_t queue_queries, int64_t queue_rows, int64_t spin_ns) {
+            if (queue_queries < 1) throw nb::value_error("expected queue_queries >= 1");
+            new (self) PyDispatcher(
+                executors, cores, std::move(policy),
+                {.queue_queries = queue_queries, .queue_rows = queue_rows, .spin_ns = spin_ns});
+          },
+          "executors"_a, "cores"_a, "policy"_a, "queue_queries"_a, "queue_rows"_a, "spin_ns"_a)
+      .def("submit", &PyDispatcher::submit, "id"_a, "dense"_a.noconvert(),
+           "user_dense"_a.noconvert(), "values"_a.noconvert(), "lengths"_a.noconvert(),
+           "query_offsets"_a.noconvert(), "weights"_a.noconvert().none(), "out"_a.noconvert(),
+           "deadline_ns"_a,
+           "Returns at once: 'ok' (drain will tell), 'queue_full', 'deadline', 'shutting_down'.\n"
+           "The arrays are read, and `out` (rows, outputs) written, until the completion is\n"
+           "drained; they are kept alive. `deadline_ns`: monotonic, -1 for none.")
+      .def("drain", &PyDispatcher::drain,
+           "All that finished since the last call: (id, outcome, finish_ns, (queue, assemble,\n"
+           "execute, gather, total) in ns, failure), where failure is None or (code, feature,\n"
+           "entry, column, value, limit, text).")
+      .def("wait", &PyDispatcher::wait, "timeout_ms"_a,
+           "Wait without the GIL until something may be drained; -1 waits for ever.")
+      .def("fileno", &PyDispatcher::fileno,
+           "A descriptor, readable when there is something to drain.")
+      .def("close", &PyDispatcher::close, "drain"_a,
+           "Refuse new queries, end or finish (`drain`) the waiting ones, join the lanes.")
+      .def_prop_ro("outputs", &PyDispatcher::outputs, "Scores per row.")
+      .def("stats", &PyDispatcher::stats)
+      .def("pin_errors", &PyDispatcher::pin_errors,
+           "One message per lane that could not be bound to its cores.");
+}
+
+}  // namespace recstack

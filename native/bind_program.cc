@@ -1,0 +1,161 @@
+// Python's view of programs: built from plain tuples by recstack.engine.native.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <mutex>
+
+#include "bind_batch.h"
+#include "program/program.h"
+#include "program/team_executor.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace recstack {
+namespace {
+
+using Weight = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+// kind, offset, column, stride, constant
+using OperandTuple = std::tuple<int, int64_t, int64_t, int64_t, std::optional<Weight>>;
+// kind, user scope, operands, ints, floats, weights
+using StepTuple = std::tuple<std::string, bool, std::vector<OperandTuple>, std::vector<int64_t>,
+                             std::vector<double>, std::vector<Weight>>;
+
+// Keeps a Python array alive from native code; lets go of it under the GIL.
+std::shared_ptr<void> owner_of(const Weight& array) {
+  return {new Weight(array), [](void* held) {
+            nb::gil_scoped_acquire gil;
+            delete static_cast<Weight*>(held);
+          }};
+}
+
+StepSpec step_of(const StepTuple& given, std::vector<std::shared_ptr<void>>& owners) {
+  const auto& [kind, user, operands, ints, floats, weights] = given;
+  StepSpec spec{.kind = kind,
+                .scope = user ? Scope::user : Scope::item,
+                .operands = {},
+                .ints = ints,
+                .floats = floats,
+                .weights = {}};
+  for (const auto& [operand_kind, offset, column, stride, constant] : operands) {
+    Operand operand{static_cast<Operand::Kind>(operand_kind), offset, column, stride, nullptr};
+    if (constant) {
+      operand.data = constant->data();
+      owners.push_back(owner_of(*constant));
+    }
+    spec.operands.push_back(operand);
+  }
+  for (const Weight& weight : weights) {
+    WeightView view{weight.data(), {}};
+    for (size_t i = 0; i < weight.ndim(); ++i) view.shape.push_back(weight.shape(i));
+    spec.weights.push_back(view);
+    owners.push_back(owner_of(weight));
+  }
+  return spec;
+}
+
+std::shared_ptr<Program> make_program(const std::string& isa, const InputLayout& layout,
+                                      int64_t tile_rows, int64_t item_floats, int64_t user_floats,
+                                      const std::vector<StepTuple>& steps) {
+  const std::optional<Isa> chosen = isa_from_name(isa);
+  if (!chosen || !isa_supported(*chosen)) throw nb::value_error(("no " + isa).c_str());
+  std::vector<std::shared_ptr<void>> owners;
+  std::vector<StepSpec> specs;
+  for (const StepTuple& step : steps) specs.push_back(step_of(step, owners));
+  ProgramSpec spec{.isa = *chosen,
+                   .layout = layout,
+                   .tile_rows = tile_rows,
+                   .item_floats = item_floats,
+                   .user_floats = user_floats};
+  return std::make_shared<Program>(std::move(spec), specs, std::move(owners));
+}
+
+// An executor for Python callers, who take turns.
+struct Runner {
+  explicit Runner(std::shared_ptr<const ExecutorFactory> made_by)
+      : factory(std::move(made_by)), executor(factory->make()) {}
+  std::shared_ptr<const ExecutorFactory> factory;
+  std::unique_ptr<Executor> executor;
+  std::mutex turn;
+};
+
+using StatusTuple = std::tuple<int, int64_t, int64_t, int64_t, int64_t, int64_t>;
+
+constexpr int kInconsistent = -1;
+
+// None when all went well; else code, feature, entry, column, value, limit.
+std::optional<StatusTuple> run(Runner& runner, FloatMatrix dense, FloatMatrix user_dense,
+                               Indices values, IntArray lengths, IntVector query_offsets,
+                               std::optional<FloatVector> weights,
+                               nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu> out) {
+  const BatchArrays arrays{dense, user_dense, values, lengths, query_offsets, weights};
+  const InputLayout& layout = runner.factory->layout();
+  const std::optional<BatchView> view = view_of(arrays, layout);
+  if (!view || static_cast<int64_t>(out.shape(0)) != view->rows ||
+      static_cast<int64_t>(out.shape(1)) != layout.outputs) {
+    return StatusTuple{kInconsistent, 0, 0, 0, 0, 0};
+  }
+  Status status;
+  {
+    nb::gil_scoped_release release;
+    std::lock_guard turn(runner.turn);
+    status = runner.executor->run(*view, 0, view->rows, out.data());
+  }
+  if (status.ok()) return std::nullopt;
+  return StatusTuple{static_cast<int>(status.code), status.feature, status.entry,
+                     status.column, status.value, status.limit};
+}
+
+}  // namespace
+
+void bind_program(nb::module_& m) {
+  m.def("instruction_sets", [] {
+    std::vector<std::pair<std::string, bool>> sets;
+    for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+      sets.emplace_back(isa_name(isa), isa_supported(isa));
+    }
+    return sets;
+  });
+
+  nb::class_<InputLayout>(m, "InputLayout")
+      .def(
+          "__init__",
+          [](InputLayout* self, const std::vector<bool>& user_features,
+             const std::vector<int64_t>& fixed_lengths, int64_t dense_columns,
+             int64_t user_dense_columns, int64_t outputs, bool weighted) {
+            std::vector<Scope> scopes;
+            for (bool user : user_features) scopes.push_back(user ? Scope::user : Scope::item);
+            new (self) InputLayout{scopes,  fixed_lengths, dense_columns, user_dense_columns,
+                                   outputs, weighted};
+          },
+          "user_features"_a, "fixed_lengths"_a, "dense_columns"_a, "user_dense_columns"_a,
+          "outputs"_a, "weighted"_a);
+
+  nb::class_<ExecutorFactory>(m, "ExecutorFactory");
+  nb::class_<Program, ExecutorFactory>(m, "Program")
+      .def(nb::new_(&make_program), "isa"_a, "layout"_a, "tile_rows"_a, "item_floats"_a,
+           "user_floats"_a, "steps"_a);
+  nb::class_<TeamFactory, ExecutorFactory>(m, "TeamFactory")
+      .def("__init__",
+           [](TeamFactory* self, std::shared_ptr<ExecutorFactory> factory, int threads) {
+             new (self) TeamFactory(std::move(factory), threads);
+           },
+           "factory"_a, "threads"_a);
+  nb::class_<Runner>(m, "Runner")
+      .def("__init__",
+           [](Runner* self, std::shared_ptr<ExecutorFactory> factory) {
+             new (self) Runner(std::move(factory));
+           },
+           "factory"_a)
+      .def("run", &run, "dense"_a.noconvert(), "user_dense"_a.noconvert(),
+           "values"_a.noconvert(), "lengths"_a.noconvert(), "query_offsets"_a.noconvert(),
+           "weights"_a.noconvert().none(), "out"_a.noconvert());
+}
+
+}  // namespace recstack

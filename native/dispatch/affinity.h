@@ -1,0 +1,12 @@
+// Binds a thread to the cores that a lane owns.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace recstack {
+
+// Binds the calling thread to `cores`; none leaves it as it is. Returns what went wrong, or "".
+std::string pin_this_thread(const std::vector<int>& cores);
+
+}  // namespace recstack

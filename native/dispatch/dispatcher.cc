@@ -1,0 +1,195 @@
+#include "dispatch/dispatcher.h"
+
+#include <algorithm>
+
+#include "dispatch/affinity.h"
+
+namespace recstack {
+namespace {
+
+int32_t slots_needed(size_t lanes, const DispatcherOptions& options) {
+  return options.queue_queries + static_cast<int32_t>(lanes) * kMaxPieces;
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(const std::vector<LaneOptions>& lanes, const InputLayout& layout,
+                       std::shared_ptr<const Policy> policy, const DispatcherOptions& options,
+                       Sink* sink)
+    : layout_(layout),
+      options_(options),
+      policy_(std::move(policy)),
+      sink_(sink),
+      backlog_(slots_needed(lanes.size(), options), policy_->order()),
+      slots_(slots_needed(lanes.size(), options)),
+      lane_states_(lanes.size()),
+      ready_(static_cast<ptrdiff_t>(lanes.size())) {
+  for (int32_t s = static_cast<int32_t>(slots_.size()) - 1; s >= 0; --s) free_slots_.push_back(s);
+  decision_.pieces.reserve(kMaxPieces);
+  const auto count = static_cast<int32_t>(lanes.size());
+  for (int32_t i = 0; i < count; ++i) lanes_.push_back(std::make_unique<Lane>());
+  for (int32_t i = count - 1; i >= 0; --i) idle_lanes_.push_back(i);
+  try {
+    for (int32_t i = 0; i < count; ++i) {
+      lanes_[i]->thread = std::thread([this, i, lane = lanes[i]] { run_lane(i, lane); });
+    }
+    ready_.wait();
+    const std::lock_guard lock(mutex_);
+    if (failure_) std::rethrow_exception(failure_);
+  } catch (...) {
+    shutdown(false);
+    throw;
+  }
+}
+
+Dispatcher::~Dispatcher() { shutdown(false); }
+
+Outcome Dispatcher::submit(const Submission& query) {
+  Effects effects;
+  {
+    const std::lock_guard lock(mutex_);
+    const int64_t now = now_ns();
+    const int64_t rows = query.batch.rows;
+    if (stopping_) {
+      counters_.shutting_down += 1;
+      return Outcome::shutting_down;
+    }
+    if (query.deadline_ns <= now) {
+      counters_.deadline += 1;
+      return Outcome::deadline;
+    }
+    if (backlog_.queries() >= options_.queue_queries ||
+        (!backlog_.empty() && backlog_.rows() + rows > options_.queue_rows)) {
+      counters_.queue_full += 1;
+      return Outcome::queue_full;
+    }
+    const int32_t slot = free_slots_.back();
+    free_slots_.pop_back();
+    slots_[slot] = Slot{.query = query,
+                        .arrival_ns = now,
+                        .started_ns = kNever,
+                        .assemble_ns = 0,
+                        .executed_ns = now,
+                        .running = 0,
+                        .waiting = rows > 0,
+                        .outcome = Outcome::ok,
+                        .status = {},
+                        .error = {}};
+    counters_.accepted += 1;
+    if (rows == 0) {
+      finish(slot, now, &effects);
+    } else {
+      backlog_.push(slot, {.rows = rows,
+                           .next_row = 0,
+                           .arrival_ns = now,
+                           .deadline_ns = query.deadline_ns,
+                           .merge_class = static_cast<int32_t>(query.batch.index_type)});
+      pump(now, &effects);
+    }
+  }
+  apply(&effects, nullptr);
+  return Outcome::ok;
+}
+
+void Dispatcher::shutdown(bool drain) {
+  Effects effects;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    const int64_t now = now_ns();
+    while (!drain && !backlog_.empty()) {
+      drop(backlog_.first(), Outcome::shutting_down, now, &effects);
+    }
+    pump(now, &effects);
+  }
+  apply(&effects, nullptr);
+  std::call_once(joined_, [this] {
+    for (const auto& lane : lanes_) {
+      if (lane->thread.joinable()) lane->thread.join();
+    }
+  });
+}
+
+void Dispatcher::prepare(int32_t lane, const LaneOptions& options) {
+  std::string error = pin_this_thread(options.cores);
+  std::exception_ptr failure;
+  try {
+    lanes_[lane]->batch = std::make_unique<LaneBatch>(options.make_executor(), layout_);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  const std::lock_guard lock(mutex_);
+  if (!error.empty()) pin_errors_.push_back("lane " + std::to_string(lane) + ": " + error);
+  if (failure) failure_ = failure;
+}
+
+void Dispatcher::run_lane(int32_t lane, const LaneOptions& options) {
+  Lane& self = *lanes_[lane];
+  prepare(lane, options);
+  ready_.count_down();
+  Effects effects;
+  effects.finished.reserve(kMaxPieces);
+  for (bool assigned = false, done = false; !done;) {
+    if (assigned) self.batch->run();
+    int64_t until_ns = kNever;
+    {
+      const std::lock_guard lock(mutex_);
+      const int64_t now = now_ns();
+      if (assigned) settle(lane, now, &effects);
+      pump(now, &effects);
+      assigned = std::exchange(self.assigned, false);
+      done = stopping_ && backlog_.empty() && !assigned;
+      if (timer_lane_ == lane) until_ns = timer_ns_;
+    }
+    apply(&effects, &self);
+    if (!assigned && !done) self.parker.wait(options_.spin_ns, until_ns);
+  }
+}
+
+void Dispatcher::Effects::wake(Parker* parker) {
+  if (wake_count == static_cast<int32_t>(wakes.size())) {
+    parker->notify();
+  } else {
+    wakes[wake_count++] = parker;
+  }
+}
+
+void Dispatcher::apply(Effects* effects, Lane* lane) {
+  for (int32_t i = 0; i < effects->wake_count; ++i) effects->wakes[i]->notify();
+  effects->wake_count = 0;
+  if (effects->finished.empty()) return;
+  for (const Finished& query : effects->finished) {
+    if (lane == nullptr || query.outcome != Outcome::ok) continue;
+    for (int s = 0; s < kStages; ++s) lane->stages[s].record(query.stages_ns[s]);
+  }
+  sink_->finished(effects->finished);
+  effects->finished.clear();
+}
+
+Counters Dispatcher::counters() const {
+  const std::lock_guard lock(mutex_);
+  Counters out = counters_;
+  out.waiting_queries = backlog_.queries();
+  out.waiting_rows = backlog_.rows();
+  out.busy_lanes = static_cast<int64_t>(lanes_.size() - idle_lanes_.size());
+  return out;
+}
+
+HistogramSnapshot Dispatcher::stage(Stage stage) const {
+  HistogramSnapshot out;
+  for (const auto& lane : lanes_) out.merge(lane->stages[static_cast<int>(stage)].snapshot());
+  return out;
+}
+
+HistogramSnapshot Dispatcher::batch_rows() const {
+  HistogramSnapshot out;
+  for (const auto& lane : lanes_) out.merge(lane->batch_rows.snapshot());
+  return out;
+}
+
+std::vector<std::string> Dispatcher::pin_errors() const {
+  const std::lock_guard lock(mutex_);
+  return pin_errors_;
+}
+
+}  // namespace recstack

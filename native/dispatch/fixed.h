@@ -1,0 +1,37 @@
+// One batch size for all loads: `static` and `deeprecsched` differ in where it comes from.
+//
+//   head = first in order; past its deadline: refuse it
+//   head larger than chunk_rows: the next of ceil(rows / chunk_rows) nearly equal chunks
+//   else: head and the whole small queries behind it that fit in merge_rows, as one batch
+//
+// `static`: chunk_rows = ceil(largest query / lanes). `deeprecsched`: chunk_rows found by hill
+// climbing on the measured QPS@SLA (Gupta et al., DeepRecSys, ISCA 2020, section IV), see
+// recstack/schedule/policies.py. Neither merges in the paper; merge_rows 0 is that.
+#pragma once
+
+#include "dispatch/policy.h"
+
+namespace recstack {
+
+struct FixedOptions {
+  int64_t chunk_rows = 256;
+  int64_t merge_rows = 0;       // 0: never merge
+  int64_t merge_window_ns = 0;  // how long an idle lane may wait for queries to merge; 0: never
+  Order order = Order::arrival;
+};
+
+class FixedPolicy final : public Policy {
+ public:
+  explicit FixedPolicy(const FixedOptions& options) : options_(options) {}
+
+  Order order() const override { return options_.order; }
+  void decide(const PolicyState& state, int64_t now_ns, Decision* decision) const override;
+
+ private:
+  void merge(const PolicyState& state, int64_t now_ns, std::vector<Piece>* pieces) const;
+  int64_t latest_start_ns(const Waiting& head) const;
+
+  FixedOptions options_;
+};
+
+}  // namespace recstack

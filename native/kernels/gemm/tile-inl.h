@@ -1,0 +1,158 @@
+// One block of rows times a run of panels, with resumed chains and the epilogue.
+#pragma once
+
+#include "kernels/act/math-inl.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/micro-inl.h"
+
+namespace recstack::RECSTACK_ISA_NS {
+namespace {
+
+// Steps of k per pass; partial sums rest in `out` between passes and the same chain resumes.
+constexpr int64_t kDepth = 512;
+// Rows of x are copied here first. The constant stride gives the inner loop constant displacements,
+// and keeps rows a power of two apart from fighting over one cache set.
+constexpr int64_t kCopyStride = kDepth + 16;
+
+constexpr int64_t kPrefetchSteps = 128;
+
+RECSTACK_INLINE V activate(Activation activation, V x) {
+  switch (activation) {
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return relu(x);
+    case Activation::sigmoid:
+      return sigmoid(x);
+    case Activation::tanh:
+      return tanh(x);
+  }
+  return x;
+}
+
+struct Tile {
+  const float* a;        // rows kCopyStride apart
+  const float* b;        // first panel
+  int64_t panel_stride;  // floats from panel to panel
+  int64_t first_step;    // this pass: steps [first_step, first_step + steps) of k
+  int64_t steps;
+  float* out;
+  int64_t out_stride;
+  const float* bias;  // of the first column, or null
+  Activation activation;
+  bool last;  // the chains end in this pass
+};
+
+template <int kRows>
+RECSTACK_INLINE void activate_block(const Tile& tile, int64_t columns) {
+  for (int m = 0; m < kRows; ++m) {
+    float* out = tile.out + m * tile.out_stride;
+    for (int64_t j = 0; j < columns; j += kLanes) {
+      const int64_t lanes = lesser(kLanes, columns - j);
+      store_n(out + j, activate(tile.activation, load_n(out + j, lanes)), lanes);
+    }
+  }
+}
+
+template <int kRows, int kVectors, int kPanels, bool kFull>
+RECSTACK_INLINE void multiply(const Tile& tile, int64_t columns) {
+  constexpr int kColumns = kVectors * kPanels;
+  const auto lanes = [=](int c) { return lesser(kLanes, columns - c * kLanes); };
+  V acc[kRows][kColumns];
+  // Long chains leave time to fetch the lines that the results will need.
+  if (tile.steps >= kPrefetchSteps) {
+    RECSTACK_UNROLL
+    for (int m = 0; m < kRows; ++m) {
+      RECSTACK_UNROLL
+      for (int c = 0; c < kColumns * kLanes; c += 16) {
+        __builtin_prefetch(tile.out + m * tile.out_stride + c, 1, 3);
+      }
+    }
+  }
+  RECSTACK_UNROLL
+  for (int m = 0; m < kRows; ++m) {
+    RECSTACK_UNROLL
+    for (int c = 0; c < kColumns; ++c) {
+      const float* out = tile.out + m * tile.out_stride + c * kLanes;
+      acc[m][c] = tile.first_step == 0 ? zero() : kFull ? load(out) : load_n(out, lanes(c));
+    }
+  }
+  accumulate<kRows, kVectors, kPanels>(tile.a, kCopyStride,
+                                       tile.b + tile.first_step * kVectors * kLanes,
+                                       tile.panel_stride, tile.steps, acc);
+  if (tile.last && tile.bias != nullptr) {
+    RECSTACK_UNROLL
+    for (int c = 0; c < kColumns; ++c) {
+      const float* p = tile.bias + c * kLanes;
+      const V bias = kFull ? load(p) : load_n(p, lanes(c));
+      RECSTACK_UNROLL
+      for (int m = 0; m < kRows; ++m) acc[m][c] = add(acc[m][c], bias);
+    }
+  }
+  if (tile.last && tile.activation == Activation::relu) {
+    RECSTACK_UNROLL
+    for (int m = 0; m < kRows; ++m) {
+      RECSTACK_UNROLL
+      for (int c = 0; c < kColumns; ++c) acc[m][c] = relu(acc[m][c]);
+    }
+  }
+  RECSTACK_UNROLL
+  for (int m = 0; m < kRows; ++m) {
+    RECSTACK_UNROLL
+    for (int c = 0; c < kColumns; ++c) {
+      float* out = tile.out + m * tile.out_stride + c * kLanes;
+      if constexpr (kFull) {
+        store(out, acc[m][c]);
+      } else {
+        store_n(out, acc[m][c], lanes(c));
+      }
+    }
+  }
+  if (tile.last && tile.activation > Activation::relu) {
+    activate_block<kRows>(tile, kFull ? kColumns * kLanes : columns);
+  }
+}
+
+// Full panels: kPanels at once, what is left with fewer.
+template <int kRows, int kPanels>
+RECSTACK_INLINE void multiply_panels(Tile tile, int64_t panels) {
+  for (; panels >= kPanels; panels -= kPanels) {
+    multiply<kRows, kPanelVectors, kPanels, true>(tile, 0);
+    tile.b += kPanels * tile.panel_stride;
+    tile.out += kPanels * kPanel;
+    if (tile.bias != nullptr) tile.bias += kPanels * kPanel;
+  }
+  if constexpr (kPanels > 1) multiply_panels<kRows, kPanels / 2>(tile, panels);
+}
+
+// columns > 0: full panels, then perhaps one that ends early, of one vector or two.
+template <int kRows>
+void block(const Tile& first, int64_t columns) {
+  const int64_t panels = columns / kPanel;
+  multiply_panels<kRows, panels_at_once(kRows)>(first, panels);
+  const int64_t left = columns - panels * kPanel;
+  if (left == 0) return;
+  Tile tile = first;
+  tile.b += panels * tile.panel_stride;
+  tile.out += panels * kPanel;
+  if (tile.bias != nullptr) tile.bias += panels * kPanel;
+  if (left <= kLanes) {
+    multiply<kRows, 1, 1, false>(tile, left);
+  } else {
+    multiply<kRows, kPanelVectors, 1, false>(tile, left);
+  }
+}
+
+using Block = void (*)(const Tile&, int64_t);
+constexpr Block kBlocks[] = {
+    nullptr,  block<1>, block<2>, block<3>,  block<4>,
+#if RECSTACK_ISA >= 1
+    block<5>, block<6>,
+#endif
+#if RECSTACK_ISA == 2
+    block<7>, block<8>, block<9>, block<10>, block<11>, block<12>, block<13>, block<14>,
+#endif
+};
+
+}  // namespace
+}  // namespace recstack::RECSTACK_ISA_NS

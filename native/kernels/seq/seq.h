@@ -1,0 +1,53 @@
+// Recurrent cells and attention pooling over sequences. Projections are GEMMs (kernels/gemm); here is
+// what stands between them.
+#pragma once
+
+#include <cstdint>
+
+#include "core/isa.h"
+
+namespace recstack {
+
+// One step of a GRU over many rows, torch's gate order (reset, update, new) and equations:
+//   r = sigmoid(xg_r + hg_r); z = sigmoid(xg_z + hg_z); n = tanh(xg_n + r * hg_n)
+//   GRU:   h' = (1 - z) * n + z * h
+//   AUGRU: u = a * z; h' = (1 - u) * h + u * n          (a: this row's attention score)
+// Both biases are already in xg and hg. A row whose mask is 0 keeps h. In place (out == h) allowed.
+struct GateArgs {
+  const float* xg;         // (rows, 3 * hidden), rows xg_stride apart
+  int64_t xg_stride;
+  const float* hg;         // (rows, 3 * hidden), rows hg_stride apart
+  int64_t hg_stride;
+  const float* h;          // (rows, hidden), rows h_stride apart
+  int64_t h_stride;
+  const float* attention;  // one score per row, attention_stride apart; null: GRU
+  int64_t attention_stride;
+  const float* mask;       // one 0/1 per row, mask_stride apart; null: all 1
+  int64_t mask_stride;
+  int64_t rows;
+  int64_t hidden;
+  float* out;              // (rows, hidden), rows out_stride apart
+  int64_t out_stride;
+};
+
+// What DIN's attention unit sees of a query and a key, side by side in this bit order.
+enum AttentionFeature : uint32_t {
+  kQuery = 1, kKey = 2, kDifference = 4 /* q - k */, kProduct = 8, kSum = 16 /* q + k */
+};
+
+struct SeqKernels {
+  void (*gates_f32)(const GateArgs&);
+  // out[r, t, :] = the chosen features of (query[r], keys[r, t]), each dim wide; the caller's
+  // buffer is dense: (rows * positions, popcount(features) * dim).
+  void (*attention_features_f32)(const float* query, int64_t query_stride, const float* keys,
+                                 int64_t keys_stride, int64_t rows, int64_t positions, int64_t dim,
+                                 uint32_t features, float* out);
+  // out[r, :] = sum_t scores[r, t] * keys[r, t, :], in the order of t.
+  void (*weighted_sum_f32)(const float* scores, int64_t scores_stride, const float* keys,
+                           int64_t keys_stride, int64_t rows, int64_t positions, int64_t dim,
+                           float* out, int64_t out_stride);
+};
+
+const SeqKernels& seq_kernels(Isa isa);
+
+}  // namespace recstack

@@ -1,0 +1,128 @@
+// One step of a program: what it reads and writes in a tile, and how it runs.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/act/act.h"
+#include "kernels/embag/embag.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/interact/interact.h"
+#include "kernels/seq/seq.h"
+#include "program/layout.h"
+
+namespace recstack {
+
+// Where a value lies. A workspace buffer of width w holds entry e at offset * capacity + e * w.
+struct Operand {
+  enum class Kind : int32_t { item, user, dense, user_dense, output, constant };
+  Kind kind = Kind::item;
+  int64_t offset = 0;           // of the buffer, in floats per entry of capacity
+  int64_t column = 0;           // of the value inside its buffer or the batch's dense columns
+  int64_t stride = 0;           // floats between entries; 0 for constants
+  const float* data = nullptr;  // constants
+};
+
+struct WeightView {
+  const float* data = nullptr;
+  std::vector<int64_t> shape;
+};
+
+// What the planner says of a step; each kind documents its ints and floats at its factory.
+struct StepSpec {
+  std::string kind;
+  Scope scope = Scope::item;
+  std::vector<Operand> operands;  // inputs first, the output last
+  std::vector<int64_t> ints;
+  std::vector<double> floats;
+  std::vector<WeightView> weights;
+};
+
+struct Kernels {
+  explicit Kernels(Isa chosen)
+      : isa(chosen),
+        embag(embag_kernels(chosen)),
+        gemm(gemm_kernels(chosen)),
+        interact(interact_kernels(chosen)),
+        seq(seq_kernels(chosen)),
+        act(act_kernels(chosen)) {}
+  Isa isa;
+  const EmbagKernels& embag;
+  const GemmKernels& gemm;
+  const InteractKernels& interact;
+  const SeqKernels& seq;
+  const ActKernels& act;
+};
+
+// How far a run has come in one sparse feature.
+struct FeatureCursor {
+  Scope scope = Scope::item;
+  const int32_t* lengths = nullptr;  // of entry 0 of this feature
+  int64_t entry = 0;                 // the tile's first entry
+  int64_t lookup = 0;                // position in `values` of that entry's first lookup
+  int64_t end = 0;                   // position past this feature's last lookup
+};
+
+// The tile that is being run: rows [row0, row0 + rows) of queries [query0, query0 + queries).
+struct Context {
+  const BatchView* batch = nullptr;
+  const InputLayout* layout = nullptr;
+  const Kernels* kernels = nullptr;
+  float* item = nullptr;
+  float* user = nullptr;
+  float* out = nullptr;  // (rows, outputs) of this tile
+  int64_t capacity = 0;  // entries per workspace buffer
+  int64_t row0 = 0;
+  int64_t rows = 0;
+  int64_t query0 = 0;
+  int64_t queries = 0;
+  const int32_t* query_of_row = nullptr;  // (rows,) relative to query0
+  FeatureCursor* cursors = nullptr;
+
+  int64_t entries(Scope scope) const { return scope == Scope::item ? rows : queries; }
+
+  float* at(const Operand& v) const {
+    switch (v.kind) {
+      case Operand::Kind::item:
+        return item + v.offset * capacity + v.column;
+      case Operand::Kind::user:
+        return user + v.offset * capacity + v.column;
+      case Operand::Kind::dense:
+        return const_cast<float*>(batch->dense) + row0 * layout->dense_columns + v.column;
+      case Operand::Kind::user_dense:
+        return const_cast<float*>(batch->user_dense) + query0 * layout->user_dense_columns +
+               v.column;
+      case Operand::Kind::output:
+        return out + v.column;
+      case Operand::Kind::constant:
+        break;
+    }
+    return const_cast<float*>(v.data);
+  }
+};
+
+class Step {
+ public:
+  explicit Step(Scope scope) : scope(scope) {}
+  virtual ~Step() = default;
+  virtual Status run(const Context& context) const = 0;
+  // Starts the memory traffic of this step's first lookups; nothing by default.
+  virtual void prefetch(const Context&) const {}
+  const Scope scope;
+};
+
+using StepPtr = std::unique_ptr<Step>;
+
+// The step for `spec`, or null when no factory knows its kind. Packs weights; may throw bad_alloc.
+StepPtr make_step(const StepSpec& spec, const Kernels& kernels);
+
+// The factories by family (steps_*.cc); each returns null for a kind that is not its own.
+StepPtr make_embedding_step(const StepSpec& spec, const Kernels& kernels);
+StepPtr make_dense_step(const StepSpec& spec, const Kernels& kernels);
+StepPtr make_sequence_step(const StepSpec& spec, const Kernels& kernels);
+StepPtr make_elementwise_step(const StepSpec& spec, const Kernels& kernels);
+StepPtr make_move_step(const StepSpec& spec, const Kernels& kernels);
+
+}  // namespace recstack

@@ -1,0 +1,145 @@
+// Dense layers and interactions.
+#include <algorithm>
+
+#include "core/aligned.h"
+#include "program/step.h"
+
+namespace recstack {
+namespace {
+
+// "linear": operands x, out; ints = inner rows per entry, k, n, activation; weights = weight (n, k)
+// and, when there is one, bias (n,).
+class LinearStep final : public Step {
+ public:
+  LinearStep(const StepSpec& spec, const Kernels& kernels)
+      : Step(spec.scope),
+        x_(spec.operands[0]),
+        out_(spec.operands[1]),
+        inner_(spec.ints[0]),
+        k_(spec.ints[1]),
+        n_(spec.ints[2]),
+        activation_(static_cast<Activation>(spec.ints[3])),
+        packed_(kernels.gemm.packed_size(n_, k_)),
+        bias_(spec.weights.size() > 1 ? static_cast<size_t>(n_) : 0) {
+    kernels.gemm.pack_f32(spec.weights[0].data, n_, k_, k_, packed_.data());
+    if (bias_.size()) std::copy_n(spec.weights[1].data, n_, bias_.data());
+  }
+
+  Status run(const Context& c) const override {
+    const int64_t entries = c.entries(scope);
+    const float* x = c.at(x_);
+    float* out = c.at(out_);
+    if (inner_ == 1) {
+      multiply(c, x, entries, x_.stride, out, out_.stride);
+    } else if (x_.stride == inner_ * k_ && out_.stride == inner_ * n_) {
+      multiply(c, x, entries * inner_, k_, out, n_);
+    } else {
+      for (int64_t e = 0; e < entries; ++e) {
+        multiply(c, x + e * x_.stride, inner_, k_, out + e * out_.stride, n_);
+      }
+    }
+    return {};
+  }
+
+ private:
+  void multiply(const Context& c, const float* x, int64_t rows, int64_t x_stride, float* out,
+                int64_t out_stride) const {
+    c.kernels->gemm.gemm_f32({.x = x,
+                              .rows = rows,
+                              .k = k_,
+                              .x_stride = x_stride,
+                              .packed = packed_.data(),
+                              .n = n_,
+                              .bias = bias_.data(),
+                              .activation = activation_,
+                              .out = out,
+                              .out_stride = out_stride});
+  }
+
+  Operand x_, out_;
+  int64_t inner_, k_, n_;
+  Activation activation_;
+  AlignedFloats packed_;
+  AlignedFloats bias_;
+};
+
+// "dot": operands x, out; ints = features, dim, order (0 lower, 1 upper), self pairs (0 or 1).
+class DotStep final : public Step {
+ public:
+  explicit DotStep(const StepSpec& spec)
+      : Step(spec.scope), x_(spec.operands[0]), out_(spec.operands[1]), ints_(spec.ints) {}
+
+  Status run(const Context& c) const override {
+    c.kernels->interact.dot_f32({.x = c.at(x_),
+                                 .rows = c.entries(scope),
+                                 .features = ints_[0],
+                                 .dim = ints_[1],
+                                 .x_stride = x_.stride,
+                                 .order = ints_[2] ? PairOrder::upper : PairOrder::lower,
+                                 .self_pairs = ints_[3] != 0,
+                                 .out = c.at(out_),
+                                 .out_stride = out_.stride});
+    return {};
+  }
+
+ private:
+  Operand x_, out_;
+  std::vector<int64_t> ints_;
+};
+
+// "cross": operands x0, y, x, out; ints = n. out = x0 * y + x.
+class CrossStep final : public Step {
+ public:
+  explicit CrossStep(const StepSpec& spec)
+      : Step(spec.scope), v_(spec.operands), n_(spec.ints[0]) {}
+
+  Status run(const Context& c) const override {
+    c.kernels->interact.cross_f32(c.at(v_[0]), v_[0].stride, c.at(v_[1]), v_[1].stride,
+                                  c.at(v_[2]), v_[2].stride, c.entries(scope), n_, c.at(v_[3]),
+                                  v_[3].stride);
+    return {};
+  }
+
+ private:
+  std::vector<Operand> v_;
+  int64_t n_;
+};
+
+// "matmul": operands a, b, out; ints = m, k, n, b transposed (0 or 1), batches, then for each of
+// the batches the offsets of its a, b and out inside an entry.
+class MatmulStep final : public Step {
+ public:
+  explicit MatmulStep(const StepSpec& spec)
+      : Step(spec.scope), v_(spec.operands), ints_(spec.ints) {}
+
+  Status run(const Context& c) const override {
+    const int64_t m = ints_[0], k = ints_[1], n = ints_[2], batches = ints_[4];
+    const int64_t b_row = ints_[3] ? 1 : n, b_col = ints_[3] ? k : 1;
+    for (int64_t e = 0; e < c.entries(scope); ++e) {
+      const float* a = c.at(v_[0]) + e * v_[0].stride;
+      const float* b = c.at(v_[1]) + e * v_[1].stride;
+      float* out = c.at(v_[2]) + e * v_[2].stride;
+      for (int64_t i = 0; i < batches; ++i) {
+        const int64_t* at = &ints_[5 + 3 * i];
+        c.kernels->gemm.matmul_f32(a + at[0], m, k, k, b + at[1], b_row, b_col, n, out + at[2], n);
+      }
+    }
+    return {};
+  }
+
+ private:
+  std::vector<Operand> v_;
+  std::vector<int64_t> ints_;
+};
+
+}  // namespace
+
+StepPtr make_dense_step(const StepSpec& spec, const Kernels& kernels) {
+  if (spec.kind == "linear") return std::make_unique<LinearStep>(spec, kernels);
+  if (spec.kind == "dot") return std::make_unique<DotStep>(spec);
+  if (spec.kind == "cross") return std::make_unique<CrossStep>(spec);
+  if (spec.kind == "matmul") return std::make_unique<MatmulStep>(spec);
+  return nullptr;
+}
+
+}  // namespace recstack

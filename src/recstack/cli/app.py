@@ -1,0 +1,64 @@
+"""The application: collects the verbs and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from recstack.cli import bench, describe, doctor, importing, load, quickstart, report, serve, tune
+from recstack.cli import zoo as zoo_verb
+from recstack.cli.output import progress
+from recstack.errors import RecstackError
+
+app = typer.Typer(
+    name="recstack",
+    help="Finds, proves and runs the fastest deployment of a recommendation model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for verb in (
+    zoo_verb.zoo, describe.describe, importing.import_, tune.tune, serve.serve, load.load,
+    bench.bench, report.report, doctor.doctor, quickstart.quickstart,
+):  # fmt: skip
+    app.command(name=verb.__name__.rstrip("_"))(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from recstack import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Finds, proves and runs the fastest deployment of a recommendation model."""
+
+
+def main() -> None:
+    """Run the command line; never a traceback for what the user can mend."""
+    try:
+        code = app(standalone_mode=False)
+    except RecstackError as error:
+        progress.print(f"recstack: {error}", style="red", markup=False, soft_wrap=True)
+        code = 2
+    except click.UsageError as error:
+        error.show()
+        code = 2
+    except click.Abort:
+        code = 130
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 0
+    sys.exit(code)

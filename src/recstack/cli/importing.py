@@ -1,0 +1,58 @@
+"""`recstack import`: a PyTorch module becomes a model folder."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recstack.cli.output import Json, console, print_json, table
+from recstack.errors import ConfigError
+
+
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:FUNCTION",
+            help="A function without arguments that returns (nn.Module, example inputs).",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to save the model in.")],
+    user: Annotated[
+        list[str] | None, typer.Option(help="A forward argument that is user-scope; repeatable.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name.")] = None,
+    json: Json = False,
+) -> None:
+    """Import a PyTorch module through torch.export and print what each operator became."""
+    from recstack.model.importing import coverage, from_torch
+
+    module, inputs = _call(source)
+    model = from_torch(module, inputs, user_inputs=tuple(user or ()), name=name)
+    model.save(out)
+    lines = coverage(model)
+    if json:
+        print_json({"model": model.name, "folder": str(out),
+                    "coverage": [asdict(line) for line in lines]})  # fmt: skip
+        return
+    rows = [(x.operator, x.times, x.imported_as, x.source) for x in lines]
+    console.print(table(f"{model.name} in {out}", ("operator", "times", "as", "source"), rows))
+
+
+def _call(source: str) -> tuple[Any, Any]:
+    module_name, _, function = source.partition(":")
+    if not function:
+        raise ConfigError(f"expected MODULE:FUNCTION, got {source!r}")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        made = getattr(importlib.import_module(module_name), function)()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"cannot import {source!r}: {error}") from error
+    if not isinstance(made, tuple) or len(made) != 2:
+        raise ConfigError(f"expected {source!r} to return (module, example inputs), got {made!r:.80}")
+    return made

@@ -1,0 +1,83 @@
+"""`recstack load`: open-loop load against a served model, or a deployment in process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recstack import results
+from recstack.cli.models import RowsScale, open_model
+from recstack.cli.output import Json, Seed, console, print_json, progress, table
+from recstack.cli.traffic import SizesText, SlaText, over_http, random_queries
+from recstack.load import (
+    DriverConfig, LoadResult, drive, judge, make_queries, make_traffic, null_latency, summarise,
+)
+from recstack.load import sizes as size_forms
+from recstack.load import sla as sla_forms
+from recstack.tune import Deployment, compile_deployment, read_deployment, start
+
+
+def load(
+    plan: Annotated[
+        str, typer.Argument(help="plan.toml, a model folder or a zoo name: what queries must fit.")
+    ],
+    qps: Annotated[float, typer.Option(min=1e-3, help="Arrival rate.")] = 100.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of the schedule.")] = 10.0,
+    url: Annotated[str | None, typer.Option(help="A server; without one, in process.")] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name at the server.")] = None,
+    sla: SlaText = "p95<=10ms",
+    sizes: SizesText = "production",
+    out: Annotated[Path | None, typer.Option(help="Result file (JSON lines) to write.")] = None,
+    rows_scale: RowsScale = 1.0,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Send queries at scheduled times and report latency from the schedule; exit 1 past the SLA."""
+    target, distribution = sla_forms.parse(sla), size_forms.parse(sizes)
+    if plan.endswith(".toml"):
+        deployment, model = read_deployment(plan)
+    else:
+        deployment, model = Deployment(model=plan), open_model(plan, rows_scale, seed)
+    factory = random_queries(model, seed)
+    if url:
+        served = name or model.name
+        run = over_http(url, served, factory, distribution, target, qps, seconds, seed)
+    else:
+        count = max(int(qps * seconds), 1)
+        traffic = make_traffic(qps, count, seed=seed, distribution=distribution)
+        queries = make_queries(factory, traffic.rows)
+        dispatcher = start(compile_deployment(deployment, model), deployment.schedule)
+        try:
+            config = DriverConfig(deadline_ns=10 * target.limit_ns)
+            run = drive(dispatcher, queries, traffic.scheduled_ns, config=config)
+        finally:
+            dispatcher.close(drain=False)
+    record = {"record": "load", "label": url or "in process", "rate_qps": qps,
+              "transport": "HTTP" if url else "in process", **run.to_record()}  # fmt: skip
+    summary, verdict = summarise(run, target), judge(run, target)
+    if out:
+        null = {"record": "null", **null_latency(min(qps, 2000.0)).to_record()}
+        results.write(out, "load", [record, null], seed=seed)
+        progress.print(f"wrote {out}", style="dim")
+    if json:
+        print_json({**summary.to_record(), "valid": verdict.valid, "reasons": verdict.reasons})
+    else:
+        console.print(load_table([(f"{qps:g} qps offered", run)]))
+        console.print(f"{verdict}")
+    met = verdict.valid and summary.latency_ns[target.percentile].value <= target.limit_ns
+    raise typer.Exit(0 if met else 1)
+
+
+def load_table(runs: list[tuple[str, LoadResult]]) -> Any:
+    """Latency percentiles and losses of runs, one line each."""
+    rows = []
+    for label, run in runs:
+        s = summarise(run)
+        tail = [f"{s.latency_ns[p].value / 1e6:.2f}" for p in (50.0, 95.0, 99.0)]
+        unanswered = sum(n for status, n in s.statuses.items() if status != "ok")
+        late = f"{s.lateness_p99_ns / 1e6:.2f}"
+        rows.append((label, s.queries, f"{s.achieved_qps:.0f}", *tail, late, unanswered))
+    heads = ("run", "queries", "qps", "p50 ms", "p95 ms", "p99 ms", "late p99 ms", "refused or lost")
+    return table("Latency from the schedule (measured)", heads, rows)

@@ -1,0 +1,230 @@
+"""`recstack quickstart`: the main job, end to end, on the bundled trained model and real ratings."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from recstack import results
+from recstack.cli.load import load_table
+from recstack.cli.output import Json, Seed, console, print_json, progress, table
+from recstack.cli.traffic import over_http
+from recstack.cli.tune import describe_schedule, show_probe, tuned_table
+from recstack.data import metrics, movielens
+from recstack.engine import Engine, HybridEngine, compile
+from recstack.errors import ConfigError, RecstackError
+from recstack.load import LoadResult, judge, null_latency, sizes, summarise
+from recstack.load import sla as sla_forms
+from recstack.model import load as load_model
+from recstack.report import write_report
+from recstack.schedule import Stats
+from recstack.tune import Deployment, QueryPool, TuneConfig, Tuned, start
+from recstack.tune import tune as tune_engine
+
+SIZES = "production"
+AUC_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Test figures of the bundled model, recomputed here, beside what training measured."""
+
+    rows: int
+    auc: metrics.Interval
+    log_loss: metrics.Interval
+    torch_auc: float
+    baseline_auc: float
+
+    def to_record(self, model: str) -> dict[str, Any]:
+        """As a record of a result file."""
+        return {
+            "record": "accuracy", "origin": "measured", "model": model, "rows": self.rows,
+            "auc": self.auc.value, "auc_low": self.auc.low, "auc_high": self.auc.high,
+            "log_loss": self.log_loss.value, "log_loss_low": self.log_loss.low,
+            "log_loss_high": self.log_loss.high, "torch_auc": self.torch_auc,
+            "baseline": "logistic regression", "baseline_auc": self.baseline_auc,
+        }  # fmt: skip
+
+
+def quickstart(
+    example: Annotated[Path, typer.Option(help="The MovieLens example's folder.")] = Path(
+        "examples/movielens"
+    ),
+    model: Annotated[str, typer.Option(help="wnd or din.")] = "wnd",
+    sla: Annotated[str, typer.Option(help="Tail-latency target.")] = "p95<=10ms",
+    out: Annotated[Path, typer.Option(help="Folder for report, plan and results.")] = Path("out"),
+    budget_s: Annotated[float, typer.Option(min=1, help="Begin no new tuning step after.")] = 30,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Check accuracy, tune, serve over HTTP, load-test, and write a report; exit 1 on a failure."""
+    folder = example / "models" / model
+    if not (folder / "model.json").exists():
+        raise ConfigError(f"expected the bundled model in {folder}: run this in a recstack clone")
+    target = sla_forms.parse(sla)
+    engine = compile(load_model(folder))
+    features, data = _features(example)
+    accuracy = _step("accuracy on held-out ratings", lambda: _accuracy(
+        engine, features, data, example, model))  # fmt: skip
+    names = [i.name for i in engine.model.sparse]
+    pool = QueryPool(
+        lambda index, rows: movielens.queries(features, names, 1, rows, seed + index)[0], per_size=2
+    )
+    tuned = _step(f"tuning for {target}", lambda: tune_engine(
+        engine, pool, sizes.parse(SIZES), target,
+        TuneConfig(budget_s=budget_s, seed=seed), watch=show_probe))  # fmt: skip
+    runs, stages = _step("serving over HTTP under open-loop load", lambda: _serve(
+        engine, pool, tuned, target, seed))  # fmt: skip
+    null = null_latency(min(1000.0, max(tuned.best.found.low_qps, 1.0)))
+    records = [
+        accuracy.to_record(engine.model.name),
+        *_found_records(tuned, engine),
+        *({"record": "load", "label": label, "rate_qps": rate, "transport": "HTTP",
+           **run.to_record()} for label, rate, run in runs),
+        {"record": "stages", "label": "dispatcher, all HTTP runs", "origin": "measured",
+         "stages": stages},
+        {"record": "null", **null.to_record()},
+    ]  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    results.write(out / "quickstart.jsonl", "quickstart", records, seed=seed)
+    write_report([out / "quickstart.jsonl"], out / "report.html")
+    _save_plan(out, folder, engine, tuned, sla)
+    if json:
+        print_json([r for r in records if r["record"] not in ("load",)])
+    else:
+        _print(accuracy, tuned, runs, sla, out, engine.model.name)
+    raise typer.Exit(0 if _holds(accuracy, tuned) else 1)
+
+
+def _step(what: str, work: Callable[[], Any]) -> Any:
+    began = time.perf_counter()
+    progress.print(f"{what} ...")
+    done = work()
+    progress.print(f"  {time.perf_counter() - began:.1f} s", style="dim")
+    return done
+
+
+def _features(example: Path) -> tuple[movielens.Features, movielens.MovieLens]:
+    data = movielens.load(example / "data" / "ratings.csv.gz", example / "data" / "movies.csv.gz")
+    _, valid, _ = movielens.split(data)
+    return movielens.Features(data, train_until=int(data.time[valid[0]])), data
+
+
+def _accuracy(
+    engine: Engine | HybridEngine, features: movielens.Features, data: movielens.MovieLens,
+    example: Path, model: str,
+) -> Accuracy:  # fmt: skip
+    """Score every held-out rating with the engine; intervals by whole users."""
+    _, _, test = movielens.split(data)
+    rows = features.of(data.user[test], data.movie[test], data.time[test])
+    batch = rows.batch([i.name for i in engine.model.sparse])
+    scores = engine.run(batch)[:, 0].astype(np.float64)
+    labels, users = data.liked[test], data.user[test]
+    trained = jsonlib.loads((example / "checkpoints" / "metrics.json").read_text())["models"]
+    about = {"groups": users, "resamples": 200}
+    return Accuracy(
+        rows=len(test),
+        auc=metrics.bootstrap(metrics.auc, labels, scores, **about),
+        log_loss=metrics.bootstrap(metrics.log_loss, labels, scores, **about),
+        torch_auc=float(trained[model]["by_user"]["auc"]["value"]),
+        baseline_auc=float(trained["lr"]["by_user"]["auc"]["value"]),
+    )
+
+
+def _serve(
+    engine: Engine | HybridEngine, pool: QueryPool, tuned: Tuned, target: Any, seed: int
+) -> tuple[list[tuple[str, float, LoadResult]], dict[str, Any]]:
+    """Load the served model at rising shares of the tuned rate, until the target is missed."""
+    from recstack.serve import ServeConfig, Server
+
+    dispatcher = start(engine, tuned.best.schedule, loop=True)
+    runs = []
+    try:
+        with Server({engine.model.name: (engine.model, dispatcher)}, ServeConfig()) as server:
+            for share in (0.1, 0.25, 0.5, 0.75):
+                rate = max(share * tuned.best.found.low_qps, 1.0)
+                run = over_http(server.url, engine.model.name, pool, sizes.parse(SIZES), target,
+                                rate, 3.0, seed)  # fmt: skip
+                runs.append((f"HTTP, {share:.0%} of tuned QPS", rate, run))
+                if not _met(run, target):
+                    break
+        return runs, _stage_records(dispatcher.stats())
+    finally:
+        dispatcher.close()
+
+
+def _stage_records(stats: Stats) -> dict[str, Any]:
+    return {
+        name: {"count": s.count, "mean_ns": s.mean,
+               **{f"p{share:.0%}_ns".replace("%", ""): s.percentiles[share]
+                  for share in (0.5, 0.95, 0.99)}}
+        for name, s in stats.stages_ns.items()
+    }  # fmt: skip
+
+
+def _met(run: LoadResult, target: Any) -> bool:
+    tail = summarise(run, target).latency_ns[target.percentile].value
+    return bool(tail <= target.limit_ns)
+
+
+def _found_records(tuned: Tuned, engine: Engine | HybridEngine) -> list[dict[str, Any]]:
+    return [
+        {"record": "qps_at_sla", "label": label, **trial.found.to_record(),
+         "deployment": {"engine": engine.config.model_dump(),
+                        "schedule": trial.schedule.model_dump()}}
+        for label, trial in (("baseline", tuned.baseline), ("tuned", tuned.best))
+    ]  # fmt: skip
+
+
+def _save_plan(
+    out: Path, folder: Path, engine: Engine | HybridEngine, tuned: Tuned, sla: str
+) -> None:
+    Deployment(
+        model=str(folder.resolve()), engine=engine.config, schedule=tuned.best.schedule, sla=sla,
+        sizes=SIZES, qps=tuned.best.found.low_qps,
+    ).save(out / "plan.toml")  # fmt: skip
+
+
+def _holds(accuracy: Accuracy, tuned: Tuned) -> bool:
+    """Whether the engine reproduces torch's AUC and some schedule meets the target."""
+    if abs(accuracy.auc.value - accuracy.torch_auc) > AUC_TOLERANCE:
+        raise RecstackError(
+            f"expected the AUC that torch measured, {accuracy.torch_auc}, got {accuracy.auc.value}"
+        )
+    return tuned.best.found.low_qps > 0
+
+
+def _print(
+    accuracy: Accuracy, tuned: Tuned, runs: list[tuple[str, float, LoadResult]], sla: str,
+    out: Path, name: str,
+) -> None:  # fmt: skip
+    target = sla_forms.parse(sla)
+
+    def interval(x: metrics.Interval) -> str:
+        return f"{x.low:.4f}..{x.high:.4f}"
+
+    console.print()
+    console.print(table(
+        f"Accuracy of {name} on {accuracy.rows:,} held-out ratings (measured)",
+        ("", "value", "95% interval", "torch", "logistic regression"),
+        [("AUC", f"{accuracy.auc.value:.6f}", interval(accuracy.auc),
+          f"{accuracy.torch_auc:.6f}", f"{accuracy.baseline_auc:.6f}"),
+         ("log loss", f"{accuracy.log_loss.value:.6f}", interval(accuracy.log_loss), "", "")],
+    ))  # fmt: skip
+    console.print()
+    console.print(tuned_table(tuned, sla, SIZES))
+    console.print()
+    console.print(load_table([(f"{label} ({rate:.0f})", run) for label, rate, run in runs]))
+    for label, _, run in runs:
+        verdict = judge(run, target)
+        if not verdict.valid:
+            console.print(f"{label}: {verdict}", style="yellow")
+    console.print(f"\nbest schedule: {describe_schedule(tuned.best.schedule)}")
+    console.print(f"report: {out / 'report.html'}   plan: {out / 'plan.toml'}", soft_wrap=True)

@@ -1,0 +1,57 @@
+"""What verbs that make traffic share: options, queries, and loading a server from another process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+
+from recstack.data import random_batch
+from recstack.load import (
+    SLA, DriverConfig, HttpConfig, HttpSUT, LoadResult, Traffic, drive, make_queries, make_traffic,
+    run_apart, sizes,
+)
+from recstack.model import Model
+from recstack.tune import QueryPool
+from recstack.types import Query
+
+SlaText = Annotated[str, typer.Option(help="Tail-latency target, such as 'p95<=10ms'.")]
+SizesText = Annotated[
+    str, typer.Option(help="Query sizes: fixed:N | lognormal:MU,SIGMA | mlperf | production.")
+]
+
+
+def random_queries(model: Model, seed: int) -> QueryPool:
+    """A factory of random queries for `model`, a few of each size."""
+    return QueryPool(lambda index, rows: Query(index, random_batch(model, rows, seed + index)))
+
+
+def over_http(
+    url: str,
+    model: str,
+    factory: Callable[[int, int], Query],
+    distribution: sizes.Sizes,
+    sla: SLA,
+    rate_qps: float,
+    seconds: float,
+    seed: int,
+) -> LoadResult:
+    """Load a server open-loop from a process of its own, so that it does not slow the server."""
+    count = max(int(rate_qps * seconds), 200)
+    traffic = make_traffic(rate_qps, count, seed=seed, distribution=distribution)
+    queries = make_queries(factory, traffic.rows)
+    config = DriverConfig(deadline_ns=10 * sla.limit_ns, drain_ns=5_000_000_000)
+    limit_s = 3 * seconds + 60
+    return run_apart(_drive, url, model, queries, traffic, config, timeout_s=limit_s)
+
+
+def _drive(
+    url: str, model: str, queries: Sequence[Query], traffic: Traffic, config: DriverConfig
+) -> LoadResult:
+    sut = HttpSUT(HttpConfig(url=url, model=model))
+    try:
+        sut.prepare(queries)
+        return drive(sut, queries, traffic.scheduled_ns, config=config)
+    finally:
+        sut.close()

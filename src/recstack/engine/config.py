@@ -1,0 +1,48 @@
+"""How an engine is to run a model."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from recstack import _native
+from recstack.errors import ConfigError
+
+
+class EngineConfig(BaseModel):
+    """Choices of an engine; frozen, unknown keys are errors.
+
+    precision: "fp32".
+    isa: instruction set, one of `instruction_sets()`, or "auto": RECSTACK_ISA where that is set,
+        else the fastest that this processor has.
+    threads: threads that share one batch, by rows.
+    tile_rows: rows that go through all layers together; None chooses by workspace size.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    precision: Literal["fp32"] = "fp32"
+    isa: str = "auto"
+    threads: int = Field(default=1, ge=1, le=1024)
+    tile_rows: int | None = Field(default=None, ge=1, le=65536)
+
+
+def instruction_sets() -> dict[str, bool]:
+    """The instruction sets of this build, slowest first, and whether this processor has each."""
+    return dict(_native.instruction_sets())
+
+
+def choose_isa(isa: str) -> str:
+    """The instruction set that `isa` means here; ConfigError for one that is unknown or absent."""
+    sets = instruction_sets()
+    where = "EngineConfig.isa"
+    if isa == "auto":
+        isa, where = os.environ.get("RECSTACK_ISA") or "auto", "RECSTACK_ISA"
+    if isa == "auto":
+        return [name for name, supported in sets.items() if supported][-1]
+    if isa not in sets:
+        raise ConfigError(f"expected one of {', '.join(sets)}, got {isa!r} - at `{where}`")
+    if not sets[isa]:
+        raise ConfigError(f"this processor has no {isa} - at `{where}`")
+    return isa

@@ -1,0 +1,84 @@
+"""From a model to a native program: fold, place, lower, lay out the workspace."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recstack import _native
+from recstack.engine.config import EngineConfig, choose_isa
+from recstack.engine.native import lower_dense, lower_sequence, lower_tensor
+from recstack.engine.native.lower import lower
+from recstack.engine.native.passes import optimise
+from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
+from recstack.engine.native.plan import Buffer, Place, Plan
+from recstack.engine.reference.registry import OPS
+from recstack.model import Model
+from recstack.model.ops import FeatureOp
+
+LOWERINGS = (lower_dense, lower_sequence, lower_tensor)  # imported for what they register
+TILE_BYTES = 512 << 10
+MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 128
+
+
+def make_plan(model: Model) -> Plan:
+    """The steps that compute `model`, with every value's place."""
+    model = optimise(model)
+    plan = Plan(model, fold_constants(model))
+    output = Place("output", 0, model.output_width, Buffer("output", model.output_width))
+    place_inputs(plan)
+    place_outputs(plan, output)
+    place_concatenations(plan)
+    for op in model.ops:
+        if op.output not in plan.constants:
+            lower(plan, op)
+    column = 0
+    for name in model.outputs:
+        n = model.values[name].elements
+        target = output.part(column)
+        if not lower_tensor.same_place(plan.places.get(name), target):
+            x = plan.operand(name, "item")
+            lower_tensor.emit_copy(plan, "item", x, target, (n,), (1,), (1,))
+        column += n
+    return plan
+
+
+def fold_constants(model: Model) -> dict[str, NDArray[np.float32]]:
+    """The values that are the same for every entry, computed once by the reference."""
+    folded: dict[str, NDArray[np.float64]] = {}
+    for op in model.ops:
+        if model.values[op.output].scope == "const" and not isinstance(op, FeatureOp):
+            folded[op.output] = OPS[type(op)](op, [folded[n] for n in op.inputs], model.weights)
+    return {n: np.ascontiguousarray(v[0], dtype=np.float32) for n, v in folded.items()}
+
+
+def make_layout(model: Model) -> _native.InputLayout:
+    """The model's inputs for the native side."""
+    return _native.InputLayout(
+        user_features=[i.scope == "user" for i in model.sparse],
+        fixed_lengths=[i.length if i.fixed else 0 for i in model.sparse],
+        dense_columns=sum(i.width for i in model.dense if i.scope == "item"),
+        user_dense_columns=sum(i.width for i in model.dense if i.scope == "user"),
+        outputs=model.output_width,
+        weighted=any(i.weighted for i in model.sparse),
+    )
+
+
+def make_program(model: Model, config: EngineConfig) -> _native.Program:
+    """A native program for `model`: weights packed, tables shared with the model's own arrays."""
+    plan = make_plan(model)
+    item, user = plan.workspace_floats("item"), plan.workspace_floats("user")
+    return _native.Program(
+        isa=choose_isa(config.isa),
+        layout=make_layout(model),
+        tile_rows=config.tile_rows or choose_tile_rows(item),
+        item_floats=item,
+        user_floats=user,
+        steps=[step.to_native() for step in plan.steps],
+    )
+
+
+def choose_tile_rows(item_floats: int) -> int:
+    """Rows per tile: as many as keep the tile's workspace in half a megabyte, within limits."""
+    rows = TILE_BYTES // (4 * max(item_floats, 1))
+    return min(max(rows, MIN_TILE_ROWS), MAX_TILE_ROWS)

@@ -1,0 +1,64 @@
+"""The native engine: a plan ready to run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recstack import _native
+from recstack.batch import Batch
+from recstack.engine.config import EngineConfig, choose_isa
+from recstack.engine.native.build import make_program
+from recstack.engine.reference.checks import check_batch
+from recstack.errors import BatchError, RecstackError
+from recstack.model import Model
+from recstack.types import Scores
+
+
+class Engine:
+    """Runs a model natively; safe to call from several threads, which take turns.
+
+    Made by `recstack.compile`. Weights are packed once; tables are the model's own arrays, never
+    copied; a run allocates nothing but the scores and holds no GIL.
+    """
+
+    def __init__(self, model: Model, config: EngineConfig) -> None:
+        self.model = model
+        self.config = config
+        self.isa = choose_isa(config.isa)
+        self.program = make_program(model, config)
+        self.factory = _native.TeamFactory(self.program, config.threads)
+        self._runner = _native.Runner(self.factory)
+
+    def run(self, batch: Batch, out: Scores | None = None) -> Scores:
+        """Scores of `batch`, (rows, outputs) float32, into `out` when given.
+
+        Raises IndexOutOfRange, NonFinite or another BatchError naming feature, row and value; `out`
+        then holds nothing of use. A row's scores do not depend on the rows beside it.
+        """
+        if out is None:
+            out = np.empty((batch.rows, self.model.output_width), np.float32)
+        try:
+            failed = self._runner.run(
+                batch.dense, batch.user_dense, batch.values, batch.lengths, batch.query_offsets,
+                batch.weights, out,
+            ) is not None  # fmt: skip
+        except TypeError:
+            failed = True
+        if failed:
+            raise fault(self.model, batch, out)
+        return out
+
+
+def fault(model: Model, batch: Batch, out: Scores) -> RecstackError:
+    """The error that says why a native run of `batch` failed."""
+    try:
+        check_batch(model, batch)
+    except RecstackError as error:
+        return error
+    want = (batch.rows, model.output_width)
+    if out.shape != want or out.dtype != np.float32 or not out.flags.c_contiguous:
+        return BatchError(f"expected {want} float32, got {out.shape} {out.dtype}", "out")
+    for name in ("dense", "user_dense", "values", "lengths", "query_offsets"):
+        if not getattr(batch, name).flags.c_contiguous:
+                return BatchError("expected a contiguous array, got a strided one", name)
+    return RecstackError("the native engine refused a batch that the reference accepts")

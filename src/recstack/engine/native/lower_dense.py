@@ -1,0 +1,159 @@
+"""Steps of embedding bags, dense layers, interactions and normalisations."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recstack.engine.native.lower import lowers
+from recstack.engine.native.passes import batch_norm_affine
+from recstack.engine.native.plan import Place, Plan, ScopeName
+from recstack.model.ops import (
+    BatchNorm, Cross, Dice, DotInteraction, EmbeddingBag, LayerNorm, Linear, Prelu, SequenceMask,
+    Softmax,
+)
+
+ACTIVATIONS = {"none": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
+
+
+@lowers(EmbeddingBag)
+def embedding_bag(plan: Plan, op: EmbeddingBag) -> None:
+    names = [i.name for i in plan.model.sparse]
+    feature = names.index(op.inputs[0])
+    table = plan.model.weights[op.table][op.row_offset :]
+    padding = -1 if op.padding_index is None else op.padding_index
+    ints = [feature, *table.shape, padding]
+    scope, out = plan.scope_of(op.output), plan.result(op.output)
+    if op.pooling == "none":
+        length = plan.model.sparse[feature].length
+        plan.emit("sequence", scope, [out], [*ints, length], weights=[table])
+    else:
+        pooling = {"sum": 0, "mean": 1, "weighted": 2}[op.pooling]
+        plan.emit("bag", scope, [out], [*ints, pooling], weights=[table])
+
+
+@lowers(SequenceMask)
+def sequence_mask(plan: Plan, op: SequenceMask) -> None:
+    names = [i.name for i in plan.model.sparse]
+    feature = names.index(op.inputs[0])
+    padding = -1 if op.padding_index is None else op.padding_index
+    ints = [feature, plan.model.sparse[feature].length, padding]
+    plan.emit("mask", plan.scope_of(op.output), [plan.result(op.output)], ints)
+
+
+def emit_linear(
+    plan: Plan,
+    scope: ScopeName,
+    x: Place,
+    out: Place,
+    inner: int,
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    activation: str = "none",
+) -> None:
+    """out = activation(x @ weight.T + bias) for `inner` rows per entry."""
+    n, k = weight.shape
+    weights = [weight] if bias is None else [weight, bias]
+    plan.emit("linear", scope, [x, out], [inner, k, n, ACTIVATIONS[activation]], weights=weights)
+
+
+@lowers(Linear)
+def linear(plan: Plan, op: Linear) -> None:
+    scope = plan.scope_of(op.output)
+    weights = plan.model.weights
+    bias = weights[op.bias] if op.bias else None
+    inner = prod(plan.model.values[op.output].shape[:-1])
+    x = plan.operand(op.inputs[0], scope)
+    out = plan.result(op.output)
+    emit_linear(plan, scope, x, out, inner, weights[op.weight], bias, op.activation)
+
+
+@lowers(DotInteraction)
+def dot_interaction(plan: Plan, op: DotInteraction) -> None:
+    scope = plan.scope_of(op.output)
+    features, dim = plan.model.values[op.inputs[0]].shape
+    ints = [features, dim, op.order == "upper", op.self_pairs]
+    plan.emit("dot", scope, [plan.operand(op.inputs[0], scope), plan.result(op.output)], ints)
+
+
+@lowers(Cross)
+def cross(plan: Plan, op: Cross) -> None:
+    scope = plan.scope_of(op.output)
+    weights = plan.model.weights
+    x0, x = (plan.operand(name, scope) for name in op.inputs)
+    at = x
+    if op.weight_v:
+        hidden = plan.new_buffer(scope, weights[op.weight_v].shape[0])
+        emit_linear(plan, scope, x, hidden, 1, weights[op.weight_v], None)
+        at = hidden
+    n = plan.model.values[op.output].elements
+    y = plan.new_buffer(scope, n)
+    emit_linear(plan, scope, at, y, 1, weights[op.weight_u], weights[op.bias] if op.bias else None)
+    plan.emit("cross", scope, [x0, y, x, plan.result(op.output)], [n])
+
+
+@lowers(LayerNorm)
+def layer_norm(plan: Plan, op: LayerNorm) -> None:
+    given = [plan.model.weights[w] for w in (op.weight, op.bias) if w]
+    _per_run(plan, op, "layer_norm", -1, [], [bool(op.weight), bool(op.bias)], [op.eps], given)
+
+
+@lowers(BatchNorm)
+def batch_norm(plan: Plan, op: BatchNorm) -> None:
+    _per_run(plan, op, "affine", op.axis, list(batch_norm_affine(plan.model, op)))
+
+
+@lowers(Prelu)
+def prelu(plan: Plan, op: Prelu) -> None:
+    slope = plan.model.weights[op.slope]
+    if slope.size == 1:
+        _per_run(plan, op, "prelu", 0, [], [0], weights=[slope])
+    else:
+        _per_run(plan, op, "prelu", op.axis, [slope], [1])
+
+
+@lowers(Dice)
+def dice(plan: Plan, op: Dice) -> None:
+    _per_run(plan, op, "dice", -1, dice_weights(plan, op.alpha, op.mean, op.variance, op.eps))
+
+
+def dice_weights(
+    plan: Plan, alpha: str, mean: str, variance: str, eps: float
+) -> list[NDArray[np.float64]]:
+    """Scale, shift and alpha (n,) of a Dice."""
+    get = plan.model.weights
+    scale = 1.0 / np.sqrt(get[variance].astype(np.float64) + eps)
+    return [scale, -get[mean] * scale, get[alpha].astype(np.float64)]
+
+
+@lowers(Softmax)
+def softmax(plan: Plan, op: Softmax) -> None:
+    shape = plan.model.values[op.output].shape
+    axis = op.axis % len(shape)
+    scope = plan.scope_of(op.output)
+    x, out = plan.operand(op.inputs[0], scope), plan.result(op.output)
+    n, outer, inner = shape[axis], prod(shape[:axis]), prod(shape[axis + 1 :])
+    if inner == 1:
+        plan.emit("softmax", scope, [x, out], [n, outer])
+        return
+    turned = plan.new_buffer(scope, prod(shape), dense=True)
+    there = [3, outer, inner, n, n * inner, 1, inner, n * inner, n, 1]
+    plan.emit("copy", scope, [x, turned], there)
+    plan.emit("softmax", scope, [turned, turned], [n, outer * inner])
+    back = [3, outer, inner, n, n * inner, n, 1, n * inner, 1, inner]
+    plan.emit("copy", scope, [turned, out], back)
+
+
+def _per_run(plan, op, kind, axis, per_channel, ints=(), floats=(), weights=()) -> None:  # type: ignore[no-untyped-def]
+    """A step over runs that end with `axis`'s inner block; channel weights repeat inside it."""
+    shape = plan.model.values[op.output].shape or (1,)
+    axis = axis % len(shape)
+    inner = prod(shape[axis + 1 :])
+    n = shape[axis] * inner
+    scope = plan.scope_of(op.output)
+    spread = [np.repeat(w, inner) for w in per_channel]
+    operands = [plan.operand(op.inputs[0], scope), plan.result(op.output)]
+    runs = prod(shape[:axis])
+    plan.emit(kind, scope, operands, [n, runs, *ints], floats, [*spread, *weights])

@@ -1,0 +1,106 @@
+"""The one exception tree of recstack.
+
+RecstackError
+|-- ConfigError            an option, argument or deployment file is wrong
+|   `-- MissingExtra       an optional package is absent; says which extra to install
+|-- ModelError             a model description is malformed; `where` is the place in it
+|   `-- ModelFileError     a model folder cannot be read or written
+|-- BatchError             an input does not fit the model; `where` is the place in it
+|   |-- IndexOutOfRange    a lookup index outside its table
+|   `-- NonFinite          NaN or infinity in a dense input or a lookup weight
+|-- DataError              a data file is malformed
+`-- Refused                a query was not served
+    |-- QueueFull          the bounded queue had no room
+    |-- DeadlineExceeded   the query's deadline passed, or could not be met
+    `-- ShuttingDown       the dispatcher is being closed
+"""
+
+from __future__ import annotations
+
+
+class RecstackError(Exception):
+    """Base of every error that recstack raises on purpose."""
+
+
+class ConfigError(RecstackError):
+    """An option, argument or deployment file is wrong."""
+
+
+class MissingExtra(ConfigError):
+    """An optional package is needed; names the extra that installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"this needs the package {package!r}: pip install 'recstack[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
+class ModelError(RecstackError):
+    """A model description is malformed. `where` names the place, such as `ops[3].weight`."""
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(f"{message} - at `{where}`" if where else message)
+        self.where = where
+
+
+class ModelFileError(ModelError):
+    """A model folder cannot be read or written. `where` names file and place."""
+
+
+class BatchError(RecstackError):
+    """An input does not fit the model. `where` names the place, such as `lengths[2, 17]`."""
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(f"{message} - at `{where}`" if where else message)
+        self.where = where
+
+
+class IndexOutOfRange(BatchError):
+    """A lookup index lies outside its table.
+
+    Carries `feature` (name), `row` (the row, or the query for a user-scope feature), `value` (the
+    index found) and `limit` (rows of the table; valid indices are 0 <= index < limit).
+    """
+
+    def __init__(self, feature: str, row: int, value: int, limit: int) -> None:
+        super().__init__(
+            f"expected an index in [0, {limit}), got {value}", f"feature {feature!r}, row {row}"
+        )
+        self.feature = feature
+        self.row = row
+        self.value = value
+        self.limit = limit
+
+
+class NonFinite(BatchError):
+    """NaN or infinity in an input. Carries `feature` (input name), `row`, `column` and `value`."""
+
+    def __init__(self, feature: str, row: int, column: int, value: float) -> None:
+        super().__init__(
+            f"expected a finite float32, got {value}",
+            f"input {feature!r}, row {row}, column {column}",
+        )
+        self.feature = feature
+        self.row = row
+        self.column = column
+        self.value = value
+
+
+class DataError(RecstackError):
+    """A data file is malformed. The message names file and line."""
+
+
+class Refused(RecstackError):
+    """A query was not served; nothing of it was answered."""
+
+
+class QueueFull(Refused):
+    """The bounded queue had no room for the query."""
+
+
+class DeadlineExceeded(Refused):
+    """The query's deadline passed before its scores were ready, or was predicted to."""
+
+
+class ShuttingDown(Refused):
+    """The dispatcher is being closed."""

@@ -1,0 +1,142 @@
+"""torch.export of the user's module, with the batch size left open."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import torch
+
+from recstack.errors import ModelError
+from recstack.model.importing.examples import Examples
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported program; `batch_symbol` is the sympy symbol of the batch size."""
+
+    program: Any
+    batch_symbol: Any
+
+
+def evaluated(module: Any) -> Any:
+    """A copy of the module in eval mode and float32; parameters are shared where they can be."""
+    memo: dict[int, Any] = {}
+    wide = []
+    for name, t in [*module.named_parameters(), *module.named_buffers()]:
+        if t.dtype.is_floating_point and t.dtype != torch.float32:
+            wide += [name] if t.dtype == torch.float64 else []
+            new = t.detach().to(torch.float32)
+            is_parameter = isinstance(t, torch.nn.Parameter)
+            memo[id(t)] = torch.nn.Parameter(new, requires_grad=False) if is_parameter else new
+        else:
+            memo[id(t)] = t
+    if wide:
+        warnings.warn(
+            f"{len(wide)} float64 parameters, such as {wide[0]!r}, are imported as float32",
+            UserWarning,
+            stacklevel=4,
+        )
+    return copy.deepcopy(module, memo).eval()
+
+
+def argument_names(module: Any, inputs: Sequence[Any]) -> list[str]:
+    """The names of `forward`'s positional arguments, one for each example input."""
+    if not isinstance(inputs, list | tuple):
+        raise ModelError(
+            "expected a tuple of positional tensors (wrap a module that takes keywords or a dict), "
+            f"got {type(inputs).__name__}",
+            "example_inputs",
+        )
+    names: list[str] = []
+    for p in inspect.signature(module.forward).parameters.values():
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
+            names.append(p.name)
+        elif p.kind == p.VAR_POSITIONAL:
+            names += [f"{p.name}.{i}" for i in range(len(inputs) - len(names))]
+        elif p.kind == p.KEYWORD_ONLY and p.default is p.empty:
+            raise ModelError("expected positional arguments only, got a keyword-only one", p.name)
+    if len(inputs) > len(names):
+        raise ModelError(
+            f"expected at most {len(names)} tensors {names}, got {len(inputs)}", "example_inputs"
+        )
+    return names[: len(inputs)]
+
+
+def export(module: Any, examples: Examples) -> Exported:
+    """The module's graph; operators stay whole (no decompositions), none works in place."""
+    taken = {n for p in module.parameters() for n in p.shape} | examples.sizes()
+    batch = next(n for n in count(7) if n not in taken and n + 1 not in taken)
+    tensors = examples.resized(batch)
+    inputs = examples.unflatten(tensors)
+    shapes = _by_signature(module, examples.unflatten(_dynamic_dims(examples)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.export(module, inputs, dynamic_shapes=shapes)
+            if any(_works_in_place(node) for node in program.graph.nodes):
+                program = program.run_decompositions({})
+        except Exception as error:
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            raise ModelError(
+                "torch.export cannot trace the module with an open batch size: "
+                f"{type(error).__name__}: {' '.join(lines[:6])}",
+                "module",
+            ) from error
+    return Exported(program, _batch_symbol(program, examples))
+
+
+def _dynamic_dims(examples: Examples) -> list[Any]:
+    """For each flattened input, its open axes."""
+    batch = torch.export.Dim("batch")
+    dims: list[Any] = [
+        None if i in examples.single else {0: batch} for i in range(len(examples.tensors))
+    ]
+    for group in examples.ragged:
+        at = examples.tensors[group.offsets].ndim - 1
+        dims[group.offsets] = {at: batch + 1 if group.include_last_offset else batch}
+        values = dims[group.values]
+        at = examples.tensors[group.values].ndim - 1
+        if not isinstance(values, dict) or at not in values or values[at] is batch:
+            values = {at: torch.export.Dim(f"values_{group.values}")}
+        dims[group.values] = values
+        if group.weights is not None:
+            dims[group.weights] = {
+                examples.tensors[group.weights].ndim - 1: next(iter(values.values()))
+            }
+    return dims
+
+
+def _by_signature(module: Any, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same with those of `*args` in a tuple of their own, as torch.export wants them."""
+    kinds = [p.kind for p in inspect.signature(module.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return shapes
+    at = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    return (*shapes[:at], tuple(shapes[at:]))
+
+
+def _works_in_place(node: Any) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable
+
+
+def _batch_symbol(program: Any, examples: Examples) -> Any:
+    """The symbol of the batch size, read off an input that has it whole."""
+    names = program.graph_signature.user_inputs
+    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    offsets = {g.offsets: g.include_last_offset for g in examples.ragged}
+    ragged = {p for g in examples.ragged for p in (g.values, g.weights)}
+    for i, name in enumerate(names):
+        if i in ragged or i in examples.single or name not in nodes:
+            continue
+        size = nodes[name].meta["val"].shape[-1 if i in offsets else 0]
+        if isinstance(size, torch.SymInt):
+            expression = size.node.expr
+            return next(iter(expression.free_symbols))
+    raise ModelError("torch.export fixed the batch size; no input has an open one", "module")

@@ -1,0 +1,61 @@
+"""From a user's module to a model, with a check that its rows do not depend on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from recstack.errors import ModelError
+from recstack.model.importing.coverage import ImportedModel
+from recstack.model.importing.examples import Examples
+from recstack.model.importing.export import argument_names, evaluated, export
+from recstack.model.importing.importer import import_exported
+
+
+def import_module(
+    module: Any, inputs: Sequence[Any], user_inputs: tuple[str, ...], name: str | None, copy: bool
+) -> ImportedModel:
+    """See `from_torch`."""
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(f"expected a torch.nn.Module, got {type(module).__name__}", "module")
+    names = argument_names(module, inputs)
+    own = evaluated(module)
+    inputs = pytree.tree_map(_narrow, tuple(inputs))
+    examples = Examples(own, names, inputs)
+    sources = examples.sources(user_inputs)
+    _check_rows(own, examples)
+    exported = export(own, examples)
+    return import_exported(exported, sources, name or type(module).__name__, copy)
+
+
+def _narrow(leaf: Any) -> Any:
+    """Floats of other widths as float32, as the weights are."""
+    if isinstance(leaf, torch.Tensor):
+        leaf = leaf.detach()
+        return leaf.to(torch.float32) if leaf.dtype.is_floating_point else leaf
+    return leaf
+
+
+def _check_rows(module: Any, examples: Examples) -> None:
+    """Raise ModelError unless each row scores the same whatever rows stand beside it."""
+    with torch.no_grad():
+        whole = _scores(module(*examples.unflatten(examples.resized(2 * examples.batch + 3))))
+        part = _scores(module(*examples.unflatten(examples.resized(examples.batch + 1))))
+    for i, (a, b) in enumerate(zip(whole, part, strict=True)):
+        known = a.ndim == 0 or b.ndim == 0 or a.shape[0] == b.shape[0] or a.shape[1:] != b.shape[1:]
+        if known or a.shape[0] < b.shape[0]:
+            continue
+        same = torch.allclose(a[: b.shape[0]], b, rtol=1e-3, atol=1e-4, equal_nan=True)
+        if not same:
+            raise ModelError(
+                "expected each row's scores to depend on that row alone, got others when the rows "
+                "beside it change",
+                f"output {i}",
+            )
+
+
+def _scores(out: Any) -> list[Any]:
+    return [t.float() for t in pytree.tree_leaves(out) if isinstance(t, torch.Tensor)]

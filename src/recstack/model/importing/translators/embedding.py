@@ -1,0 +1,168 @@
+"""Embedding and EmbeddingBag, in all their spellings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recstack.model import ops as O
+from recstack.model.importing.builder import Builder, runs
+from recstack.model.importing.registry import Call, translates
+from recstack.model.importing.values import (
+    Columns,
+    Const,
+    Ragged,
+    Rows,
+    Steps,
+    Unsupported,
+    Value,
+)
+
+_MODES = ("sum", "mean", "max")
+
+
+@translates("embedding")
+def embedding(b: Builder, call: Call) -> Value:
+    """Rows of a table. `padding_idx` concerns training only: its row is read like any other."""
+    return _lookup(b, _table(b, call["weight"]), call["indices"])
+
+
+@translates("one_hot")
+def one_hot(b: Builder, call: Call) -> Value:
+    """Rows of a unit matrix."""
+    import torch
+
+    if call.get("num_classes", -1) < 0:
+        raise Unsupported("one_hot without num_classes")
+    return _lookup(b, b.weight(Const(torch.eye(call["num_classes"]))), call["self"])
+
+
+def _table(b: Builder, weight: Value) -> str:
+    if not isinstance(weight, Const):
+        raise Unsupported("a table that depends on the data")
+    return b.weight(weight)
+
+
+def _lookup(b: Builder, table: str, indices: Value) -> Rows:
+    if not isinstance(indices, Columns) or not indices.integer:
+        raise Unsupported("indices that are computed; only columns of arguments are looked up")
+    name = _sequence(b, table, indices.cells.reshape(-1, 3), None)
+    shape = (*indices.shape, b.weights[table].shape[1])
+    return Rows(b.reshape(name, shape), shape, indices.axis, indices.merged)
+
+
+def _sequence(b: Builder, table: str, cells: NDArray[np.int64], padding: int | None) -> str:
+    """(n, dim): the row of each of n columns; (dim,) for a single one without padding."""
+    parts = []
+    pieces = runs(cells)
+    single = all(len(p) == 1 for p in pieces)
+    for piece in pieces:
+        part = _bag(b, table, piece, "sum" if len(piece) == 1 else "none", padding)
+        whole = len(piece) > 1 or single
+        parts.append(part if whole else b.reshape(part, (1, b.weights[table].shape[1])))
+    if single and len(parts) > 1:
+        return b.emit(O.Stack, parts, axis=0)
+    return b.concat(parts, 0)
+
+
+def _bag(
+    b: Builder, table: str, piece: NDArray[np.int64], pooling: str, padding: int | None
+) -> str:
+    argument, start, offset = (int(i) for i in piece[0])
+    feature = b.inputs.columns(argument, start, start + len(piece)).name
+    return _emit(b, feature, table, pooling, padding, offset)
+
+
+def _emit(
+    b: Builder, feature: str, table: str, pooling: str, padding: int | None, offset: int
+) -> str:
+    if offset < 0:
+        raise Unsupported(f"a negative row offset ({offset})")
+    own = None if padding is None or padding < offset else padding - offset
+    return b.emit(
+        O.EmbeddingBag,
+        [feature],
+        table=table,
+        pooling=pooling,
+        padding_index=own,
+        row_offset=offset,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pooling:
+    """The options of one call."""
+
+    table: str
+    mode: str
+    padding: int | None
+
+
+@translates("embedding_bag _embedding_bag _embedding_bag_forward_only")
+def embedding_bag(b: Builder, call: Call) -> Value:
+    """Pooled rows of a table: over the columns of a matrix, or over ragged values and offsets."""
+    padding = call.get("padding_idx")
+    padding = None if padding is None or padding < 0 else int(padding)
+    how = _Pooling(_table(b, call["weight"]), _MODES[call.get("mode", 0)], padding)
+    indices, weights = call["indices"], call.get("per_sample_weights")
+    if isinstance(indices, Ragged):
+        out = _ragged(b, how, indices, call["offsets"], weights, call)
+    elif isinstance(indices, Columns):
+        out = _fixed(b, how, indices, call["offsets"], weights)
+    else:
+        raise Unsupported("indices that are computed; only columns of arguments are looked up")
+    return (Rows(out, b.shapes[out]), None, None, None)
+
+
+def _ragged(
+    b: Builder, how: _Pooling, values: Ragged, offsets: Value, weights: Value, call: Call
+) -> str:
+    if not isinstance(offsets, Ragged):
+        raise Unsupported("offsets that are computed; pass them as an argument")
+    if weights is not None and not isinstance(weights, Ragged):
+        raise Unsupported("per_sample_weights that are computed; pass them as an argument")
+    if how.mode == "max":
+        raise Unsupported("max pooling of ragged bags")
+    last = bool(call.get("include_last_offset", False))
+    feature = b.inputs.ragged(values, offsets, weights, last).name
+    pooling = how.mode if weights is None else "weighted"
+    return _emit(b, feature, how.table, pooling, how.padding, 0)
+
+
+def _fixed(b: Builder, how: _Pooling, indices: Columns, offsets: Value, weights: Value) -> str:
+    """Bags over the n columns of a matrix, which torch flattens first."""
+    n = int(np.prod(indices.shape))
+    if not indices.integer or not isinstance(offsets, Steps) or offsets.step != n:
+        raise Unsupported("offsets that are neither an argument nor one bag per row")
+    cells = indices.cells.reshape(-1, 3)
+    if isinstance(weights, Columns):
+        named = _weighted(b, how, cells, weights)
+        if named is not None:
+            return named
+    elif weights is None and len(runs(cells)) == 1 and how.mode != "max":
+        return _bag(b, how.table, cells, how.mode, how.padding)
+    if how.padding is not None and how.mode != "sum":
+        raise Unsupported(f"{how.mode} pooling with a padding index over separate columns")
+    dim = b.weights[how.table].shape[1]
+    rows = b.reshape(_sequence(b, how.table, cells, how.padding), (n, dim))
+    if weights is not None:
+        scale = b.reshape(b.rows(weights).name, (n, 1))
+        rows = b.binary("mul", rows, scale)
+    return b.reduce(how.mode, rows, [0])
+
+
+def _weighted(
+    b: Builder, how: _Pooling, cells: NDArray[np.int64], weights: Columns
+) -> str | None:
+    """A bag whose weights are columns of an argument too."""
+    pieces = runs(weights.cells.reshape(-1, 3))
+    if len(pieces) != 1 or len(runs(cells)) != 1 or pieces[0][0, 2]:
+        return None
+    (argument, start, offset), (other, at, _) = (
+        (int(i) for i in cells[0]),
+        (int(i) for i in pieces[0][0]),
+    )
+    feature = b.inputs.columns(argument, start, start + len(cells), (other, at)).name
+    return _emit(b, feature, how.table, "weighted", how.padding, offset)

@@ -1,0 +1,192 @@
+"""The sorts of record that a report shows, validated at the edge; others are kept as they are."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PlainValidator,
+    StrictInt,
+    model_validator,
+)
+
+from recstack.types import Origin
+
+_SLA = re.compile(r"\s*p(\d+(?:\.\d+)?)\s*(?:<=|≤)\s*(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s)\s*")
+_SLA_NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
+_TIMES = ("scheduled_ns", "issued_ns", "finished_ns", "rows", "status")
+
+
+class SLA(BaseModel):
+    """`percentile` percent of the queries within `limit_ns`; written as `p95<=10ms`."""
+
+    model_config = ConfigDict(frozen=True)
+    percentile: float = Field(gt=0, lt=100)
+    limit_ns: FiniteFloat = Field(gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, text: object) -> object:
+        found = _SLA.fullmatch(text) if isinstance(text, str) else None
+        if not found:
+            raise ValueError(f"expected an SLA such as 'p95<=10ms', got {text!r}")
+        percentile, limit, unit = found.groups()
+        return {"percentile": float(percentile), "limit_ns": float(limit) * _SLA_NS[unit]}
+
+    @property
+    def share(self) -> float:
+        """The percentile as a share."""
+        return self.percentile / 100.0
+
+    def __str__(self) -> str:
+        unit = next(u for u in ("s", "ms", "µs", "ns") if self.limit_ns >= _SLA_NS[u] or u == "ns")
+        return f"p{self.percentile:g} ≤ {self.limit_ns / _SLA_NS[unit]:g} {unit}"
+
+
+def _array(value: object) -> NDArray[np.int64]:
+    if not isinstance(value, list):
+        raise ValueError(f"expected an array of integers, got {type(value).__name__}")
+    array = np.asarray(value)
+    if array.size and (array.dtype != np.int64 or array.ndim != 1):
+        raise ValueError(f"expected an array of integers, got {array.ndim}-d {array.dtype}")
+    return array.astype(np.int64).reshape(-1)
+
+
+Integers = Annotated[NDArray[np.int64], PlainValidator(_array)]
+
+
+class Record(BaseModel):
+    """What every sort has; keys that it does not know are left alone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", arbitrary_types_allowed=True)
+    origin: Origin
+
+
+class Accuracy(Record):
+    """How good the scores are, on `rows` rows; low and high are the ends of an interval."""
+
+    model: str
+    rows: StrictInt = Field(ge=0)
+    auc: FiniteFloat
+    auc_low: FiniteFloat
+    auc_high: FiniteFloat
+    log_loss: FiniteFloat
+    log_loss_low: FiniteFloat
+    log_loss_high: FiniteFloat
+    torch_auc: FiniteFloat | None = None
+    baseline: str
+    baseline_auc: FiniteFloat
+
+
+class Probe(BaseModel):
+    """One rate that a search tried: `over` of `queries` were past the limit."""
+
+    rate_qps: FiniteFloat
+    outcome: Literal["pass", "fail", "undecided", "invalid"]
+    over: StrictInt
+    queries: StrictInt
+    runs: StrictInt
+    effect: FiniteFloat
+    reason: str = ""
+
+    @property
+    def share_over(self) -> float | None:
+        """The share past the limit; None without queries."""
+        return self.over / self.queries if self.queries else None
+
+
+class Found(Record):
+    """QPS@SLA of a deployment: between low (the highest that passed) and high."""
+
+    label: str
+    deployment: dict[str, Any] = {}
+    sla: SLA
+    low_qps: FiniteFloat = Field(ge=0)
+    high_qps: FiniteFloat | None
+    high_outcome: str | None
+    confidence: FiniteFloat = Field(gt=0, lt=1)
+    probes: tuple[Probe, ...]
+
+
+class Load(Record):
+    """A load run: (n,) arrays, as `recstack.load` left them; reasons say why it is invalid."""
+
+    label: str
+    rate_qps: FiniteFloat
+    transport: str
+    statuses: tuple[str, ...]
+    warmup: StrictInt = Field(ge=0)
+    strays: StrictInt = Field(ge=0)
+    errors: tuple[str, ...]
+    stages_ns: dict[str, Integers]
+    scheduled_ns: Integers
+    issued_ns: Integers
+    finished_ns: Integers
+    rows: Integers
+    status: Integers
+    reasons: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        n = self.scheduled_ns.size
+        arrays = {name: getattr(self, name) for name in _TIMES}
+        for name, array in {**arrays, **self.stages_ns}.items():
+            if array.size != n:
+                raise ValueError(f"expected {n} values in {name!r}, got {array.size}")
+        if "ok" not in self.statuses:
+            raise ValueError(f"expected 'ok' among the statuses, got {self.statuses}")
+        if n and not 0 <= self.status.min() <= self.status.max() < len(self.statuses):
+            raise ValueError(f"expected status codes in [0, {len(self.statuses)})")
+        return self
+
+
+class Null(Record):
+    """What the load generator alone costs."""
+
+    rate_qps: FiniteFloat
+    queries: StrictInt
+    inline_p50_ns: FiniteFloat
+    inline_p99_ns: FiniteFloat
+    threaded_p50_ns: FiniteFloat
+    threaded_p99_ns: FiniteFloat
+    lateness_p99_ns: FiniteFloat
+
+
+class Stage(BaseModel):
+    """Durations of one stage."""
+
+    count: StrictInt
+    mean_ns: FiniteFloat
+    p50_ns: FiniteFloat
+    p95_ns: FiniteFloat
+    p99_ns: FiniteFloat
+
+
+class Stages(Record):
+    """Where the time of a run went."""
+
+    label: str
+    stages: dict[str, Stage]
+
+
+class Note(Record):
+    """A sentence for the reader."""
+
+    text: str
+
+
+SORTS: dict[str, type[Record]] = {
+    "accuracy": Accuracy,
+    "qps_at_sla": Found,
+    "load": Load,
+    "null": Null,
+    "stages": Stages,
+    "note": Note,
+}

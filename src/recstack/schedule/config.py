@@ -1,0 +1,74 @@
+"""How queries are queued, cut, merged and placed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Cores = tuple[Annotated[int, Field(ge=0, le=65535)], ...]
+SPIN_US = 20.0
+
+
+class ScheduleConfig(BaseModel):
+    """Choices of a dispatcher; frozen, unknown keys are errors.
+
+    lanes: batches that run at once, each on a thread that owns its cores.
+    threads_per_lane: cores that a lane is given; the executor decides how many it uses.
+    cores: core numbers of each lane; None deals out the cores that this process may use, where
+        there are enough of them, and binds nothing where there are not; () binds nothing.
+    chunk_rows: a query larger than this is cut in nearly equal chunks of at most this many rows.
+    merge_rows: waiting queries are merged into batches of at most this many rows; 0: never.
+    merge_window_us: how long a lane may stay idle for queries to merge; 0: not at all.
+    order: who is served first: "arrival", or the earliest "deadline".
+    queue_queries: queries that may wait; more are refused.
+    queue_rows: rows that may wait.
+    spin_us: how long an idle lane looks for work before it sleeps; None: 20 us where a core is left
+        over for the thread that submits, else 0.
+
+    >>> ScheduleConfig(lanes=2, threads_per_lane=2).lane_cores(range(8))
+    [[0, 1], [2, 3]]
+    >>> ScheduleConfig(lanes=2).lane_cores([0])
+    [[], []]
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    lanes: int = Field(default=1, ge=1, le=4096)
+    threads_per_lane: int = Field(default=1, ge=1, le=1024)
+    cores: tuple[Cores, ...] | None = None
+    chunk_rows: int = Field(default=256, ge=1, le=1 << 30)
+    merge_rows: int = Field(default=256, ge=0, le=1 << 20)
+    merge_window_us: float = Field(default=0.0, ge=0.0, le=1e6)
+    order: Literal["arrival", "deadline"] = "arrival"
+    queue_queries: int = Field(default=1024, ge=1, le=1 << 20)
+    queue_rows: int = Field(default=1 << 20, ge=1)
+    spin_us: float | None = Field(default=None, ge=0.0, le=1e6)
+
+    @model_validator(mode="after")
+    def _cores_fit_lanes(self) -> Self:
+        if self.cores and len(self.cores) != self.lanes:
+            raise ValueError(f"expected cores of {self.lanes} lanes, got {len(self.cores)}")
+        return self
+
+    def lane_cores(self, allowed: Sequence[int] | None = None) -> list[list[int]]:
+        """The cores of each lane; [] for one that is not bound. `allowed`: this process's cores."""
+        if self.cores:
+            return [list(cores) for cores in self.cores]
+        each = self.threads_per_lane
+        allowed = _allowed() if allowed is None else allowed
+        if self.cores is not None or len(allowed) < self.lanes * each:
+            return [[] for _ in range(self.lanes)]
+        return [list(allowed[i * each : (i + 1) * each]) for i in range(self.lanes)]
+
+    def spin_ns(self, allowed: Sequence[int] | None = None) -> int:
+        """How long an idle lane spins, in nanoseconds."""
+        if self.spin_us is not None:
+            return round(self.spin_us * 1e3)
+        cores = len(_allowed() if allowed is None else allowed)
+        return round(SPIN_US * 1e3) if cores > self.lanes * self.threads_per_lane else 0
+
+
+def _allowed() -> list[int]:
+    return sorted(os.sched_getaffinity(0))

@@ -1,0 +1,217 @@
+"""The dispatcher in process: a system under test, and what a server puts behind its front end."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from recstack import _native
+from recstack.clock import RealClock
+from recstack.errors import BatchError
+from recstack.schedule.config import ScheduleConfig
+from recstack.schedule.outcome import Failure, completion
+from recstack.schedule.stats import Stats, stats_of
+from recstack.types import Clock, Completion, Query, Scores
+
+Done = Callable[[Completion], None]
+Explain = Callable[[Query, Failure], str]
+
+
+class _Pending(NamedTuple):
+    query: Query
+    scores: Scores
+    done: Done
+
+
+class LoopDispatcher:
+    """Runs queries on lanes; whoever owns it drains it, such as an event loop.
+
+        dispatcher = LoopDispatcher(engine.factory)
+        loop.add_reader(dispatcher.fileno(), dispatcher.drain)
+
+    `issue`, `drain` and `close` may be called from any thread; `done` is called by `drain`, or by
+    `issue` when a query is refused.
+
+    Parameters
+    ----------
+    factory: makes each lane's executor; lanes share its weights.
+    config: queue, lanes and batch sizes.
+    explain: the text of a failure, such as one that names features; `str(failure)` when None.
+    clock: dates the refusals; the lanes use the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        factory: _native.ExecutorFactory,
+        config: ScheduleConfig | None = None,
+        *,
+        explain: Explain | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config = config or ScheduleConfig()
+        self._explain = explain
+        self._clock = clock or RealClock()
+        self._pending: dict[int, _Pending] = {}
+        self._tickets = itertools.count()
+        policy = _native.FixedPolicy(
+            config.chunk_rows,
+            config.merge_rows,
+            round(config.merge_window_us * 1e3),
+            config.order == "deadline",
+        )
+        self._native = _native.Dispatcher(
+            [factory] * config.lanes,
+            config.lane_cores(),
+            policy,
+            config.queue_queries,
+            config.queue_rows,
+            config.spin_ns(),
+        )
+        # Joins the lanes also when nobody closes, before the interpreter goes away under them.
+        weakref.finalize(self, self._native.close, False)
+
+    @property
+    def pin_errors(self) -> Sequence[str]:
+        """One message per lane that could not be bound to its cores."""
+        return self._native.pin_errors()
+
+    def issue(self, query: Query, done: Done) -> None:
+        """Queue a query, or refuse it at once (queue full, past its deadline, closed).
+
+        Its arrays are read in place until `done` is called: exactly once, with scores of shape
+        (rows, outputs) when it went well.
+
+        Raises
+        ------
+        BatchError: the arrays do not fit the model's inputs; `done` is not called.
+        """
+        batch = query.batch
+        scores = np.empty((batch.rows, self._native.outputs), np.float32)
+        ticket = next(self._tickets)
+        self._pending[ticket] = _Pending(query, scores, done)
+        try:
+            outcome = self._native.submit(
+                ticket, batch.dense, batch.user_dense, batch.values, batch.lengths,
+                batch.query_offsets, batch.weights, scores,
+                -1 if query.deadline_ns is None else max(query.deadline_ns, 0),
+            )  # fmt: skip
+        except (TypeError, ValueError) as error:
+            del self._pending[ticket]
+            raise BatchError(f"the batch does not fit the model's inputs: {error}") from error
+        if outcome != "ok":
+            del self._pending[ticket]
+            done(Completion(query.id, outcome, self._clock.now_ns()))
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when there is something to drain."""
+        return self._native.fileno()
+
+    def drain(self) -> int:
+        """Call `done` of every query that has finished since the last call; returns how many.
+
+        All of them are called; what the first of them to fail raised is raised after that.
+        """
+        finished = self._native.drain()
+        errors: list[Exception] = []
+        for ticket, outcome, finish_ns, stages_ns, fields in finished:
+            query, scores, done = self._pending.pop(ticket)
+            try:
+                error = self._text(query, Failure(*fields)) if fields else ""
+                done(completion(query.id, outcome, finish_ns, stages_ns, scores, error))
+            except Exception as raised:
+                errors.append(raised)
+        if errors:
+            raise errors[0]
+        return len(finished)
+
+    def _text(self, query: Query, failure: Failure) -> str:
+        return self._explain(query, failure) if self._explain else str(failure)
+
+    def stats(self) -> Stats:
+        """Counters and latency histograms so far."""
+        return stats_of(self._native)
+
+    def close(self, *, drain: bool = True) -> None:
+        """Refuse new queries, finish the waiting ones (or end them: `drain=False`), join the lanes.
+
+        Every accepted query's `done` has been called when it returns.
+        """
+        self._native.close(drain)
+        self.drain()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(drain=kind is None)
+
+
+class Dispatcher(LoopDispatcher):
+    """Runs queries on lanes; a thread of its own calls `done`. Implements `recstack.types.SUT`."""
+
+    def __init__(
+        self,
+        factory: _native.ExecutorFactory,
+        config: ScheduleConfig | None = None,
+        *,
+        explain: Explain | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__(factory, config, explain=explain, clock=clock)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(
+            target=_drain_until_closed,
+            args=(self._native, self._closed, weakref.WeakMethod(self.drain)),
+            name="recstack-drain",
+            daemon=True,
+        )
+        self._thread.start()
+        # A daemon that still waits in native code when the interpreter goes would abort it.
+        weakref.finalize(self, _end, self._native, self._closed, self._thread)
+
+    def close(self, *, drain: bool = True) -> None:
+        """As LoopDispatcher's; also ends the thread."""
+        _end(self._native, self._closed, self._thread, drain=drain)
+        super().close(drain=drain)
+
+
+def _end(
+    native: _native.Dispatcher, closed: threading.Event, thread: threading.Thread,
+    *, drain: bool = False,
+) -> None:  # fmt: skip
+    # Said first: closing wakes the thread once.
+    closed.set()
+    native.close(drain)
+    if threading.current_thread() is not thread:
+        thread.join()
+
+
+def _drain_until_closed(
+    native: _native.Dispatcher,
+    closed: threading.Event,
+    weak_drain: weakref.WeakMethod[Callable[[], int]],
+) -> None:
+    """The thread's loop; it must not keep the dispatcher alive, or nobody could drop it."""
+    while not closed.is_set():
+        native.wait(-1)
+        if (drain := weak_drain()) is None:
+            return
+        try:
+            drain()
+        except Exception:  # of a `done`: reported as an uncaught one, the others go on
+            threading.excepthook(
+                threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+            )
+        del drain

@@ -1,0 +1,74 @@
+"""Where a fixed chunk size comes from: the static rule, and DeepRecSched's hill climbing.
+
+Both are baselines of Gupta et al., DeepRecSys (ISCA 2020). The static one cuts the largest query so
+that it occupies every core; DeepRecSched measures. Its climb is one-directional, stops at the first
+decrease, and so is fooled by noise and by a plateau before the peak: the measure should be a
+QPS@SLA found with confidence, and the result is a baseline, not the best that can be found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from recstack.errors import ConfigError
+
+
+def static_chunk_rows(largest_rows: int, lanes: int) -> int:
+    """Rows per chunk of the static policy: the largest query over the lanes, rounded up.
+
+    >>> static_chunk_rows(1000, 40)
+    25
+    """
+    if largest_rows < 1 or lanes < 1:
+        raise ConfigError(f"expected at least 1 row and 1 lane, got {largest_rows} and {lanes}")
+    return -(-largest_rows // lanes)
+
+
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """What a climb found.
+
+    chunk_rows, qps: the best step; qps 0.0 where no step met the SLA.
+    steps: (chunk_rows, qps) in the order measured.
+    """
+
+    chunk_rows: int
+    qps: float
+    steps: tuple[tuple[int, float], ...]
+
+
+def climb_chunk_rows(
+    measure: Callable[[int], float], *, start: int = 1, largest_rows: int = 1024
+) -> Climb:
+    """DeepRecSched's search: double the chunk while the measured QPS@SLA does not fall.
+
+    Parameters
+    ----------
+    measure: the QPS@SLA with chunks of so many rows; 0.0 where the SLA cannot be met.
+    start: the first chunk size.
+    largest_rows: the largest query; a chunk that holds it whole is the last step, as larger ones
+        change nothing.
+
+    Raises
+    ------
+    ConfigError: `start` or `largest_rows` < 1.
+
+    The climb goes on while nothing has met the SLA yet: chunks of one row may be hopeless where
+    larger ones are not.
+
+    >>> climb_chunk_rows({1: 10.0, 2: 30.0, 4: 50.0, 8: 40.0}.__getitem__)
+    Climb(chunk_rows=4, qps=50.0, steps=((1, 10.0), (2, 30.0), (4, 50.0), (8, 40.0)))
+    """
+    if start < 1 or largest_rows < 1:
+        raise ConfigError(f"expected start and largest_rows >= 1, got {start} and {largest_rows}")
+    steps: list[tuple[int, float]] = []
+    chunk_rows = min(start, largest_rows)
+    while True:
+        steps.append((chunk_rows, measure(chunk_rows)))
+        fell = len(steps) > 1 and steps[-1][1] < steps[-2][1]
+        if fell or chunk_rows == largest_rows:
+            break
+        chunk_rows = min(2 * chunk_rows, largest_rows)
+    best_rows, best_qps = max(steps, key=lambda step: step[1])
+    return Climb(best_rows, best_qps, tuple(steps))

@@ -1,0 +1,102 @@
+"""A deployment: everything that `serve` needs to run a model the way `tune` found best."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from recstack import _native
+from recstack.batch import Batch
+from recstack.engine import Engine, EngineConfig, HybridEngine, compile
+from recstack.engine.native.build import make_layout
+from recstack.engine.native.engine import fault
+from recstack.errors import ConfigError
+from recstack.model import Model, load
+from recstack.schedule import Dispatcher, Failure, LoopDispatcher, ScheduleConfig
+from recstack.types import Query, Scores
+
+Array = NDArray[Any]
+
+
+class Deployment(BaseModel):
+    """What runs, and why; `plan.toml` on disk, which a person may edit.
+
+    model: the model's folder; a relative one is relative to the file.
+    sla, sizes: what it was tuned for; text that `recstack.load` parses.
+    qps: the QPS@SLA that tuning measured; None where nothing was measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    model: str
+    engine: EngineConfig = EngineConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    sla: str | None = None
+    sizes: str | None = None
+    qps: float | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Write the file. Raises ConfigError when the disk refuses."""
+        data = self.model_dump(mode="json", exclude_none=True)
+        try:
+            Path(path).write_text(tomli_w.dumps(data), encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_deployment(path: str | Path) -> tuple[Deployment, Model]:
+    """The deployment in a file and its model; ConfigError or ModelError names file and place."""
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        deployment = Deployment.model_validate(data)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"expected TOML: {error} - at `{path}`") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{first['msg']} - at `{path}: {place}`") from None
+    return deployment, load(path.parent / deployment.model)
+
+
+def executor_factory(engine: Engine | HybridEngine, threads: int = 1) -> _native.ExecutorFactory:
+    """What makes the executors of a dispatcher's lanes from an engine, sharing its weights."""
+    if isinstance(engine, Engine):
+        return _native.TeamFactory(engine.program, threads)
+
+
+    def run(dense: Array, user_dense: Array, values: Array, lengths: Array, offsets: Array,
+            weights: Array | None, begin: int, end: int) -> Scores:
+        batch = Batch(dense, user_dense, values, lengths, offsets, weights)
+        return np.ascontiguousarray(engine.run(batch)[begin:end])
+
+    return _native.PythonExecutorFactory(run, make_layout(engine.model))
+
+
+def start(
+    engine: Engine | HybridEngine, schedule: ScheduleConfig, *, loop: bool = False
+) -> LoopDispatcher:
+    """A dispatcher that runs `engine`'s model on `schedule.lanes` lanes; close it when done.
+
+    loop: one to be drained by an event loop, instead of by a thread of its own.
+    """
+
+    def explain(query: Query, failure: Failure) -> str:
+        out = np.empty((query.batch.rows, engine.model.output_width), np.float32)
+        return str(fault(engine.model, query.batch, out))
+
+    cls = LoopDispatcher if loop else Dispatcher
+    factory = executor_factory(engine, schedule.threads_per_lane)
+    return cls(factory, engine.model.output_width, schedule, explain=explain)
+
+
+def compile_deployment(deployment: Deployment, model: Model) -> Engine | HybridEngine:
+    """The engine of a deployment."""
+    return compile(model, deployment.engine)

@@ -1,0 +1,207 @@
+// Histogram, backlog and the fixed policy: all that runs without a thread.
+#include <algorithm>
+#include <random>
+#include <vector>
+
+#include "check.h"
+#include "dispatch/fixed.h"
+#include "dispatch/histogram.h"
+
+namespace recstack {
+namespace {
+
+void histogram_buckets_are_narrow_and_in_order() {
+  for (int64_t b = 0; b < kBuckets; ++b) {
+    const int64_t begin = bucket_begin(b);
+    const int64_t last = bucket_begin(b + 1) - 1;
+    CHECK_EQ(bucket_of(begin), b);
+    CHECK_EQ(bucket_of(last), b);
+    CHECK((last - begin) * 64 <= begin);
+  }
+  CHECK_EQ(bucket_of(-5), 0);
+  CHECK_EQ(bucket_of(kNever), kBuckets - 1);
+}
+
+void histogram_percentiles_are_within_one_percent() {
+  std::mt19937_64 random(7);
+  std::lognormal_distribution<double> latency(13.0, 2.0);  // around 0.4 ms, tail to seconds
+  Histogram one, two;
+  std::vector<int64_t> values;
+  int64_t sum = 0;
+  for (int i = 0; i < 20000; ++i) {
+    values.push_back(static_cast<int64_t>(latency(random)));
+    (i % 3 ? one : two).record(values.back());
+    sum += values.back();
+  }
+  HistogramSnapshot merged = one.snapshot();
+  merged.merge(two.snapshot());
+  std::sort(values.begin(), values.end());
+  CHECK_EQ(merged.count(), static_cast<int64_t>(values.size()));
+  CHECK_EQ(merged.sum(), sum);
+  CHECK_EQ(merged.max(), values.back());
+  for (const double share : {0.0001, 0.01, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0}) {
+    const auto rank = static_cast<size_t>(std::ceil(share * 20000 - 1e-9));
+    const auto want = static_cast<double>(values[rank - 1]);
+    CHECK_NEAR(static_cast<double>(merged.percentile(share)), want, 0.01 * want);
+  }
+  CHECK_EQ(merged.at_most(kNever), merged.count());
+  const auto below = std::upper_bound(values.begin(), values.end(), values[10000]);
+  CHECK_NEAR(static_cast<double>(merged.at_most(values[10000])),
+             static_cast<double>(below - values.begin()), 200.0);
+  CHECK_EQ(Histogram().snapshot().percentile(0.5), 0);
+}
+
+void backlog_keeps_its_order() {
+  for (const Order order : {Order::arrival, Order::deadline}) {
+    Backlog backlog(8, order);
+    const int64_t deadlines[] = {30, 10, kNever, 10, 20};
+    for (int32_t s = 0; s < 5; ++s) backlog.push(s, {.rows = 4, .deadline_ns = deadlines[s]});
+    CHECK_EQ(backlog.rows(), 20);
+    backlog.advance(3, 3);
+    backlog.remove(0);
+    CHECK_EQ(backlog.rows(), 13);
+    backlog.advance(3, 4);
+    CHECK_EQ(backlog.queries(), 3);
+    std::vector<int32_t> walked;
+    for (int32_t s = backlog.first(); s >= 0; s = backlog.next(s)) walked.push_back(s);
+    const auto want =
+        order == Order::arrival ? std::vector<int32_t>{1, 2, 4} : std::vector<int32_t>{1, 4, 2};
+    CHECK(walked == want);
+    for (const int32_t slot : walked) backlog.remove(slot);
+    CHECK(backlog.empty() && backlog.first() == -1 && backlog.rows() == 0);
+  }
+}
+
+// A backlog and lanes as a caller of the policy keeps them.
+struct World {
+  explicit World(const FixedOptions& options, int lanes = 1)
+      : policy(options), backlog(512, options.order), lane_states(lanes) {
+    for (int lane = lanes - 1; lane >= 0; --lane) idle.push_back(lane);
+  }
+
+  Decision::Kind decide(int64_t now_ns) {
+    policy.decide({backlog, lane_states, idle}, now_ns, &decision);
+    if (decision.kind == Decision::Kind::run) {
+      for (const Piece& piece : decision.pieces) backlog.advance(piece.slot, piece.row_end);
+    } else if (decision.kind == Decision::Kind::refuse) {
+      backlog.remove(decision.refused);
+    }
+    return decision.kind;
+  }
+
+  std::vector<int64_t> slots() const {
+    std::vector<int64_t> out;
+    for (const Piece& piece : decision.pieces) out.push_back(piece.slot);
+    return out;
+  }
+
+  FixedPolicy policy;
+  Backlog backlog;
+  std::vector<LaneState> lane_states;
+  std::vector<int32_t> idle;
+  Decision decision;
+};
+
+void a_large_query_is_cut_in_nearly_equal_chunks() {
+  for (int64_t chunk_rows = 1; chunk_rows < 40; ++chunk_rows) {
+    for (int64_t rows = 1; rows < 130; ++rows) {
+      World world({.chunk_rows = chunk_rows});
+      world.backlog.push(0, {.rows = rows});
+      int64_t chunks = 0, next = 0, least = rows, most = 0;
+      while (world.decide(0) == Decision::Kind::run) {
+        const Piece& piece = world.decision.pieces.at(0);
+        CHECK_EQ(piece.row_begin, next);
+        next = piece.row_end;
+        least = std::min(least, piece.row_end - piece.row_begin);
+        most = std::max(most, piece.row_end - piece.row_begin);
+        chunks += 1;
+      }
+      test::context = std::to_string(rows) + " rows in chunks of " + std::to_string(chunk_rows);
+      CHECK_EQ(next, rows);
+      CHECK_EQ(chunks, (rows + chunk_rows - 1) / chunk_rows);
+      CHECK(most <= chunk_rows && most - least <= 1);
+    }
+  }
+}
+
+void small_queries_merge_up_to_the_limit() {
+  World world({.chunk_rows = 50, .merge_rows = 20});
+  const int64_t rows[] = {8, 100, 7, 6, 5, 9};  // 100 is split, 6 does not fit behind 8 + 7
+  for (int32_t s = 0; s < 6; ++s) world.backlog.push(s, {.rows = rows[s]});
+  world.backlog.push(6, {.rows = 1, .merge_class = 1});
+  CHECK(world.decide(0) == Decision::Kind::run);
+  CHECK((world.slots() == std::vector<int64_t>{0, 2, 4}));
+  CHECK(world.decide(0) == Decision::Kind::run && world.decision.pieces[0].slot == 1);
+  CHECK(world.decide(0) == Decision::Kind::run && world.decision.pieces[0].row_begin == 50);
+  CHECK(world.decide(0) == Decision::Kind::run);
+  CHECK((world.slots() == std::vector<int64_t>{3, 5}));
+  CHECK(world.decide(0) == Decision::Kind::run);
+  CHECK((world.slots() == std::vector<int64_t>{6}));
+  CHECK(world.decide(0) == Decision::Kind::none);
+}
+
+void a_batch_has_a_bounded_number_of_queries() {
+  World world({.chunk_rows = 50, .merge_rows = 500});
+  for (int32_t s = 0; s < 100; ++s) world.backlog.push(s, {.rows = 1});
+  CHECK(world.decide(0) == Decision::Kind::run);
+  CHECK_EQ(static_cast<int>(world.decision.pieces.size()), kMaxPieces);
+}
+
+void idle_lanes_share_what_waits() {
+  World world({.chunk_rows = 50, .merge_rows = 50}, 2);
+  for (int32_t s = 0; s < 4; ++s) world.backlog.push(s, {.rows = 5});
+  CHECK(world.decide(0) == Decision::Kind::run);
+  CHECK_EQ(static_cast<int>(world.slots().size()), 2);
+}
+
+void a_passed_deadline_is_refused() {
+  World world({.chunk_rows = 4, .merge_rows = 8, .order = Order::deadline});
+  world.backlog.push(0, {.rows = 9, .deadline_ns = 100});
+  world.backlog.push(1, {.rows = 2, .deadline_ns = 50});
+  world.backlog.push(2, {.rows = 2});
+  CHECK(world.decide(50) == Decision::Kind::refuse && world.decision.refused == 1);
+  CHECK(world.decide(50) == Decision::Kind::run && world.decision.pieces[0].slot == 0);
+  CHECK(world.decide(100) == Decision::Kind::refuse && world.decision.refused == 0);
+  CHECK(world.decide(100) == Decision::Kind::run && world.decision.pieces[0].slot == 2);
+
+  World merging({.chunk_rows = 4, .merge_rows = 8});
+  merging.backlog.push(0, {.rows = 2});
+  merging.backlog.push(1, {.rows = 2, .deadline_ns = 10});
+  merging.backlog.push(2, {.rows = 2});
+  CHECK(merging.decide(10) == Decision::Kind::run);
+  CHECK((merging.slots() == std::vector<int64_t>{0, 2}));
+}
+
+void a_window_waits_only_while_nothing_else_can_run() {
+  const FixedOptions options{.chunk_rows = 50, .merge_rows = 10, .merge_window_ns = 1000};
+  World world(options);
+  world.backlog.push(0, {.rows = 4, .arrival_ns = 500});
+  CHECK(world.decide(600) == Decision::Kind::wait);
+  CHECK_EQ(world.decision.wake_ns, 1500);
+  world.backlog.push(1, {.rows = 6, .arrival_ns = 700});
+  CHECK(world.decide(700) == Decision::Kind::run);  // full
+  world.backlog.push(0, {.rows = 4, .arrival_ns = 800});
+  CHECK(world.decide(1800) == Decision::Kind::run);  // the window is over
+  world.backlog.push(0, {.rows = 4, .arrival_ns = 2000, .deadline_ns = 3500});
+  CHECK(world.decide(2000) == Decision::Kind::wait);
+  CHECK_EQ(world.decision.wake_ns, 2500);
+  world.backlog.push(1, {.rows = 100, .arrival_ns = 2000});
+  CHECK(world.decide(2000) == Decision::Kind::run);  // the other query needs the lane
+}
+
+}  // namespace
+}  // namespace recstack
+
+int main() {
+  recstack::histogram_buckets_are_narrow_and_in_order();
+  recstack::histogram_percentiles_are_within_one_percent();
+  recstack::backlog_keeps_its_order();
+  recstack::a_large_query_is_cut_in_nearly_equal_chunks();
+  recstack::test::context.clear();
+  recstack::small_queries_merge_up_to_the_limit();
+  recstack::a_batch_has_a_bounded_number_of_queries();
+  recstack::idle_lanes_share_what_waits();
+  recstack::a_passed_deadline_is_refused();
+  recstack::a_window_waits_only_while_nothing_else_can_run();
+  return recstack::test::finish();
+}

@@ -1,0 +1,178 @@
+#include "kernels/gemm/gemm.h"
+
+#include "check.h"
+#include "guarded.h"
+
+namespace recstack::test {
+namespace {
+
+double activated(Activation activation, double x) {
+  switch (activation) {
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return x > 0 ? x : 0;
+    case Activation::sigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Activation::tanh:
+      return std::tanh(x);
+  }
+  return x;
+}
+
+struct Packed {
+  Packed(const GemmKernels& kernels, const Guarded<float>& w, int64_t n, int64_t k, int64_t stride)
+      : size(kernels.packed_size(n, k)), storage(size + 32) {
+    data = storage.data();
+    while (reinterpret_cast<uintptr_t>(data) % 64 != 0) ++data;
+    for (int i = 0; i < 8; ++i) data[size + i] = 77.0f;
+    kernels.pack_f32(w.data(), n, k, stride, data);
+    for (int i = 0; i < 8; ++i) CHECK_EQ(data[size + i], 77.0f);
+  }
+  size_t size;
+  std::vector<float> storage;
+  float* data;
+};
+
+void check_layer(Isa isa, int64_t rows, int64_t n, int64_t k, Activation activation,
+                 bool with_bias) {
+  context = std::string(isa_name(isa)) + " rows=" + std::to_string(rows) +
+            " n=" + std::to_string(n) + " k=" + std::to_string(k) +
+            " act=" + std::to_string(static_cast<int>(activation));
+  const GemmKernels& kernels = gemm_kernels(isa);
+  Random random(static_cast<uint64_t>(rows * 1000003 + n * 1009 + k));
+  const int64_t x_stride = k + 3, w_stride = k + 5, out_stride = n + 7;
+  Guarded<float> x(rows > 0 ? (rows - 1) * x_stride + k : 0);
+  Guarded<float> w(n > 0 ? (n - 1) * w_stride + k : 0), bias(n);
+  fill(x, random);
+  fill(w, random);
+  fill(bias, random);
+  const Packed packed(kernels, w, n, k, w_stride);
+  Output out(rows, n, out_stride);
+  GemmArgs args = {x.data(),
+                   rows,
+                   k,
+                   x_stride,
+                   packed.data,
+                   n,
+                   with_bias ? bias.data() : nullptr,
+                   activation,
+                   out.data(),
+                   out_stride};
+  kernels.gemm_f32(args);
+  out.check_canaries();
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = 0;
+      for (int64_t i = 0; i < k; ++i) {
+        sum += static_cast<double>(x[r * x_stride + i]) * w[j * w_stride + i];
+      }
+      if (with_bias) sum += bias[j];
+      CHECK_NEAR(out.at(r, j), activated(activation, sum), 2e-7 * static_cast<double>(k + 8));
+    }
+  }
+  // Each row alone gives the same bits, whichever inner loop it then takes.
+  Output alone(1, n, n);
+  for (int64_t r = 0; r < rows; ++r) {
+    args.x = x.data() + r * x_stride;
+    args.rows = 1;
+    args.out = alone.data();
+    kernels.gemm_f32(args);
+    CHECK_SAME_BITS(out.row(r), alone.data(), n);
+  }
+}
+
+// The chain itself: one fused (in scalar: rounded twice) step per i, in order.
+void check_chain(Isa isa) {
+  const int64_t k = 1100, n = 35, rows = 20;
+  Random random(5);
+  Guarded<float> x(rows * k), w(n * k);
+  fill(x, random);
+  fill(w, random);
+  const Packed packed(gemm_kernels(isa), w, n, k, k);
+  Output out(rows, n, n);
+  gemm_kernels(isa).gemm_f32(
+      {x.data(), rows, k, k, packed.data, n, nullptr, Activation::none, out.data(), n});
+  context = std::string(isa_name(isa)) + " chain";
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t j = 0; j < n; ++j) {
+      float sum = 0;
+      for (int64_t i = 0; i < k; ++i) {
+        const float a = x[r * k + i], b = w[j * k + i];
+        if (isa == Isa::scalar) {
+          const volatile float product = a * b;
+          sum = product + sum;
+        } else {
+          sum = std::fma(a, b, sum);
+        }
+      }
+      CHECK_EQ(out.at(r, j), sum);
+    }
+  }
+}
+
+void check_matmul(Isa isa, int64_t m, int64_t k, int64_t n, bool transposed) {
+  context = std::string(isa_name(isa)) + " matmul m=" + std::to_string(m) +
+            " k=" + std::to_string(k) + " n=" + std::to_string(n) +
+            (transposed ? " transposed" : "");
+  Random random(static_cast<uint64_t>(m * 31 + k * 7 + n));
+  const int64_t a_stride = k + 2, wide = (transposed ? k : n) + 3;
+  Guarded<float> a(m > 0 ? (m - 1) * a_stride + k : 0);
+  const int64_t b_rows = transposed ? n : k, b_width = transposed ? k : n;
+  Guarded<float> b(b_rows > 0 ? (b_rows - 1) * wide + b_width : 0);
+  fill(a, random);
+  fill(b, random);
+  const int64_t row_stride = transposed ? 1 : wide, col_stride = transposed ? wide : 1;
+  Output out(m, n, n + 4), alone(1, n, n);
+  gemm_kernels(isa).matmul_f32(a.data(), m, k, a_stride, b.data(), row_stride, col_stride, n,
+                               out.data(), n + 4);
+  out.check_canaries();
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = 0;
+      for (int64_t t = 0; t < k; ++t) {
+        sum += static_cast<double>(a[i * a_stride + t]) * b[t * row_stride + j * col_stride];
+      }
+      CHECK_NEAR(out.at(i, j), sum, 2e-7 * static_cast<double>(k + 8));
+    }
+    gemm_kernels(isa).matmul_f32(a.data() + i * a_stride, 1, k, a_stride, b.data(), row_stride,
+                                 col_stride, n, alone.data(), n);
+    CHECK_SAME_BITS(out.row(i), alone.data(), n);
+  }
+}
+
+void run(Isa isa) {
+  for (int64_t n : {0, 1, 2, 3, 4, 5, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 129, 257}) {
+    for (int64_t k : {0, 1, 13, 32, 100}) check_layer(isa, 19, n, k, Activation::relu, true);
+  }
+  for (int64_t rows = 0; rows <= 34; ++rows) {
+    for (int64_t n : {1, 2, 36, 131}) check_layer(isa, rows, n, 33, Activation::sigmoid, true);
+  }
+  for (int64_t rows : {1, 3, 15, 17, 57, 65, 100, 257}) {
+    check_layer(isa, rows, 100, 64, Activation::tanh, false);
+  }
+  // k past one pass of the blocking: the chain resumes.
+  for (int64_t k : {511, 512, 513, 1024, 1300}) {
+    for (int64_t n : {1, 20, 77}) {
+      for (auto activation : {Activation::none, Activation::relu, Activation::sigmoid}) {
+        check_layer(isa, 16, n, k, activation, true);
+      }
+    }
+  }
+  check_chain(isa);
+  for (bool transposed : {false, true}) {
+    for (int64_t m : {0, 1, 3, 4, 9}) {
+      for (int64_t n : {0, 1, 5, 16, 17, 33, 65}) {
+        for (int64_t k : {0, 1, 16, 31, 127, 129, 300}) check_matmul(isa, m, k, n, transposed);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace recstack::test
+
+int main() {
+  for (recstack::Isa isa : recstack::supported_isas()) recstack::test::run(isa);
+  return recstack::test::finish();
+}

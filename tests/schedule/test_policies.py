@@ -1,0 +1,48 @@
+"""Chunk sizes: the static rule and the climb."""
+
+from __future__ import annotations
+
+import pytest
+
+from recstack.errors import ConfigError
+from recstack.schedule import climb_chunk_rows, static_chunk_rows
+
+
+@pytest.mark.parametrize(("largest", "lanes", "want"), [(1000, 40, 25), (1000, 3, 334), (1, 8, 1)])
+def test_static_chunk_is_the_largest_query_over_the_lanes(largest, lanes, want):
+    assert static_chunk_rows(largest, lanes) == want
+
+
+def test_climb_stops_at_the_first_decrease():
+    measured = []
+
+    def measure(chunk_rows):
+        measured.append(chunk_rows)
+        return 100.0 - abs(chunk_rows - 16)
+
+    climb = climb_chunk_rows(measure)
+    assert (climb.chunk_rows, climb.qps) == (16, 100.0)
+    assert measured == [1, 2, 4, 8, 16, 32]
+    assert [step[0] for step in climb.steps] == measured
+
+
+def test_climb_goes_on_over_equal_steps_and_ends_at_the_largest_query():
+    climb = climb_chunk_rows(lambda rows: float(rows >= 100), start=32, largest_rows=200)
+    assert [step[0] for step in climb.steps] == [32, 64, 128, 200]
+    assert climb.chunk_rows == 128
+
+
+def test_climb_is_fooled_by_a_dip():
+    dip = {1: 10.0, 2: 9.0, 4: 50.0}
+    assert climb_chunk_rows(dip.__getitem__).chunk_rows == 1
+
+
+@pytest.mark.parametrize("bad", [{"start": 0}, {"largest_rows": 0}])
+def test_climb_refuses_nonsense(bad):
+    with pytest.raises(ConfigError):
+        climb_chunk_rows(float, **bad)
+
+
+def test_static_refuses_nonsense():
+    with pytest.raises(ConfigError, match="got 0 and 4"):
+        static_chunk_rows(0, 4)
