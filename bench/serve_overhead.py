@@ -2,9 +2,11 @@
 
     python bench/serve_overhead.py [--seconds 5] [--rows 64] [--connections 8]
 
-The server runs on one core in a process of its own, clients on another. First one connection, one
-request at a time: latency. Then several connections, closed loop: requests per second, and the
-server's CPU time per request. The answers are checked before anything is timed. Prints JSON.
+Beside it the floor: a bare uvloop protocol that counts the bytes of a request and sends a canned
+reply. Each server runs on one core in a process of its own, the client on another; they are timed
+in turns. One connection, one request at a time: latency. Several connections, closed loop: requests
+per second, and the server's CPU time per request. The answers are checked before anything is timed.
+Prints JSON; `added` is server less floor.
 """
 
 from __future__ import annotations
@@ -56,6 +58,30 @@ def serve() -> None:
 
     server = Server({"null": (model, Null())})
     server.serve_forever(lambda s: print(s.port, flush=True))
+
+
+def serve_floor(request_bytes: int, canned: bytes) -> None:
+    """The least that a Python server can do."""
+    import asyncio
+
+    from recstack.serve.loop import new_loop
+
+    os.sched_setaffinity(0, {0})
+
+    class Floor(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport, self.got = transport, 0
+
+        def data_received(self, data: bytes) -> None:
+            self.got += len(data)
+            if self.got >= request_bytes:
+                self.got -= request_bytes
+                self.transport.write(canned)
+
+    loop = new_loop()
+    server = loop.run_until_complete(loop.create_server(Floor, "127.0.0.1", 0))
+    print(server.sockets[0].getsockname()[1], flush=True)
+    loop.run_forever()
 
 
 def request(rows: int) -> tuple[bytes, bytes]:
@@ -138,45 +164,86 @@ def closed_loop(port: int, message: bytes, size: int, connections: int, seconds:
     return answered
 
 
+def start(*arguments: str) -> tuple[subprocess.Popen[str], int]:
+    command = [sys.executable, __file__, *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return process, int(process.stdout.readline())
+
+
+def first_reply(port: int, message: bytes, scores: bytes) -> bytes:
+    """A whole reply, checked."""
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.sendall(message)
+        assert reply(sock).endswith(scores), "wrong scores"
+        sock.sendall(message)
+        time.sleep(0.2)
+        return sock.recv(1 << 20)
+
+
+def measure(pid: int, port: int, message: bytes, size: int, options: Any) -> dict[str, Any]:
+    latency = one_at_a_time(port, message, options.seconds)
+    before, began = cpu_ns(pid), time.monotonic()
+    answered = closed_loop(port, message, size, options.connections, options.seconds)
+    spent, elapsed = cpu_ns(pid) - before, time.monotonic() - began
+    return {"latency": latency, "cpu_us": spent / answered / 1e3, "qps": answered / elapsed}
+
+
+def report(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    latency = np.concatenate([r["latency"] for r in rounds]) / 1e3
+    p50, p95, p99 = (round(float(x), 1) for x in np.percentile(latency, [50, 95, 99]))
+    return {
+        "qps": round(float(np.median([r["qps"] for r in rounds]))),
+        "cpu_us_per_request": round(float(np.median([r["cpu_us"] for r in rounds])), 1),
+        "latency_us": {"p50": p50, "p95": p95, "p99": p99},
+        "samples": len(latency),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--serve", action="store_true")
-    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--floor", type=int)
+    parser.add_argument("--canned", default="")
+    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--connections", type=int, default=8)
     options = parser.parse_args()
     if options.serve:
         serve()
         return
+    if options.floor:
+        serve_floor(options.floor, bytes.fromhex(options.canned))
+        return
     os.sched_setaffinity(0, {os.cpu_count() - 1})
-    command = [sys.executable, __file__, "--serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            port = int(server.stdout.readline())
-            message, scores = request(options.rows)
-            with socket.create_connection(("127.0.0.1", port)) as sock:
-                sock.sendall(message)
-                assert reply(sock).endswith(scores), "wrong scores"
-                sock.sendall(message)
-                time.sleep(0.2)
-                size = len(sock.recv(1 << 20))
-            latency = one_at_a_time(port, message, options.seconds)
-            before, began = cpu_ns(server.pid), time.monotonic()
-            answered = closed_loop(port, message, size, options.connections, options.seconds)
-            spent, elapsed = cpu_ns(server.pid) - before, time.monotonic() - began
-        finally:
-            server.terminate()
-    p50, p95, p99 = np.percentile(latency, [50, 95, 99]) / 1e3
+    message, scores = request(options.rows)
+    server, port = start("--serve")
+    processes = [server]
+    try:
+        canned = first_reply(port, message, scores)
+        floor, floor_port = start("--floor", str(len(message)), "--canned", canned.hex())
+        processes.append(floor)
+        rounds: dict[str, list[dict[str, Any]]] = {"server": [], "floor": []}
+        for _ in range(options.rounds):
+            for name, process, at in (("server", server, port), ("floor", floor, floor_port)):
+                rounds[name].append(measure(process.pid, at, message, len(canned), options))
+    finally:
+        for process in processes:
+            process.terminate()
+            process.communicate()
+    found = {name: report(r) for name, r in rounds.items()}
+    added = {
+        "p50_us": found["server"]["latency_us"]["p50"] - found["floor"]["latency_us"]["p50"],
+        "cpu_us": found["server"]["cpu_us_per_request"] - found["floor"]["cpu_us_per_request"],
+    }
     result = {
         "origin": "measured",
         "rows": options.rows,
         "request_bytes": len(message),
         "connections": options.connections,
-        "qps": round(answered / elapsed),
-        "server_cpu_us_per_request": round(spent / max(answered, 1) / 1e3, 1),
-        "server_cores": round(spent / 1e9 / elapsed, 2),
-        "latency_us": {"p50": round(p50, 1), "p95": round(p95, 1), "p99": round(p99, 1)},
-        "samples": len(latency),
+        "load_average": os.getloadavg()[0],
+        "added": {name: round(value, 1) for name, value in added.items()},
+        **found,
     }
     print(json.dumps(result))
 

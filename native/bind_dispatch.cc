@@ -65,9 +65,8 @@ class PyDispatcher {
  public:
   PyDispatcher(const Factories& factories, const std::vector<std::vector<int>>& cores,
                std::shared_ptr<Policy> policy, const DispatcherOptions& options)
-      : lanes_(make_lanes(factories, cores)),
-        layout_(factories[0]->layout()),
-        dispatcher_(start(lanes_, layout_, std::move(policy), options, &completions_)) {}
+      : factories_(factories),
+        dispatcher_(start(make_lanes(factories, cores), std::move(policy), options)) {}
 
   ~PyDispatcher() { close(false); }
 
@@ -75,10 +74,10 @@ class PyDispatcher {
                      IntArray lengths, IntVector query_offsets, std::optional<FloatVector> weights,
                      Scores out, int64_t deadline_ns) {
     Held held{id, {dense, user_dense, values, lengths, query_offsets, weights}, out};
-    const std::optional<BatchView> view = view_of(held.arrays, layout_);
+    const std::optional<BatchView> view = view_of(held.arrays, layout());
     if (!view) throw nb::value_error("the batch does not fit the input layout");
     if (static_cast<int64_t>(out.shape(0)) != view->rows ||
-        static_cast<int64_t>(out.shape(1)) != layout_.outputs) {
+        static_cast<int64_t>(out.shape(1)) != layout().outputs) {
       throw nb::value_error("expected out of shape (rows, outputs)");
     }
     const uint64_t tag = hold(std::move(held));
@@ -145,7 +144,8 @@ class PyDispatcher {
     return out;
   }
 
-  int64_t outputs() const { return layout_.outputs; }
+  int64_t outputs() const { return layout().outputs; }
+  const Factories& factories() const { return factories_; }
   int fileno() const { return completions_.fd(); }
   std::vector<std::string> pin_errors() const { return dispatcher_->pin_errors(); }
 
@@ -157,13 +157,14 @@ class PyDispatcher {
   };
 
   // Lanes may need the GIL to make executors, to run them, and to let go of them.
-  static std::unique_ptr<Dispatcher> start(const std::vector<LaneOptions>& lanes,
-                                           const InputLayout& layout,
-                                           std::shared_ptr<Policy> policy,
-                                           const DispatcherOptions& options, Sink* sink) {
+  std::unique_ptr<Dispatcher> start(const std::vector<LaneOptions>& lanes,
+                                    std::shared_ptr<Policy> policy,
+                                    const DispatcherOptions& options) {
     nb::gil_scoped_release release;
-    return std::make_unique<Dispatcher>(lanes, layout, std::move(policy), options, sink);
+    return std::make_unique<Dispatcher>(lanes, layout(), std::move(policy), options, &completions_);
   }
+
+  const InputLayout& layout() const { return factories_[0]->layout(); }
 
   uint64_t hold(Held held) {
     if (free_.empty()) {
@@ -183,14 +184,26 @@ class PyDispatcher {
     return held.id;
   }
 
-  const std::vector<LaneOptions> lanes_;
-  const InputLayout layout_;
+  const Factories factories_;
   std::vector<std::optional<Held>> held_;
   std::vector<uint64_t> free_;
   std::vector<Finished> spare_;
   Completions completions_;
   std::unique_ptr<Dispatcher> dispatcher_;
 };
+
+// Factories that call Python may lead back to this dispatcher.
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  if (!nb::inst_ready(self)) return 0;
+  for (const auto& factory : nb::inst_ptr<PyDispatcher>(self)->factories()) {
+    const nb::handle held = nb::find(factory);
+    Py_VISIT(held.ptr());
+  }
+  return 0;
+}
+
+PyType_Slot slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse)}, {0, nullptr}};
 
 void bind_histogram(nb::module_& m) {
   nb::class_<HistogramSnapshot>(m, "HistogramSnapshot", "A histogram at one moment.")
@@ -231,7 +244,8 @@ void bind_dispatch(nb::module_& m) {
   bind_executor(m);
   bind_histogram(m);
   bind_policies(m);
-  nb::class_<PyDispatcher>(m, "Dispatcher", "Lanes, a bounded queue and a policy.")
+  nb::class_<PyDispatcher>(m, "Dispatcher", nb::type_slots(slots),
+                           "Lanes, a bounded queue and a policy.")
       .def(
           "__init__",
           [](PyDispatcher* self, const Factories& executors,

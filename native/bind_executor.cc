@@ -6,7 +6,9 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "dispatch/callback_executor.h"
 #include "program/factory.h"
@@ -42,6 +44,7 @@ class PythonExecutor final : public CallbackExecutor {
   Status run(const BatchView& batch, int64_t row_begin, int64_t row_end, float* out) override {
     nb::gil_scoped_acquire gil;
     try {
+      if (!callable_->is_valid()) throw std::runtime_error("the executor was garbage collected");
       const nb::object result = call(batch, row_begin, row_end);
       const auto scores = nb::cast<Scores>(result, false);
       const size_t want = static_cast<size_t>((row_end - row_begin) * layout_.outputs);
@@ -96,16 +99,36 @@ class PythonExecutorFactory final : public ExecutorFactory {
   }
   const InputLayout& layout() const override { return layout_; }
 
+  // Shared with the executors, which own no reference of their own.
+  nb::callable& callable() { return *callable_; }
+
  private:
   std::shared_ptr<nb::callable> callable_;
   InputLayout layout_;
 };
 
+// A callable often leads back to whoever holds the factory, so the garbage collector must see it.
+int traverse(PyObject* self, visitproc visit, void* arg) {
+  Py_VISIT(Py_TYPE(self));
+  if (!nb::inst_ready(self)) return 0;
+  Py_VISIT(nb::inst_ptr<PythonExecutorFactory>(self)->callable().ptr());
+  return 0;
+}
+
+int clear(PyObject* self) {
+  nb::callable dropped = std::move(nb::inst_ptr<PythonExecutorFactory>(self)->callable());
+  return 0;
+}
+
+PyType_Slot slots[] = {{Py_tp_traverse, reinterpret_cast<void*>(traverse)},
+                       {Py_tp_clear, reinterpret_cast<void*>(clear)},
+                       {0, nullptr}};
+
 }  // namespace
 
 void bind_executor(nb::module_& m) {
   nb::class_<PythonExecutorFactory, ExecutorFactory>(
-      m, "PythonExecutorFactory",
+      m, "PythonExecutorFactory", nb::type_slots(slots),
       "Makes executors that call `run(dense, user_dense, values, lengths, query_offsets, weights,\n"
       "row_begin, row_end)`, which returns the scores of these rows, (row_end - row_begin,\n"
       "outputs) float32. The arrays are read-only views, valid only during the call; `lengths` is\n"

@@ -1,10 +1,9 @@
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
 def instruction_sets() -> list[tuple[str, bool]]: ...
-
 def fill_uniform(
     out: NDArray[Any], seed: int, stream: int, low: float, high: float, threads: int
 ) -> None: ...
@@ -49,3 +48,75 @@ class Runner:
         weights: NDArray[Any] | None,
         out: NDArray[Any],
     ) -> tuple[int, int, int, int, int, int] | None: ...
+
+class PythonExecutorFactory(ExecutorFactory):
+    def __init__(self, run: Callable[..., NDArray[Any]], layout: InputLayout) -> None: ...
+
+class HistogramSnapshot:
+    def __init__(self) -> None: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def sum(self) -> int: ...
+    @property
+    def max(self) -> int: ...
+    def percentile(self, share: float) -> int: ...
+    def at_most(self, limit: int) -> int: ...
+    def merge(self, other: HistogramSnapshot) -> None: ...
+
+class Histogram:
+    def __init__(self) -> None: ...
+    def record(self, value: int) -> None: ...
+    def snapshot(self) -> HistogramSnapshot: ...
+
+class Policy: ...
+
+class FixedPolicy(Policy):
+    def __init__(
+        self,
+        chunk_rows: int,
+        merge_rows: int = 0,
+        merge_window_ns: int = 0,
+        by_deadline: bool = False,
+    ) -> None: ...
+
+class Dispatcher:
+    def __init__(
+        self,
+        executors: Sequence[ExecutorFactory],
+        cores: Sequence[Sequence[int]],
+        policy: Policy,
+        queue_queries: int,
+        queue_rows: int,
+        spin_ns: int,
+    ) -> None: ...
+    @property
+    def outputs(self) -> int: ...
+    def submit(
+        self,
+        id: int,
+        dense: NDArray[Any],
+        user_dense: NDArray[Any],
+        values: NDArray[Any],
+        lengths: NDArray[Any],
+        query_offsets: NDArray[Any],
+        weights: NDArray[Any] | None,
+        out: NDArray[Any],
+        deadline_ns: int,
+    ) -> Literal["ok", "queue_full", "deadline", "shutting_down"]: ...
+    def drain(
+        self,
+    ) -> list[
+        tuple[
+            int,
+            Literal["ok", "queue_full", "deadline", "shutting_down", "error"],
+            int,
+            tuple[int, int, int, int, int],
+            tuple[int, int, int, int, int, int, str] | None,
+        ]
+    ]: ...
+    def wait(self, timeout_ms: int) -> None: ...
+    def fileno(self) -> int: ...
+    def close(self, drain: bool) -> None: ...
+    def stats(self) -> dict[str, Any]: ...
+    def pin_errors(self) -> list[str]: ...

@@ -44,7 +44,11 @@ def zoo_case(name: str, variant: str | None, shape: tuple[int, int, bool, bool])
     rows, queries, ragged, wide = shape
     model = small_zoo(name, variant)
     batch = random_batch(
-        model, rows=rows, queries=queries, seed=rows, lengths="ragged" if ragged else "fixed",
+        model,
+        rows=rows,
+        queries=queries,
+        seed=rows,
+        lengths="ragged" if ragged else "fixed",
         index_dtype=np.int64 if wide else np.int32,
     )
     return batch, reference(model, batch)

@@ -8,7 +8,9 @@
 namespace recstack::RECSTACK_ISA_NS {
 namespace {
 
-constexpr int kMaxVectors = 8;
+// 256 bytes. A 512-byte row in two turns is 1.35 times as fast as in one when rows come from
+// memory, and 0.8 times when all are in L1.
+constexpr int kMaxVectors = RECSTACK_ISA == 2 ? 4 : 8;
 
 // Lines from the first float of a row to its last, whatever the row's alignment.
 RECSTACK_INLINE void prefetch_row(const float* table, int64_t dim, uint64_t row) {
@@ -23,100 +25,117 @@ RECSTACK_INLINE uint64_t index_at(const void* indices, int64_t l) {
   return static_cast<uint64_t>(static_cast<int64_t>(static_cast<const Index*>(indices)[l]));
 }
 
-// Columns [column, column + kVectors * kLanes), the last vector cut to `last` lanes if kTail.
+struct Bag {
+  int64_t begin, end;    // its lookups
+  int64_t prefetch_end;  // lookups before this one prefetch
+  float* out;
+};
+
+// Columns [column, column + kVectors * kLanes) of one bag, the last vector cut to `last` lanes if
+// kTail. Returns the position of a bad index, or -1.
 template <class Index, int kVectors, bool kTail, bool kWeighted>
-int64_t bag_columns(const EmbagArgs& args, int64_t column, int64_t last) {
+RECSTACK_INLINE int64_t bag_block(const EmbagArgs& args, const Bag& bag, int64_t column,
+                                  int64_t last) {
   const uint64_t table_rows = static_cast<uint64_t>(args.rows);
   const uint64_t padding = static_cast<uint64_t>(args.padding_index);
-  // The first block's prefetches bring whole rows; later blocks find them in cache.
-  const int64_t ahead = args.prefetch_distance;
-  const int64_t prefetch_end = column == 0 && ahead > 0 ? args.lookups_ahead - ahead : 0;
-  int64_t l = 0;
-  for (int64_t b = 0; b < args.bags; ++b) {
-    V acc[kVectors];
-    RECSTACK_UNROLL
-    for (int c = 0; c < kVectors; ++c) acc[c] = zero();
-    int64_t count = 0;
-    const auto add_row = [&](int64_t at) {
-      const uint64_t i = index_at<Index>(args.indices, at);
-      if (__builtin_expect(i >= table_rows, 0)) return false;
-      if (i == padding) return true;
-      ++count;
-      const float* row = args.table + i * static_cast<uint64_t>(args.dim) + column;
-      const V weight = set1(kWeighted ? args.weights[at] : 1.0f);
-      RECSTACK_UNROLL
-      for (int c = 0; c < kVectors; ++c) {
-        const float* p = row + c * kLanes;
-        const V x = kTail && c == kVectors - 1 ? load_n(p, last) : load(p);
-        acc[c] = kWeighted ? fma(weight, x, acc[c]) : add(acc[c], x);
-      }
-      return true;
-    };
-    const int64_t end = l + args.lengths[b];
-    for (const int64_t stop = lesser(end, prefetch_end); l < stop; ++l) {
-      prefetch_row(args.table, args.dim, index_at<Index>(args.indices, l + ahead));
-      if (!add_row(l)) return l;
-    }
-    for (; l < end; ++l) {
-      if (!add_row(l)) return l;
-    }
-    const bool mean = args.pooling == Pooling::mean && count > 0;
-    const V divisor = set1(mean ? static_cast<float>(count) : 1.0f);
-    float* out = args.out + b * args.out_stride + column;
+  V acc[kVectors];
+  RECSTACK_UNROLL
+  for (int c = 0; c < kVectors; ++c) acc[c] = zero();
+  int64_t count = 0;
+  const auto add_row = [&](int64_t l) {
+    const uint64_t i = index_at<Index>(args.indices, l);
+    if (__builtin_expect(i >= table_rows, 0)) return false;
+    if (i == padding) return true;
+    ++count;
+    const float* row = args.table + i * static_cast<uint64_t>(args.dim) + column;
+    const V weight = set1(kWeighted ? args.weights[l] : 1.0f);
     RECSTACK_UNROLL
     for (int c = 0; c < kVectors; ++c) {
-      const V y = mean ? div(acc[c], divisor) : acc[c];
-      if constexpr (kTail) {
-        store_n(out + c * kLanes, y, c == kVectors - 1 ? last : kLanes);
-      } else {
-        store(out + c * kLanes, y);
-      }
+      const float* p = row + c * kLanes;
+      const V x = kTail && c == kVectors - 1 ? load_n(p, last) : load(p);
+      acc[c] = kWeighted ? fma(weight, x, acc[c]) : add(acc[c], x);
+    }
+    return true;
+  };
+  int64_t l = bag.begin;
+  // The first block's prefetches bring whole rows; the others find them in cache.
+  for (const int64_t stop = column == 0 ? lesser(bag.end, bag.prefetch_end) : 0; l < stop; ++l) {
+    prefetch_row(args.table, args.dim, index_at<Index>(args.indices, l + args.prefetch_distance));
+    if (!add_row(l)) return l;
+  }
+  for (; l < bag.end; ++l) {
+    if (!add_row(l)) return l;
+  }
+  const bool mean = args.pooling == Pooling::mean && count > 0;
+  const V divisor = set1(mean ? static_cast<float>(count) : 1.0f);
+  float* out = bag.out + column;
+  RECSTACK_UNROLL
+  for (int c = 0; c < kVectors; ++c) {
+    const V y = mean ? div(acc[c], divisor) : acc[c];
+    if constexpr (kTail) {
+      store_n(out + c * kLanes, y, c == kVectors - 1 ? last : kLanes);
+    } else {
+      store(out + c * kLanes, y);
     }
   }
   return -1;
 }
 
+// dim = wide blocks of kMaxVectors, then one of kVectors whose last vector has `last` lanes.
+template <class Index, int kVectors, bool kTail, bool kWeighted>
+int64_t bag_rows(const EmbagArgs& args, int64_t wide, int64_t last) {
+  const int64_t ahead = args.prefetch_distance;
+  Bag bag = {.begin = 0,
+             .end = 0,
+             .prefetch_end = ahead > 0 ? args.lookups_ahead - ahead : 0,
+             .out = args.out};
+  for (int64_t b = 0; b < args.bags; ++b, bag.out += args.out_stride) {
+    bag.begin = bag.end;
+    bag.end += args.lengths[b];
+    int64_t column = 0, refused = -1;
+    for (; column < wide && refused < 0; column += kMaxVectors * kLanes) {
+      refused = bag_block<Index, kMaxVectors, false, kWeighted>(args, bag, column, kLanes);
+    }
+    if (refused < 0)
+      refused = bag_block<Index, kVectors, kTail, kWeighted>(args, bag, column, last);
+    if (refused >= 0) return refused;
+  }
+  return -1;
+}
+
 template <class Index, bool kTail, bool kWeighted>
-RECSTACK_INLINE int64_t bag_block(const EmbagArgs& args, int64_t column, int vectors,
-                                  int64_t last) {
-  switch (vectors) {
+RECSTACK_INLINE int64_t bag_of_width(const EmbagArgs& args, int64_t wide, int64_t last) {
+  switch ((args.dim - wide + kLanes - 1) / kLanes) {
     case 1:
-      return bag_columns<Index, 1, kTail, kWeighted>(args, column, last);
+      return bag_rows<Index, 1, kTail, kWeighted>(args, wide, last);
     case 2:
-      return bag_columns<Index, 2, kTail, kWeighted>(args, column, last);
+      return bag_rows<Index, 2, kTail, kWeighted>(args, wide, last);
     case 3:
-      return bag_columns<Index, 3, kTail, kWeighted>(args, column, last);
+      return bag_rows<Index, 3, kTail, kWeighted>(args, wide, last);
     case 4:
-      return bag_columns<Index, 4, kTail, kWeighted>(args, column, last);
+      return bag_rows<Index, 4, kTail, kWeighted>(args, wide, last);
     case 5:
-      return bag_columns<Index, 5, kTail, kWeighted>(args, column, last);
+      return bag_rows<Index, 5, kTail, kWeighted>(args, wide, last);
     case 6:
-      return bag_columns<Index, 6, kTail, kWeighted>(args, column, last);
+      return bag_rows<Index, 6, kTail, kWeighted>(args, wide, last);
     case 7:
-      return bag_columns<Index, 7, kTail, kWeighted>(args, column, last);
+      return bag_rows<Index, 7, kTail, kWeighted>(args, wide, last);
     default:
-      return bag_columns<Index, 8, kTail, kWeighted>(args, column, last);
+      return bag_rows<Index, 8, kTail, kWeighted>(args, wide, last);
   }
 }
 
 template <class Index, bool kWeighted>
-int64_t bag_rows(const EmbagArgs& args) {
-  int64_t column = 0;
-  int64_t refused = -1;
-  do {
-    const int64_t width = lesser(args.dim - column, kMaxVectors * kLanes);
-    const int vectors = static_cast<int>((width + kLanes - 1) / kLanes);
-    const int64_t last = width - (vectors - 1) * kLanes;
-    refused = last == kLanes ? bag_block<Index, false, kWeighted>(args, column, vectors, last)
-                             : bag_block<Index, true, kWeighted>(args, column, vectors, last);
-    column += width;
-  } while (refused < 0 && column < args.dim);
-  return refused;
+RECSTACK_INLINE int64_t bag_tail(const EmbagArgs& args) {
+  const int64_t wide = (args.dim - 1) / (kMaxVectors * kLanes) * (kMaxVectors * kLanes);
+  const int64_t last = (args.dim - 1) % kLanes + 1;
+  return last == kLanes ? bag_of_width<Index, false, kWeighted>(args, wide, last)
+                        : bag_of_width<Index, true, kWeighted>(args, wide, last);
 }
 
 template <class Index>
 RECSTACK_INLINE int64_t bag_of(const EmbagArgs& args) {
-  return args.weights != nullptr ? bag_rows<Index, true>(args) : bag_rows<Index, false>(args);
+  return args.weights != nullptr ? bag_tail<Index, true>(args) : bag_tail<Index, false>(args);
 }
 
 int64_t bag_f32(const EmbagArgs& args) {

@@ -12,10 +12,12 @@ from recstack.engine import EngineConfig
 from recstack.engine.compare import Timing, compare
 from recstack.errors import ConfigError
 
+SIZES = "1,4,16,64,256,1024"
+
 
 def bench(
     model: ModelName,
-    batch: Annotated[str, typer.Option(help="Rows per batch, comma-separated.")] = "1,4,16,64,256,1024",
+    batch: Annotated[str, typer.Option(help="Rows per batch, comma-separated.")] = SIZES,
     peers: Annotated[str, typer.Option(help="none or torch.")] = "none",
     threads: Annotated[int, typer.Option(min=1, help="Threads of each contender.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds per batch size.")] = 5,

@@ -54,5 +54,7 @@ def _call(source: str) -> tuple[Any, Any]:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"cannot import {source!r}: {error}") from error
     if not isinstance(made, tuple) or len(made) != 2:
-        raise ConfigError(f"expected {source!r} to return (module, example inputs), got {made!r:.80}")
+        raise ConfigError(
+            f"expected {source!r} to return (module, example inputs), got {made!r:.80}"
+        )
     return made

@@ -12,7 +12,14 @@ from recstack.cli.models import RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress, table
 from recstack.cli.traffic import SizesText, SlaText, over_http, random_queries
 from recstack.load import (
-    DriverConfig, LoadResult, drive, judge, make_queries, make_traffic, null_latency, summarise,
+    DriverConfig,
+    LoadResult,
+    drive,
+    judge,
+    make_queries,
+    make_traffic,
+    null_latency,
+    summarise,
 )
 from recstack.load import sizes as size_forms
 from recstack.load import sla as sla_forms
@@ -79,5 +86,14 @@ def load_table(runs: list[tuple[str, LoadResult]]) -> Any:
         unanswered = sum(n for status, n in s.statuses.items() if status != "ok")
         late = f"{s.lateness_p99_ns / 1e6:.2f}"
         rows.append((label, s.queries, f"{s.achieved_qps:.0f}", *tail, late, unanswered))
-    heads = ("run", "queries", "qps", "p50 ms", "p95 ms", "p99 ms", "late p99 ms", "refused or lost")
+    heads = (
+        "run",
+        "queries",
+        "qps",
+        "p50 ms",
+        "p95 ms",
+        "p99 ms",
+        "late p99 ms",
+        "refused or lost",
+    )
     return table("Latency from the schedule (measured)", heads, rows)

@@ -29,6 +29,4 @@ def open_model(name: str, rows_scale: float = 1.0, seed: int = 0) -> Model:
     preset, _, variant = name.partition(":")
     if preset in zoo.names():
         return zoo.build(preset, seed=seed, rows_scale=rows_scale, variant=variant or None)
-    raise ConfigError(
-        f"expected a model folder or one of {', '.join(zoo.names())}, got {name!r}"
-    )
+    raise ConfigError(f"expected a model folder or one of {', '.join(zoo.names())}, got {name!r}")

@@ -1,4 +1,4 @@
-"""`recstack quickstart`: the main job, end to end, on the bundled trained model and real ratings."""
+"""`recstack quickstart`: the main job, end to end, on the bundled model and real ratings."""
 
 from __future__ import annotations
 
@@ -128,11 +128,10 @@ def _accuracy(
     scores = engine.run(batch)[:, 0].astype(np.float64)
     labels, users = data.liked[test], data.user[test]
     trained = jsonlib.loads((example / "checkpoints" / "metrics.json").read_text())["models"]
-    about = {"groups": users, "resamples": 200}
     return Accuracy(
         rows=len(test),
-        auc=metrics.bootstrap(metrics.auc, labels, scores, **about),
-        log_loss=metrics.bootstrap(metrics.log_loss, labels, scores, **about),
+        auc=metrics.bootstrap(metrics.auc, labels, scores, groups=users, resamples=200),
+        log_loss=metrics.bootstrap(metrics.log_loss, labels, scores, groups=users, resamples=200),
         torch_auc=float(trained[model]["by_user"]["auc"]["value"]),
         baseline_auc=float(trained["lr"]["by_user"]["auc"]["value"]),
     )

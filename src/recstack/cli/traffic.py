@@ -1,4 +1,4 @@
-"""What verbs that make traffic share: options, queries, and loading a server from another process."""
+"""What verbs that make traffic share: options, queries, a client in its own process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ import typer
 
 from recstack.data import random_batch
 from recstack.load import (
-    SLA, DriverConfig, HttpConfig, HttpSUT, LoadResult, Traffic, drive, make_queries, make_traffic,
-    run_apart, sizes,
+    SLA,
+    DriverConfig,
+    HttpConfig,
+    HttpSUT,
+    LoadResult,
+    Traffic,
+    drive,
+    make_queries,
+    make_traffic,
+    run_apart,
+    sizes,
 )
 from recstack.model import Model
 from recstack.tune import QueryPool

@@ -26,7 +26,9 @@ def tune(
     sla: SlaText = "p95<=10ms",
     sizes: SizesText = "production",
     out: Annotated[Path, typer.Option(help="Deployment file to write.")] = Path("plan.toml"),
-    budget_s: Annotated[float, typer.Option(min=1, help="Begin no new candidate after this.")] = 120,
+    budget_s: Annotated[
+        float, typer.Option(min=1, help="Begin no new candidate after this.")
+    ] = 120,
     isa: Annotated[str, typer.Option(help="Instruction set.")] = "auto",
     rows_scale: RowsScale = 1.0,
     seed: Seed = 0,
@@ -34,16 +36,26 @@ def tune(
 ) -> None:
     """Tune chunk size, lanes and threads for a model folder; exit 1 if nothing meets the SLA."""
     if not Path(model).is_dir():
-        raise ConfigError(f"expected a model folder (`recstack zoo NAME --out FOLDER`), got {model!r}")
+        raise ConfigError(
+            f"expected a model folder (`recstack zoo NAME --out FOLDER`), got {model!r}"
+        )
     made = open_model(model, rows_scale, seed)
     engine_config = EngineConfig(isa=isa)
     found = tune_engine(
-        compile(made, engine_config), random_queries(made, seed), size_forms.parse(sizes),
-        sla_forms.parse(sla), TuneConfig(budget_s=budget_s, seed=seed), watch=show_probe,
+        compile(made, engine_config),
+        random_queries(made, seed),
+        size_forms.parse(sizes),
+        sla_forms.parse(sla),
+        TuneConfig(budget_s=budget_s, seed=seed),
+        watch=show_probe,
     )
     deployment = Deployment(
-        model=os.path.relpath(model, out.parent), engine=engine_config,
-        schedule=found.best.schedule, sla=sla, sizes=sizes, qps=found.best.found.low_qps,
+        model=os.path.relpath(model, out.parent),
+        engine=engine_config,
+        schedule=found.best.schedule,
+        sla=sla,
+        sizes=sizes,
+        qps=found.best.found.low_qps,
     )
     deployment.save(out)
     if json:
@@ -66,9 +78,8 @@ def show_probe(schedule: ScheduleConfig, probe: Probe) -> None:
 def describe_schedule(schedule: ScheduleConfig) -> str:
     """Lanes, threads, chunk and merge in a few words."""
     merged = f", merge {schedule.merge_rows}" if schedule.merge_rows else ""
-    return (
-        f"{schedule.lanes} x {schedule.threads_per_lane} threads, chunk {schedule.chunk_rows}{merged}"
-    )
+    lanes = f"{schedule.lanes} x {schedule.threads_per_lane} threads"
+    return f"{lanes}, chunk {schedule.chunk_rows}{merged}"
 
 
 def tuned_record(found: Tuned) -> dict[str, Any]:

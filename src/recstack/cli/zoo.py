@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ def zoo(
 ) -> None:
     """List the zoo, or build one of its models with seeded weights and save it."""
     if name is None:
-        entries = [e.as_dict() for e in presets.listing()]
+        entries = [asdict(e) for e in presets.listing()]
         if json:
             print_json(entries)
             return

@@ -8,7 +8,12 @@ from recstack.model import Model
 from recstack.model.ops import Opaque
 
 __all__ = [
-    "Engine", "EngineConfig", "HybridEngine", "OpaqueWarning", "compile", "instruction_sets",
+    "Engine",
+    "EngineConfig",
+    "HybridEngine",
+    "OpaqueWarning",
+    "compile",
+    "instruction_sets",
     "reference",
 ]
 

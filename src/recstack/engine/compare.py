@@ -15,6 +15,7 @@ from recstack.engine.config import EngineConfig
 from recstack.engine.native import Engine
 from recstack.errors import RecstackError
 from recstack.model import Model
+from recstack.model.ops import EmbeddingBag
 from recstack.types import Scores
 
 Quartiles = tuple[float, float, float]
@@ -70,7 +71,12 @@ def compare(
                 found.append(_round_us(run, inputs))
         quartiles = [_quartiles(m) for m in medians]
         yield Timing(
-            model.name, rows, config.threads, engine.isa, len(batches), quartiles[0],
+            model.name,
+            rows,
+            config.threads,
+            engine.isa,
+            len(batches),
+            quartiles[0],
             quartiles[1] if torch else None,
         )
 
@@ -84,7 +90,7 @@ def _batches(model: Model, rows: int, seed: int) -> list[Batch]:
 
 
 def _tables(model: Model) -> set[str]:
-    return {op.table for op in model.ops if op.kind == "embedding_bag"}  # type: ignore[attr-defined]
+    return {op.table for op in model.ops if isinstance(op, EmbeddingBag)}
 
 
 def _torch_peer(model: Model, threads: int) -> Any:

@@ -109,7 +109,8 @@ def _stage_batch(model: Model, stage: Stage, batch: Batch, values: dict[str, Arr
         user_dense=np.concatenate(dense["user"], axis=1),
         values=np.concatenate([batch.values[:0], *(batch.values[s] for s in spans)]),
         lengths=pack_lengths(stage.inputs, lengths),
-        weights=None if batch.weights is None
+        weights=None
+        if batch.weights is None
         else np.concatenate([batch.weights[:0], *(batch.weights[s] for s in spans)]),
     )
 
@@ -122,7 +123,7 @@ def _partition(model: Model, config: EngineConfig) -> tuple[Stage | Opaque, ...]
         stages = [] if isinstance(op, FeatureOp) else [stage_of.get(name, 0) for name in op.inputs]
         stage_of[op.output] = max([s + (s % 2 != odd) for s in stages], default=int(odd))
     last = max(stage_of.values())
-    read_later = {name: -1 for name in stage_of}
+    read_later = dict.fromkeys(stage_of, -1)
     for op in model.ops:
         for name in op.inputs:
             if name in read_later:
@@ -158,7 +159,9 @@ def _stage(model: Model, config: EngineConfig, ops: Sequence[Op], exported: Sequ
     dense = [i for i in inputs if isinstance(i, DenseInput)]
     sparse = [i for i in inputs if isinstance(i, SparseInput)]
     description = ModelDescription(
-        name=model.name, inputs=(*dense, *flat, *sparse), ops=(*shaped, *ops),
+        name=model.name,
+        inputs=(*dense, *flat, *sparse),
+        ops=(*shaped, *ops),
         outputs=tuple(exported),
     )
     engine = Engine(build(description, model.weights), config)

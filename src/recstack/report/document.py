@@ -77,7 +77,9 @@ def read(paths: Sequence[Path]) -> Document:
     for path, name in zip(paths, _names(paths), strict=True):
         file = results.read(path)
         if file.header.kind not in KINDS:
-            raise DataError(f"{path}:1: expected kind {' | '.join(KINDS)}, got {file.header.kind!r}")
+            raise DataError(
+                f"{path}:1: expected kind {' | '.join(KINDS)}, got {file.header.kind!r}"
+            )
         source = Source(name, file.header)
         sources.append(source)
         for line, record in enumerate(file.records, start=2):

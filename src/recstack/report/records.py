@@ -47,7 +47,7 @@ class SLA(BaseModel):
 
     def __str__(self) -> str:
         unit = next(u for u in ("s", "ms", "µs", "ns") if self.limit_ns >= _SLA_NS[u] or u == "ns")
-        return f"p{self.percentile:g} ≤ {self.limit_ns / _SLA_NS[unit]:g} {unit}"
+        return f"p{self.percentile:g}\u00a0≤\u00a0{self.limit_ns / _SLA_NS[unit]:g}\u00a0{unit}"
 
 
 def _array(value: object) -> NDArray[np.int64]:

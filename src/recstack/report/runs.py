@@ -111,7 +111,9 @@ def _reasons(run: Run) -> tuple[str, ...]:
     load, sla = run.record, run.sla
     reasons = list(load.reasons)
     if sla and run.queries < (least := least_queries(sla.share)):
-        reasons.append(f"p{sla.percentile:g} needs {least} queries after warm-up, got {run.queries}")
+        reasons.append(
+            f"p{sla.percentile:g} needs {least} queries after warm-up, got {run.queries}"
+        )
     late_ns = run.lateness(0.99)
     if sla and late_ns is not None and late_ns > LATENESS_SHARE * sla.limit_ns:
         reasons.append(

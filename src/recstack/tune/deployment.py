@@ -71,9 +71,16 @@ def executor_factory(engine: Engine | HybridEngine, threads: int = 1) -> _native
     if isinstance(engine, Engine):
         return _native.TeamFactory(engine.program, threads)
 
-
-    def run(dense: Array, user_dense: Array, values: Array, lengths: Array, offsets: Array,
-            weights: Array | None, begin: int, end: int) -> Scores:
+    def run(
+        dense: Array,
+        user_dense: Array,
+        values: Array,
+        lengths: Array,
+        offsets: Array,
+        weights: Array | None,
+        begin: int,
+        end: int,
+    ) -> Scores:
         batch = Batch(dense, user_dense, values, lengths, offsets, weights)
         return np.ascontiguousarray(engine.run(batch)[begin:end])
 
@@ -94,7 +101,7 @@ def start(
 
     cls = LoopDispatcher if loop else Dispatcher
     factory = executor_factory(engine, schedule.threads_per_lane)
-    return cls(factory, engine.model.output_width, schedule, explain=explain)
+    return cls(factory, schedule, explain=explain)
 
 
 def compile_deployment(deployment: Deployment, model: Model) -> Engine | HybridEngine:

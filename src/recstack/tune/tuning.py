@@ -16,7 +16,14 @@ from dataclasses import dataclass, replace
 
 from recstack.engine import Engine, HybridEngine
 from recstack.load import (
-    SLA, DriverConfig, Found, LoadResult, SearchConfig, drive, make_queries, make_traffic,
+    SLA,
+    DriverConfig,
+    Found,
+    LoadResult,
+    SearchConfig,
+    drive,
+    make_queries,
+    make_traffic,
     qps_at_sla,
 )
 from recstack.load.search import Probe
@@ -115,8 +122,9 @@ def _candidates(cores: int, chunk: int, largest: int) -> Iterator[ScheduleConfig
     """Where climbs begin: every split of the cores, chunks both ways, and merging."""
     lanes = cores
     while lanes >= 1:
-        base = ScheduleConfig(lanes=lanes, threads_per_lane=cores // lanes, chunk_rows=chunk,
-                              merge_rows=0)
+        base = ScheduleConfig(
+            lanes=lanes, threads_per_lane=cores // lanes, chunk_rows=chunk, merge_rows=0
+        )
         if lanes != cores:
             yield base
         for rows in (max(chunk // 2, 1), min(2 * chunk, largest)):
@@ -152,7 +160,9 @@ class _Search:
         self._config = config
         self._watch = watch
         self._probes = SearchConfig(
-            tolerance=config.tolerance, confidence=config.confidence, runs=config.runs,
+            tolerance=config.tolerance,
+            confidence=config.confidence,
+            runs=config.runs,
             seed=config.seed,
         )
 
@@ -169,7 +179,9 @@ class _Search:
         dispatcher = start(self._engine, schedule)
         try:
             found = qps_at_sla(
-                lambda qps, seed: self._measure(dispatcher, qps, seed), self._sla, search,
+                lambda qps, seed: self._measure(dispatcher, qps, seed),
+                self._sla,
+                search,
                 watch=lambda probe: self._watch(schedule, probe),
             )
         finally:

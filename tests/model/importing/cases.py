@@ -29,7 +29,7 @@ def floats(*shape: int, g: torch.Generator) -> Tensor:
 def bags(rows: int, batch: int, g: torch.Generator, longest: int = 4) -> tuple[Tensor, Tensor]:
     """Values and offsets of ragged bags, some of them empty."""
     lengths = torch.randint(0, longest + 1, (batch,), generator=g)
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)[:-1]])
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])[:batch]
     return ids(rows, int(lengths.sum()), g=g), offsets
 
 

@@ -23,6 +23,8 @@ FUNCTIONS: dict[str, Function] = {
     "merge": lambda x, y: F.linear(x.reshape(-1, 5), M).view(x.shape[0], 4, 4),
     "merge-relu": lambda x, y: torch.relu(x.flatten(0, 1)).unflatten(0, (-1, 4)),
     "merged-permute": lambda x, y: x.reshape(-1, 5).t().reshape(5, -1, 4).permute(1, 2, 0),
+    "merged-before": lambda x, y: F.linear(x.transpose(0, 1).reshape(-1, 5), M).view(4, -1, 4)
+    .transpose(0, 1),
     "permute": lambda x, y: x.permute(2, 0, 1).permute(1, 0, 2) + y.unsqueeze(-1),
     "transpose": lambda x, y: (x.transpose(0, 1) * y).transpose(0, 1),
     "movedim": lambda x, y: torch.movedim(x, 0, 2).movedim((0, 2), (2, 0)),
@@ -73,7 +75,7 @@ FUNCTIONS: dict[str, Function] = {
     "cosine": lambda x, y: F.cosine_similarity(x, y[:, None], dim=-1),
     "distance": lambda x, y: F.pairwise_distance(y, x[:, 0]),
     "matmul": lambda x, y: x @ y.unsqueeze(-1),
-    "matmul-constant": lambda x, y: (x @ M.t() @ M) + y @ M.t() @ M @ torch.diag(C) @ C[:, None],
+    "matmul-constant": lambda x, y: (x @ M.t() @ M) + (y @ M.t() @ M @ torch.diag(C) @ C[:, None])[:, None],
     "matmul-left": lambda x, y: M @ x.transpose(1, 2) @ x,
     "matmul-vector": lambda x, y: x @ C,
     "bmm": lambda x, y: torch.bmm(x, x.transpose(1, 2)),

@@ -60,5 +60,5 @@ def fault(model: Model, batch: Batch, out: Scores) -> RecstackError:
         return BatchError(f"expected {want} float32, got {out.shape} {out.dtype}", "out")
     for name in ("dense", "user_dense", "values", "lengths", "query_offsets"):
         if not getattr(batch, name).flags.c_contiguous:
-                return BatchError("expected a contiguous array, got a strided one", name)
+            return BatchError("expected a contiguous array, got a strided one", name)
     return RecstackError("the native engine refused a batch that the reference accepts")

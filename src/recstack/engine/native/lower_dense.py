@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,16 @@ from recstack.engine.native.lower import lowers
 from recstack.engine.native.passes import batch_norm_affine
 from recstack.engine.native.plan import Place, Plan, ScopeName
 from recstack.model.ops import (
-    BatchNorm, Cross, Dice, DotInteraction, EmbeddingBag, LayerNorm, Linear, Prelu, SequenceMask,
+    BatchNorm,
+    Cross,
+    Dice,
+    DotInteraction,
+    EmbeddingBag,
+    LayerNorm,
+    Linear,
+    Op,
+    Prelu,
+    SequenceMask,
     Softmax,
 )
 
@@ -146,7 +157,16 @@ def softmax(plan: Plan, op: Softmax) -> None:
     plan.emit("copy", scope, [turned, out], back)
 
 
-def _per_run(plan, op, kind, axis, per_channel, ints=(), floats=(), weights=()) -> None:  # type: ignore[no-untyped-def]
+def _per_run(
+    plan: Plan,
+    op: Op,
+    kind: str,
+    axis: int,
+    per_channel: Sequence[NDArray[Any]],
+    ints: Sequence[int] = (),
+    floats: Sequence[float] = (),
+    weights: Sequence[NDArray[np.float32]] = (),
+) -> None:
     """A step over runs that end with `axis`'s inner block; channel weights repeat inside it."""
     shape = plan.model.values[op.output].shape or (1,)
     axis = axis % len(shape)

@@ -27,7 +27,9 @@ def recurrence(plan: Plan, op: Gru | Augru) -> None:
     masked = len(op.inputs) > (2 if attention else 1)
     scratch = [plan.new_buffer(scope, gates), plan.new_buffer(scope, hidden)]
     plan.emit(
-        "recurrence", scope, [xg, *others, *scratch, plan.result(op.output)],
+        "recurrence",
+        scope,
+        [xg, *others, *scratch, plan.result(op.output)],
         [positions, hidden, attention, masked, op.result == "sequence"],
         weights=[w_hh, weights[op.bias_hh]] if op.bias_hh else [w_hh],
     )
@@ -85,6 +87,11 @@ def _layer(plan: Plan, scope: ScopeName, x: Place, positions: int, layer: Attent
         plan.emit("prelu", scope, [out, out], [n, positions, slope.size > 1], weights=[slope])
     elif layer.activation == "dice" and layer.slope and layer.mean and layer.variance:
         parts = dice_weights(plan, layer.slope, layer.mean, layer.variance, layer.eps)
-        plan.emit("dice", scope, [out, out], [n, positions],
-                  weights=[np.asarray(p, np.float32) for p in parts])
+        plan.emit(
+            "dice",
+            scope,
+            [out, out],
+            [n, positions],
+            weights=[np.asarray(p, np.float32) for p in parts],
+        )
     return out

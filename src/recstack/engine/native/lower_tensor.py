@@ -11,11 +11,27 @@ import numpy as np
 from recstack.engine.native.lower import lowers
 from recstack.engine.native.plan import Place, Plan, ScopeName
 from recstack.engine.native.runs import (
-    Shape, broadcast_runs, broadcast_strides, merge_axes, strides,
+    Shape,
+    broadcast_runs,
+    broadcast_strides,
+    merge_axes,
+    strides,
 )
 from recstack.model.ops import (
-    Binary, Clamp, Concat, Expand, Index, Matmul, Op, Reduce, Reshape, Slice, Stack, Transpose,
-    Unary, Where,
+    Binary,
+    Clamp,
+    Concat,
+    Expand,
+    Index,
+    Matmul,
+    Op,
+    Reduce,
+    Reshape,
+    Slice,
+    Stack,
+    Transpose,
+    Unary,
+    Where,
 )
 from recstack.model.ops.tensor import BinaryFn, UnaryFn
 
@@ -25,7 +41,12 @@ REDUCE = {fn: i for i, fn in enumerate(("sum", "mean", "max", "min", "norm2", "p
 
 
 def emit_copy(
-    plan: Plan, scope: ScopeName, x: Place, out: Place, sizes: Shape, x_steps: Shape,
+    plan: Plan,
+    scope: ScopeName,
+    x: Place,
+    out: Place,
+    sizes: Shape,
+    x_steps: Shape,
     out_steps: Shape,
 ) -> None:
     """A strided copy of an entry."""

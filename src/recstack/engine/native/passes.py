@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recstack.model import Model, build
 from recstack.model.ops import BatchNorm, Linear, Op, Unary
 
+Array = NDArray[np.float32]
+Floats = NDArray[np.float64]
+Merge = Callable[[Linear, Op], Linear | None]
 FUSED_ACTIVATIONS = {"relu", "sigmoid", "tanh"}
 
 
@@ -48,7 +53,7 @@ def fuse_activations(model: Model) -> Model:
     return _merge_into_linears(model, dict(model.weights), fuse)
 
 
-def batch_norm_affine(model: Model, op: BatchNorm) -> tuple[np.ndarray, np.ndarray]:
+def batch_norm_affine(model: Model, op: BatchNorm) -> tuple[Floats, Floats]:
     """Scale and shift (channels,), float64, that a batch norm applies at inference."""
     get = model.weights
     variance = get[op.variance].astype(np.float64)
@@ -59,8 +64,8 @@ def batch_norm_affine(model: Model, op: BatchNorm) -> tuple[np.ndarray, np.ndarr
     return scale, shift + get[op.bias] if op.bias is not None else shift
 
 
-def _merge_into_linears(model, weights, merge) -> Model:  # type: ignore[no-untyped-def]
-    """Replace linear + op by one linear wherever `merge` allows it and nothing else reads between."""
+def _merge_into_linears(model: Model, weights: dict[str, Array], merge: Merge) -> Model:
+    """Replace linear + op by one linear where `merge` allows it and nothing else reads between."""
     uses = Counter(name for op in model.ops for name in op.inputs) + Counter(model.outputs)
     made: dict[str, int] = {}
     ops: list[Op | None] = []

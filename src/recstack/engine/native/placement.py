@@ -50,7 +50,7 @@ def place_concatenations(plan: Plan) -> None:
 
 
 def _free(plan: Plan, name: str, scope: str) -> bool:
-    """Whether a step of `scope` makes `name`, can write it anywhere, and has no place for it yet."""
+    """Whether a step of `scope` makes `name`, may write it anywhere, and has no place for it."""
     if name in plan.places or name in plan.constants or plan.model.values[name].scope != scope:
         return False
     return name in plan.makers and not isinstance(plan.makers[name], Slice)

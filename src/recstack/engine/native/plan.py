@@ -25,7 +25,7 @@ FOREVER = 1 << 60
 
 @dataclass(slots=True, eq=False)
 class Buffer:
-    """`width` floats per entry of workspace (or of the output), live from step `first` to `last`."""
+    """`width` floats per entry of workspace or output, live from step `first` to `last`."""
 
     kind: Literal["item", "user", "output"]
     width: int
@@ -73,7 +73,11 @@ class Step:
             for p in self.operands
         ]
         return (
-            self.kind, self.scope == "user", operands, list(self.ints), list(self.floats),
+            self.kind,
+            self.scope == "user",
+            operands,
+            list(self.ints),
+            list(self.floats),
             list(self.weights),
         )
 
@@ -114,7 +118,11 @@ class Plan:
                     place.buffer.touch(FOREVER)
         self.steps.append(
             Step(
-                kind, scope, tuple(operands), tuple(int(i) for i in ints), tuple(floats),
+                kind,
+                scope,
+                tuple(operands),
+                tuple(int(i) for i in ints),
+                tuple(floats),
                 tuple(np.ascontiguousarray(w, dtype=np.float32) for w in weights),
             )
         )
@@ -159,8 +167,9 @@ class Plan:
 
     def workspace_floats(self, scope: ScopeName) -> int:
         """Give each buffer of `scope` its offset, sharing space over time; returns the total."""
-        live = sorted((b for b in self.buffers if b.kind == scope and b.last >= 0),
-                      key=lambda b: b.first)
+        live = sorted(
+            (b for b in self.buffers if b.kind == scope and b.last >= 0), key=lambda b: b.first
+        )
         placed: list[Buffer] = []
         for buffer in live:
             buffer.offset = 0

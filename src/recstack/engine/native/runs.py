@@ -42,8 +42,10 @@ def broadcast_runs(shapes: Sequence[Shape], out: Shape) -> tuple[int, list[int],
             break
         axis = at
     n = prod(out[axis:])
-    whole = [all(steps[a] == own[a] or out[a] == 1 for a in range(axis, len(out)))
-             for steps in steps_by_axis]
+    whole = [
+        all(steps[a] == own[a] or out[a] == 1 for a in range(axis, len(out)))
+        for steps in steps_by_axis
+    ]
     outer = np.indices(out[:axis]).reshape(axis, -1) if axis else np.zeros((0, 1), np.int64)
     columns = [
         np.array(steps[:axis], np.int64) @ outer if axis else np.zeros(1, np.int64)

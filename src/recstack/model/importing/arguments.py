@@ -84,15 +84,17 @@ def _by_position(arguments: Sequence[Argument]) -> list[list[Argument]]:
 
 def _rows(pairs: Sequence[tuple[Argument, Array]], items: dict[str, Input]) -> int:
     """R, from an item-scope tensor; from the longest one where there is none."""
-    found = []
+    found, unused = [], [0]
     for a, x in pairs:
         count = x.shape[-1] - a.include_last_offset if a.kind == "offsets" else x.shape[0]
+        if a.kind == "unused" and a.width:
+            unused.append(x.shape[0])
         if a.kind in ("values", "unused") or (a.kind == "weights" and not a.width):
             continue
         item = any(items[n].scope == "item" for n in a.inputs)
         found.append((item, int(count)))
     if not found:
-        return 0
+        return max(unused)
     return next((n for item, n in found if item), max(n for _, n in found))
 
 

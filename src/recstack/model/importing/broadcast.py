@@ -9,6 +9,7 @@ from recstack.model.importing.builder import Builder
 from recstack.model.importing.values import (
     Columns,
     Const,
+    Merged,
     MixesRows,
     Rows,
     Steps,
@@ -24,7 +25,7 @@ class Aligned:
 
     names: tuple[str, ...]
     axis: int
-    merged: bool
+    merged: Merged
 
     def wrap(self, b: Builder, name: str) -> Rows:
         """The result `name` in this layout."""
@@ -62,7 +63,7 @@ def align(b: Builder, values: Sequence[Value]) -> Aligned:
     return Aligned(tuple(names), widest - 1 - right, merged)
 
 
-def constant_beside(b: Builder, v: Value, right: int, merged: bool) -> str:
+def constant_beside(b: Builder, v: Value, right: int, merged: Merged) -> str:
     """A constant as a value; `right` is how many axes stand right of the batch axis."""
     if not isinstance(v, Const):
         number = scalar(v)
@@ -74,6 +75,6 @@ def constant_beside(b: Builder, v: Value, right: int, merged: bool) -> str:
         at = t.ndim - 1 - right
         if t.shape[at] != 1:
             raise MixesRows("combines rows with a constant of the batch size")
-        if not merged:
-            t = t.squeeze(at)
+        ones = [1] * merged.count
+        t = t.reshape(*t.shape[:at], *ones, *t.shape[at + 1 :]) if len(ones) != 1 else t
     return b.constant(Const(t, v.name if t is v.tensor else None))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recstack.model import ops as O
 from recstack.model.importing.inputs import Inputs
-from recstack.model.importing.values import Columns, Const, Rows, Unsupported, Value
+from recstack.model.importing.values import Columns, Const, Merged, Rows, Unsupported, Value
 from recstack.model.ops.base import FeatureOp, Op, Shape
 
 EXACT = 1 << 24  # integers up to here are exact in float32
@@ -188,7 +188,7 @@ class Builder:
             return self._numbers(v)
         raise Unsupported(f"expected a tensor with a batch axis, got {type(v).__name__}")
 
-    def like(self, v: Rows, name: str, axis: int | None = None, merged: bool | None = None) -> Rows:
+    def like(self, v: Rows, name: str, axis: int | None = None, merged: Merged | None = None) -> Rows:
         """The value `name` laid out as `v` is, but for what is given."""
         at = v.axis if axis is None else axis
         return Rows(name, self.shapes[name], at, v.merged if merged is None else merged)

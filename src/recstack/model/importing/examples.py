@@ -78,8 +78,16 @@ class Examples:
         return out
 
     def resized(self, batch: int) -> list[Any]:
-        """The inputs with `batch` rows, the examples' rows over and over; flattened."""
-        rows = torch.arange(batch) % max(self.batch, 1)
+        """The inputs with `batch` rows, the examples' rows over and over; flattened.
+
+        Ragged arguments hold at least two values, because torch.export treats sizes 0 and 1 as
+        special.
+        """
+        return self.rows(torch.arange(batch), least=2)
+
+    def rows(self, numbers: Any, least: int = 0) -> list[Any]:
+        """The inputs made of these rows of the examples, counted round and round."""
+        batch, rows = len(numbers), numbers % max(self.batch, 1)
         out: list[Any] = list(self.tensors)
         inside: set[int | None] = set()
         for group in self.ragged:
@@ -88,7 +96,7 @@ class Examples:
             if i not in inside and i not in self.single:
                 out[i] = t[rows] if self.batch else t.new_zeros((batch, *t.shape[1:]))
         for group in self.ragged:
-            self._resize_bags(group, rows, out)
+            self._resize_bags(group, rows, out, least)
         return out
 
     def unflatten(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
@@ -109,15 +117,16 @@ class Examples:
             raise ModelError("expected at least one tensor, got none", "example_inputs")
         return int(max(found, key=lambda n: (found[n] if n != 1 else 0, n)))
 
-    def _resize_bags(self, group: RaggedGroup, rows: Any, out: list[Any]) -> None:
-        """Repeat whole bags; one bag more than `rows` so that no size is 0 or 1."""
+    def _resize_bags(self, group: RaggedGroup, rows: Any, out: list[Any], least: int) -> None:
+        """Repeat whole bags; the last is replaced where there are fewer than `least` values."""
         offsets = self.tensors[group.offsets].reshape(-1, self.tensors[group.offsets].shape[-1])[0]
         values = self.tensors[group.values]
         ends = offsets[1:] if group.include_last_offset else _ends(offsets, values.shape[-1])
         starts = offsets[: len(ends)]
-        spans = [torch.arange(int(starts[r]), int(ends[r])) for r in rows]
-        if sum(len(s) for s in spans) < 2:
-            spans[-1] = torch.zeros(2, dtype=torch.int64)
+        known = self.batch > 0
+        spans = [torch.arange(int(starts[r]) if known else 0, int(ends[r]) if known else 0) for r in rows]
+        if sum(len(s) for s in spans) < least:
+            spans[-1] = torch.zeros(least, dtype=torch.int64)
             if values.shape[-1] == 0:
                 values = values.new_zeros((*values.shape[:-1], 1))
         positions = torch.cat(spans)

@@ -118,6 +118,8 @@ def _by_signature(module: Any, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
     if inspect.Parameter.VAR_POSITIONAL not in kinds:
         return shapes
     at = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    if len(shapes) <= at:
+        return shapes
     return (*shapes[:at], tuple(shapes[at:]))
 
 

@@ -139,7 +139,11 @@ class Inputs:
         for i, source in enumerate(self.sources):
             records = [self._record(u, kept) for u in self._uses.values() if u.argument == i]
             found = [r for r in records if r is not None]
-            arguments += found or [Argument(name=source.name, kind="unused", width=source.width)]
+            arguments += found or [
+                Argument(
+                    name=source.name, kind="unused", width=0 if source.ragged else source.width
+                )
+            ]
         return tuple(self._inputs[n] for n in names), tuple(arguments)
 
     def keep_columns(self, name: str, ranges: tuple[int, ...]) -> None:
@@ -167,7 +171,7 @@ class Inputs:
             kind=use.kind,
             inputs=tuple(n for n, _ in features),
             columns=tuple(c for _, span in features for c in span),
-            width=source.width,
+            width=0 if source.ragged else source.width,
             include_last_offset=use.include_last_offset,
         )
 

@@ -15,6 +15,7 @@ from recstack.model.importing.values import (
     Const,
     Dim,
     Laid,
+    Merged,
     MixesRows,
     Rows,
     Unsupported,
@@ -36,7 +37,7 @@ def laid(v: Value) -> Laid:
     raise Unsupported(f"expected a tensor with a batch axis, got {type(v).__name__}")
 
 
-def place(b: Builder, v: Laid, shape: Shape, axis: int, merged: bool) -> Laid:
+def place(b: Builder, v: Laid, shape: Shape, axis: int, merged: Merged) -> Laid:
     """`v` with another entry shape of as many elements, and another layout."""
     if isinstance(v, Columns):
         return Columns(v.cells.reshape(*shape, 3), v.integer, axis, merged)
@@ -87,9 +88,8 @@ def broadcast(b: Builder, v: Value, dims: tuple[Dim, ...]) -> Laid:
     axis = v.axis + len(dims) - rank(v)
     if at is not None and at != axis:
         raise MixesRows("expands an axis to the batch size")
-    shape = entry_of(dims, axis)
-    if v.merged:
-        shape = (*shape[:axis], v.shape[v.axis], *shape[axis:]) if at is None else shape
+    inner = v.shape[v.axis : v.axis + v.merged.count]
+    shape = (*entry_of(dims[:axis], -1), *inner, *entry_of(dims[axis + 1 :], -1))
     if isinstance(v, Columns):
         cells = np.broadcast_to(v.cells, (*shape, 3))
         return Columns(cells, v.integer, axis, v.merged)

@@ -117,7 +117,14 @@ class _Decoder:
 
 def emit(b: Builder, call: Call, used: Sequence[int]) -> Value:
     """Opaque ops for the results `used` of a call; Unsupported where it cannot be written down."""
-    from recstack.model.importing.values import MixesRows, Rows, Unsupported, batch_axis, entry_of
+    from recstack.model.importing.values import (
+        Merged,
+        MixesRows,
+        Rows,
+        Unsupported,
+        batch_axis,
+        entry_of,
+    )
 
     if not call.target.startswith("aten."):
         raise Unsupported("an operator outside the aten namespace")
@@ -153,7 +160,7 @@ def emit(b: Builder, call: Call, used: Sequence[int]) -> Value:
             weight_names=tuple(encode.weights),
             source=call.source,
         )
-        results[i] = Rows(name, shape, axis, merged)
+        results[i] = Rows(name, shape, axis, Merged(after=int(merged)))
     many = len(call.function._schema.returns) > 1 or "[]" in str(
         call.function._schema.returns[0].type
     )
@@ -201,6 +208,8 @@ class _Encoder:
         spec: dict[str, Any] = {"input": self.inputs.index(rows.name)}
         if rows.axis:
             spec["axis"] = rows.axis
+        if rows.merged.before:
+            raise Unsupported("a tensor whose batch axis holds another axis before the batch")
         if rows.merged:
             spec["merged"] = True
         if dtype not in ("float32", "float64", "float16", "bfloat16"):

@@ -2,7 +2,8 @@
 
 A tensor with a batch axis is laid out over an *entry*, its shape without that axis. `axis` says
 where the batch axis stands, so a (L, B, d) tensor has entry (L, d) and axis 1; a `merged` batch
-axis also holds the entry axis that follows it, so (B * L, d) has entry (L, d), axis 0, merged.
+axis also holds entry axes beside it, so (B * L, d) has entry (L, d), axis 0, and one axis merged
+after the batch.
 """
 
 from __future__ import annotations
@@ -42,6 +43,25 @@ class OtherDim:
 Dim = int | BatchDim | OtherDim
 
 
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """How many entry axes (each 0 or 1) the batch axis holds before and after the batch itself."""
+
+    before: int = 0
+    after: int = 0
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    @property
+    def count(self) -> int:
+        """Entry axes in the batch axis."""
+        return self.before + self.after
+
+
+ALONE = Merged()
+
+
 @dataclass(frozen=True, eq=False)
 class Const:
     """A tensor without a batch axis; `name` is its name in the state dict, if it has one."""
@@ -61,7 +81,7 @@ class Rows:
     name: str
     shape: Shape
     axis: int = 0
-    merged: bool = False
+    merged: Merged = ALONE
     dtype: str = "float32"
 
     @property
@@ -81,7 +101,7 @@ class Columns:
     cells: NDArray[np.int64]
     integer: bool
     axis: int = 0
-    merged: bool = False
+    merged: Merged = ALONE
 
     @property
     def shape(self) -> Shape:
@@ -110,7 +130,7 @@ Value = Any  # one of the above, a Dim, a Python scalar, None, or a tuple of val
 
 def rank(v: Laid) -> int:
     """Number of axes of the tensor, the batch axis included."""
-    return len(v.shape) + 1 - v.merged
+    return len(v.shape) + 1 - v.merged.count
 
 
 def entry_axis(v: Laid, dim: int) -> int:
@@ -118,13 +138,13 @@ def entry_axis(v: Laid, dim: int) -> int:
     dim %= rank(v)
     if dim == v.axis:
         raise MixesRows(f"works along the batch axis {dim}")
-    return dim if dim < v.axis else dim - 1 + v.merged
+    return dim if dim < v.axis else dim - 1 + v.merged.count
 
 
 def new_axis(v: Laid, dim: int) -> tuple[int, int]:
     """Where a new axis at `dim` of the tensor falls: the entry's axis, and the new batch axis."""
     dim %= rank(v) + 1
-    return (dim, v.axis + 1) if dim <= v.axis else (dim - 1 + v.merged, v.axis)
+    return (dim, v.axis + 1) if dim <= v.axis else (dim - 1 + v.merged.count, v.axis)
 
 
 def removed(v: Laid, dims: list[int]) -> int:
@@ -153,16 +173,22 @@ def batch_axis(dims: tuple[Dim, ...]) -> int | None:
     return found[0] if found else None
 
 
-def reshaped(v: Laid, dims: tuple[Dim, ...]) -> tuple[Shape, int, bool]:
-    """Entry, axis and merged of `v` viewed as a tensor of shape `dims`."""
-    before, axis = prod(v.shape[: v.axis]), batch_axis(dims)
+def reshaped(v: Laid, dims: tuple[Dim, ...]) -> tuple[Shape, int, Merged]:
+    """Entry, axis and merged axes of `v` viewed as a tensor of shape `dims`."""
+    before, axis = prod(v.shape[: v.axis + v.merged.before]), batch_axis(dims)
     if axis is None:  # a user tensor of one query: its batch axis has size 1
         fits = [i for i, n in enumerate(dims) if n == 1 and prod(entry_of(dims[:i], -1)) == before]
         if not fits:
             raise Unsupported("a reshape that folds the batch axis into another")
         axis = fits[0]
-    entry = entry_of(dims, axis)
-    if prod(entry[:axis]) != before or prod(entry) != prod(v.shape):
-        raise Unsupported("a reshape that folds axes across the batch axis")
+    left, right = entry_of(dims[:axis], -1), entry_of(dims[axis + 1 :], -1)
     size = dims[axis]
-    return entry, axis, isinstance(size, BatchDim) and size.times != 1
+    times, front = size.times if isinstance(size, BatchDim) else 1, before // max(prod(left), 1)
+    back = times // max(front, 1)
+    if front * prod(left) != before or front * back != times:
+        raise Unsupported("a reshape that folds axes across the batch axis")
+    inner = tuple(n for n in (front, back) if n != 1)
+    entry = (*left, *inner, *right)
+    if prod(entry) != prod(v.shape):
+        raise Unsupported("a reshape that folds axes across the batch axis")
+    return entry, axis, Merged(int(front != 1), int(back != 1))

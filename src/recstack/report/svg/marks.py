@@ -7,7 +7,7 @@ from typing import Literal
 
 from recstack.report.markup import Markup, join, tag
 
-Shape = Literal["dot", "ring", "cross", "diamond", "tick", "up"]
+Shape = Literal["dot", "ring", "cross", "diamond", "frame", "tick", "up"]
 Swatch = Shape | Literal["line", "limit", "band", "bar"]
 SERIES = 6
 """Colours of the palette (style.css); series beyond them begin again with another dash."""
@@ -17,6 +17,7 @@ _PATHS: dict[Shape, str] = {
     "ring": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
     "cross": "M-4-4L4 4M-4 4L4-4",
     "diamond": "M0-5.5L5.5 0L0 5.5L-5.5 0z",
+    "frame": "M0-8L8 0L0 8L-8 0z",
     "tick": "M0-8V8",
     "up": "M-5 4L0-5L5 4z",
 }
@@ -35,9 +36,7 @@ def glyph(shape: Shape) -> Markup:
 def mark(x_percent: float, y_px: float, shape: Shape, of: str, title: str = "") -> Markup:
     """A marker of a series; title: shown when pointed at."""
     inside = [tag("title", title) if title else None, glyph(shape)]
-    return tag(
-        "svg", *inside, x=f"{x_percent:.3f}%", y=float(y_px), overflow="visible", class_=of
-    )
+    return tag("svg", *inside, x=f"{x_percent:.3f}%", y=float(y_px), overflow="visible", class_=of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,15 @@ def legend(keys: list[Key]) -> Markup:
 
 
 def _entry(key: Key) -> Markup:
-    icon = tag("svg", _swatch(key.swatch), class_=key.of, width=24, height=12, aria_hidden="true")
+    icon = tag(
+        "svg",
+        _swatch(key.swatch),
+        class_=key.of,
+        width=24,
+        height=18,
+        viewBox="0 -3 24 18",
+        aria_hidden="true",
+    )
     return tag("li", icon, " ", key.text)
 
 

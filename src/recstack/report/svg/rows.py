@@ -10,6 +10,8 @@ from recstack.report.svg.marks import Shape, mark
 from recstack.report.svg.plot import Axis, frame
 from recstack.report.text import shorten
 
+Mark = tuple[float, Shape, str, str]
+"""Value, shape, class of the series, and what is shown when pointed at."""
 ROW_PX = 40
 MIDDLE_PX = 26
 LONGEST_NAME = 20
@@ -22,7 +24,7 @@ class Row:
     name, note: text at its left and right, above what is drawn; a long name is cut.
     bar: its end, from the low end of the scale.
     interval: its two ends.
-    marks: value, shape, class of the series, and what is shown when pointed at.
+    marks: on top.
     """
 
     name: str
@@ -30,7 +32,7 @@ class Row:
     of: str = "s0"
     bar: float | None = None
     interval: tuple[float, float] | None = None
-    marks: Sequence[tuple[float, Shape, str, str]] = ()
+    marks: Sequence[Mark] = ()
 
 
 def rows_chart(ident: str, title: str, description: str, axis: Axis, rows: Sequence[Row]) -> Markup:

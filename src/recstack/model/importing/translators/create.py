@@ -9,6 +9,7 @@ from recstack.model.importing.values import (
     BatchDim,
     Columns,
     Const,
+    Merged,
     Rows,
     Steps,
     Unsupported,
@@ -38,7 +39,8 @@ def full(b: Builder, call: Call) -> Value:
     shape = entry_of(dims, axis)
     size = dims[axis]
     name = b.constant(Const(torch.full(shape, number)))
-    return Rows(name, shape, axis, isinstance(size, BatchDim) and size.times != 1)
+    folded = isinstance(size, BatchDim) and size.times != 1
+    return Rows(name, shape, axis, Merged(after=int(folded)))
 
 
 @translates("arange")

@@ -73,7 +73,7 @@ def _layer(b: Builder, x: str, start: str, gates: Gates) -> tuple[str, str]:
 def gru_cell(b: Builder, call: Call) -> Value:
     """One step of a GRU."""
     x, state = b.rows(call["input"]), b.rows(call["hx"])
-    if len(x.shape) != 1 or (x.axis, x.merged) != (0, False) or state.shape[:-1]:
+    if len(x.shape) != 1 or x.axis != 0 or x.merged or state.shape[:-1]:
         raise Unsupported("a GRU cell over more than (batch, width)")
     gates = _gates(b, [call.get(k) for k in ("w_ih", "w_hh", "b_ih", "b_hh")])
     return b.like(x, b.emit(O.GruCell, [x.name, state.name], **gates))

@@ -196,7 +196,7 @@ def _one_each(b: Builder, v: Rows, position: Value) -> Rows:
     import torch
 
     at = b.rows(position)
-    if at.shape or (v.axis, at.axis, v.merged, at.merged) != (0, 0, False, False) or not at.whole:
+    if at.shape or (v.axis, at.axis) != (0, 0) or v.merged or at.merged or not at.whole:
         raise Unsupported("positions that depend on the data")
     n = v.shape[0]
     wrapped = b.emit(

@@ -91,7 +91,7 @@ def permuted(b: Builder, v: Laid, dims: Sequence[int]) -> Laid:
     order: list[int] = []
     for d in (d % rank(v) for d in dims):
         if d == v.axis:
-            order += [v.axis] if v.merged else []
+            order += range(v.axis, v.axis + v.merged.count)
         else:
             order.append(entry_axis(v, d))
     return move.transpose(b, v, order, [d % rank(v) for d in dims].index(v.axis))
