@@ -13,13 +13,13 @@ ROWS = (
     ("errors", "clock", "_native", "batch", "types", "results"),
     ("model", "data"),
     ("engine",),
-    ("load", "schedule"),
+    ("loadtest", "schedule"),
     ("tune",),
     ("serve", "report"),
     ("cli",),
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
-ONLY_LAYER_0 = {"load", "schedule", "report"}
+ONLY_LAYER_0 = {"loadtest", "schedule", "report"}
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
 
 
@@ -63,7 +63,7 @@ def test_every_module_has_a_layer() -> None:
     ("package", "folder"),
     [
         ("torch", {"model/importing", "engine/torch_executor"}),
-        ("uvloop", {"serve", "load"}),
+        ("uvloop", {"serve", "loadtest"}),
         ("httptools", {"serve/http"}),
         ("prometheus_client", {"serve"}),
         ("rich", {"cli", "model"}),

@@ -7,7 +7,8 @@ from typing import Any
 
 from recstack import data
 from recstack.batch import Batch
-from recstack.engine import Engine, EngineConfig, compile, instruction_sets, reference
+from recstack.engine import Engine, EngineConfig, compile, instruction_sets
+from recstack.engine.reference import reference
 from recstack.errors import RecstackError
 from recstack.model import Model, load, zoo
 

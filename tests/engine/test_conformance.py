@@ -11,7 +11,8 @@ from tests.engine.small_models import SMALL_MODELS
 
 from recstack.batch import Batch, SparseInput
 from recstack.data import random_batch, slice_rows
-from recstack.engine import Engine, EngineConfig, HybridEngine, compile, instruction_sets, reference
+from recstack.engine import Engine, EngineConfig, HybridEngine, compile, instruction_sets
+from recstack.engine.reference import reference
 from recstack.engine.torch_executor import TorchExecutor
 from recstack.errors import BatchError, IndexOutOfRange, NonFinite, RecstackError
 from recstack.model import Model, zoo

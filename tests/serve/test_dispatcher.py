@@ -9,7 +9,7 @@ import pytest
 
 from recstack import _native
 from recstack.engine import compile as compile_model
-from recstack.engine import reference
+from recstack.engine.reference import reference
 from recstack.schedule import Dispatcher, LoopDispatcher, ScheduleConfig
 
 pytestmark = pytest.mark.skipif(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recstack.engine.reference import reference
-from recstack.load.http import HttpConfig, HttpSUT
+from recstack.loadtest.http import HttpConfig, HttpSUT
 from recstack.types import Completion, Query
 
 

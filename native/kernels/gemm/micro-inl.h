@@ -44,7 +44,7 @@ RECSTACK_INLINE void accumulate(const float* a, int64_t a_stride, const float* b
   for (int64_t i = 0; i < k; ++i) {
     // The processor's own prefetchers stop at each page's end. Fewer rows than this are bound by
     // the loads themselves.
-    if constexpr (kRows >= kMaxRows / 2) {
+    if constexpr (RECSTACK_ISA > 0 && kRows >= kMaxRows / 2) {
       RECSTACK_UNROLL
       for (int p = 0; p < kPanels; ++p) {
         RECSTACK_UNROLL

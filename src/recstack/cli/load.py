@@ -11,7 +11,7 @@ from recstack import results
 from recstack.cli.models import RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress, table
 from recstack.cli.traffic import SizesText, SlaText, over_http, random_queries
-from recstack.load import (
+from recstack.loadtest import (
     DriverConfig,
     LoadResult,
     drive,
@@ -21,8 +21,8 @@ from recstack.load import (
     null_latency,
     summarise,
 )
-from recstack.load import sizes as size_forms
-from recstack.load import sla as sla_forms
+from recstack.loadtest import sizes as size_forms
+from recstack.loadtest import sla as sla_forms
 from recstack.tune import Deployment, compile_deployment, read_deployment, start
 
 

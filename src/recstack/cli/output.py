@@ -26,8 +26,9 @@ def print_json(data: Any) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """A table whose first column is text and whose others are figures."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    """Print `title`; return a table whose first column is text and whose others are figures."""
+    console.print(title, style="bold", soft_wrap=True)
+    made = Table(box=None, pad_edge=False)
     for i, name in enumerate(columns):
         made.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:

@@ -20,8 +20,8 @@ from recstack.cli.tune import describe_schedule, show_probe, tuned_table
 from recstack.data import metrics, movielens
 from recstack.engine import Engine, HybridEngine, compile
 from recstack.errors import ConfigError, RecstackError
-from recstack.load import LoadResult, judge, null_latency, sizes, summarise
-from recstack.load import sla as sla_forms
+from recstack.loadtest import LoadResult, judge, null_latency, sizes, summarise
+from recstack.loadtest import sla as sla_forms
 from recstack.model import load as load_model
 from recstack.report import write_report
 from recstack.schedule import Stats

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from recstack.data import random_batch
-from recstack.load import (
+from recstack.loadtest import (
     SLA,
     DriverConfig,
     HttpConfig,

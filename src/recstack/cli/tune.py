@@ -13,9 +13,9 @@ from recstack.cli.output import Json, Seed, console, print_json, progress, table
 from recstack.cli.traffic import SizesText, SlaText, random_queries
 from recstack.engine import EngineConfig, compile
 from recstack.errors import ConfigError
-from recstack.load import sizes as size_forms
-from recstack.load import sla as sla_forms
-from recstack.load.search import Probe
+from recstack.loadtest import sizes as size_forms
+from recstack.loadtest import sla as sla_forms
+from recstack.loadtest.search import Probe
 from recstack.schedule import ScheduleConfig
 from recstack.tune import Deployment, Trial, TuneConfig, Tuned
 from recstack.tune import tune as tune_engine

@@ -3,7 +3,6 @@
 from recstack.engine.config import EngineConfig, instruction_sets
 from recstack.engine.hybrid import HybridEngine, OpaqueWarning
 from recstack.engine.native import Engine
-from recstack.engine.reference import reference
 from recstack.model import Model
 from recstack.model.ops import Opaque
 
@@ -14,7 +13,6 @@ __all__ = [
     "OpaqueWarning",
     "compile",
     "instruction_sets",
-    "reference",
 ]
 
 

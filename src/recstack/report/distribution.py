@@ -51,14 +51,20 @@ def _curve(run: Run) -> Markup:
             text = f"p{100 * q:g}  {duration(p.value)}"
             plot.mark((p.value / MS, q), "dot", "s0", text)
             plot.label((p.value / MS, q), text)
-    chosen = "highest rate within" if run.within_sla else "lowest rate, none being within"
-    heading = f"{run.title}, {figures(run.record.rate_qps, 4)} queries/s"
+    of = f"{run.record.transport} run"
+    chosen = (
+        f"The {of} at the highest rate within its SLA."
+        if run.good
+        else f"No {of} is valid and within an SLA; this is the one at the lowest rate."
+    )
     return figure(
-        heading,
-        f"The {run.record.transport} run at the {chosen} an SLA. {run.queries:,} queries after "
-        f"warm-up; not answered: {refusals(run)}. Each further nine has the same height.",
-        plot.svg("ecdf", f"Latency distribution of {heading}", "Share answered within each time."),
-        table(f"Latency of {heading}", ["Percentile", "latency (ms)"], rows),
+        run.heading,
+        f"{chosen} {run.queries:,} queries after warm-up; not answered: {refusals(run)}. "
+        "Each further nine has the same height.",
+        plot.svg(
+            "ecdf", f"Latency distribution of {run.heading}", "Share answered within each time."
+        ),
+        table(f"Latency of {run.heading}", ["Percentile", "latency (ms)"], rows),
         [run.record.origin],
         keys,
     )

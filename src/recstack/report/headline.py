@@ -35,14 +35,17 @@ def headline(document: Document, runs: Sequence[Run]) -> Markup:
 
 def compared(searches: Sequence[Search]) -> tuple[Search, Search] | None:
     """The last baseline and the last tuned deployment; without those labels, the first search and
-    the best of the others.
+    the best of those that compare with it.
     """
     by_label = {search.data.label: search for search in searches}
     if "baseline" in by_label and "tuned" in by_label:
         return by_label["baseline"], by_label["tuned"]
-    if len(searches) < 2:
-        return None
-    return searches[0], max(searches[1:], key=lambda search: search.data.low_qps)
+    like = [s for s in searches[1:] if _terms(s) == _terms(searches[0])]
+    return (searches[0], max(like, key=lambda s: s.data.low_qps)) if like else None
+
+
+def _terms(search: Search) -> tuple[object, ...]:
+    return (search.data.sla, search.data.origin)
 
 
 def bracket(found: Found) -> str:
@@ -76,11 +79,11 @@ def _sentence(document: Document, base: Search, best: Search) -> Markup:
     rest = f" the load of {names[0]} within {one.sla} ({interval(low, high)} times)"
     if overlap:
         rest += ", a difference that these intervals do not prove"
-    warning = (
-        " The two were made on different machines."
-        if base.source.header.machine != best.source.header.machine
-        else ""
-    )
+    warning = ""
+    if base.source.header.machine != best.source.header.machine:
+        warning += " The two were made on different machines."
+    if one.origin != other.origin:
+        warning += f" {names[0]} is {one.origin}, {names[1]} {other.origin}."
     origins = badge(one.origin, other.origin)
     return join([f"{names[1]} sustains ", tag("strong", ratio), f"{rest}. ", origins, warning])
 
@@ -98,7 +101,7 @@ def _latency(run: Run) -> Markup:
     values = " / ".join(time(p.value if p else None, "ms") for p in found)
     refused = run.queries - run.counts.get("ok", 0)
     details = [
-        f"{run.title}, offered {figures(run.record.rate_qps, 4)} queries/s.",
+        f"{run.heading} offered.",
         f"{refused:,} of {run.queries:,} queries not answered, counted as infinite.",
     ]
     if run.reasons:

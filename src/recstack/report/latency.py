@@ -14,7 +14,7 @@ from recstack.report.svg.plot import Axis, Plot
 from recstack.report.svg.scale import Scale, linear, log
 from recstack.report.text import UNITS_NS, badge, figures, interval, time, whole
 
-SHARES = {0.50: "s0", 0.95: "s1", 0.99: "s4"}
+SHARES = {0.50: "s0", 0.95: "s1", 0.99: "s3"}
 MS = UNITS_NS["ms"]
 SHAPES: tuple[Shape, ...] = ("dot", "ring", "diamond")
 Curve = list[tuple[Run, Percentile]]
@@ -112,6 +112,8 @@ def _cell(found: Percentile | None) -> str:
     if not found:
         return "–"
     low, high = found.low / MS, found.high / MS
+    if low == float("inf"):
+        return time(low, "ms")
     return f"{time(found.value, 'ms')} ({interval(low, high)})"
 
 
@@ -145,17 +147,13 @@ def refusals(run: Run) -> str:
 def _invalid(runs: Sequence[Run]) -> Markup:
     """Why runs are invalid, and what their queries failed with."""
     lines = [
-        tag("li", tag("strong", "INVALID"), f" {_where(run)}: {'; '.join(run.reasons)}")
+        tag("li", tag("strong", "INVALID"), f" {run.heading}: {'; '.join(run.reasons)}")
         for run in runs
         if run.reasons
     ]
     lines += [
-        tag("li", f"Errors of {_where(run)}: {'; '.join(run.record.errors)}")
+        tag("li", f"Errors of {run.heading}: {'; '.join(run.record.errors)}")
         for run in runs
         if run.record.errors
     ]
     return tag("ul", *lines, class_="problems") if lines else Markup()
-
-
-def _where(run: Run) -> str:
-    return f"{run.title}, {figures(run.record.rate_qps, 4)} queries/s"

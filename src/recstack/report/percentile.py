@@ -1,4 +1,4 @@
-"""Percentiles from order statistics; the twin of `recstack.load.quantiles`, a layer away."""
+"""Percentiles from order statistics; the twin of `recstack.loadtest.quantiles`, a layer away."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Found(Record):
 
 
 class Load(Record):
-    """A load run: (n,) arrays, as `recstack.load` left them; reasons say why it is invalid."""
+    """A load run: (n,) arrays, as `recstack.loadtest` left them; reasons say why it is invalid."""
 
     label: str
     rate_qps: FiniteFloat

@@ -1,4 +1,4 @@
-"""Figures of a load run, computed from its raw arrays; the twin of `recstack.load.metrics`."""
+"""Figures of a load run, computed from its raw arrays; the twin of `recstack.loadtest.metrics`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recstack.report.document import Document, Entry
 from recstack.report.percentile import Percentile, least_queries, percentile
 from recstack.report.records import SLA, Found, Load
+from recstack.report.text import figures
 
 LATENESS_SHARE = 0.05
 
@@ -41,9 +42,10 @@ class Run:
         return int(self.latency_ns.size)
 
     @property
-    def title(self) -> str:
-        """Label and transport."""
-        return f"{self.name}, {self.record.transport}"
+    def heading(self) -> str:
+        """Label, transport and rate."""
+        rate = figures(self.record.rate_qps, 4)
+        return f"{self.name}, {self.record.transport}, {rate} queries/s"
 
     def latency(self, share: float) -> Percentile | None:
         """A percentile of latency; None without queries."""
@@ -52,6 +54,11 @@ class Run:
     def lateness(self, share: float) -> float | None:
         """A percentile of the generator's lateness; None without queries."""
         return percentile(self.lateness_ns, share).value if self.queries else None
+
+    @property
+    def good(self) -> bool:
+        """Whether it is valid, and within its SLA."""
+        return self.within_sla and not self.reasons
 
     @property
     def within_sla(self) -> bool:
@@ -67,12 +74,12 @@ def runs_of(document: Document) -> list[Run]:
 
 
 def main_run(runs: Sequence[Run]) -> Run | None:
-    """The run that a reader cares about most: over HTTP where there is one, the highest rate whose
-    percentile is within the SLA, or else the lowest rate.
+    """The run that a reader cares about most: over HTTP where there is one, the highest rate of a
+    valid run within its SLA, or else the lowest rate.
     """
     served = [run for run in runs if run.record.transport.casefold() == "http"]
     pool = [run for run in served or runs if run.queries]
-    good = [run for run in pool if run.within_sla and not run.reasons]
+    good = [run for run in pool if run.good]
     if good:
         return max(good, key=lambda run: run.record.rate_qps)
     return min(pool, key=lambda run: run.record.rate_qps) if pool else None
@@ -107,7 +114,7 @@ def _run(document: Document, entry: Entry[Load], sla: SLA | None) -> Run:
 
 
 def _reasons(run: Run) -> tuple[str, ...]:
-    """What the record says, and what `recstack.load.verdict` would."""
+    """What the record says, and what `recstack.loadtest.verdict` would."""
     load, sla = run.record, run.sla
     reasons = list(load.reasons)
     if sla and run.queries < (least := least_queries(sla.share)):

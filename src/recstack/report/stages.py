@@ -24,7 +24,7 @@ US = UNITS_NS["µs"]
 def stages(document: Document, runs: Sequence[Run]) -> Markup:
     """One chart for each run, on a common scale: mean and p95 of each stage.
 
-    The main load run is shown too, from its raw arrays.
+    The main load run is shown too, by the stages that its answers reported.
     """
     found = [
         (document.name(entry, entry.data.label), entry.data.origin, entry.data.stages)
@@ -32,7 +32,7 @@ def stages(document: Document, runs: Sequence[Run]) -> Markup:
     ]
     run = main_run(runs)
     if run and run.record.stages_ns:
-        found.append((f"{run.title}: as answered", run.record.origin, stages_of(run)))
+        found.append((run.heading, run.record.origin, stages_of(run)))
     found = [one for one in found if one[2]]
     ends = [max(s.mean_ns, s.p95_ns) / US for *_, one in found for s in one.values()]
     scale = linear(ends, ticks=4)
@@ -64,8 +64,8 @@ def _chart(label: str, origin: str, found: Mapping[str, Stage], scale: Scale, in
     rows = [
         Row(
             name,
-            f"{time(s.mean_ns, 'µs')} · p95 {time(s.p95_ns, 'µs')} µs",
-            of="s3" if name == "total" else "s0",
+            f"mean {time(s.mean_ns, 'µs')} · p95 {time(s.p95_ns, 'µs')} µs",
+            of="plain" if name == "total" else "s0",
             bar=s.mean_ns / US,
             marks=[(s.p95_ns / US, "tick", "s1", f"{name} p95: {time(s.p95_ns, 'µs')} µs")],
         )

@@ -68,14 +68,17 @@ def duration(ns: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
-    """Two ends of an interval; None stands for no end.
+    """Two ends of an interval; None and infinity stand for no end.
 
-    >>> interval(1.0, 2.5), interval(3.0, None)
-    ('1.00 to 2.50', 'at least 3.00')
+    >>> interval(1.0, 2.5), interval(3.0, None), interval(None, None)
+    ('1.00 to 2.50', 'at least 3.00', 'no bounds')
     """
-    if high is None or math.isinf(high):
+    low_open, high_open = low is None or math.isinf(low), high is None or math.isinf(high)
+    if low_open and high_open:
+        return "no bounds"
+    if high_open:
         return f"at least {figures(low, digits)}"
-    if low is None or math.isinf(low):
+    if low_open:
         return f"at most {figures(high, digits)}"
     return f"{figures(low, digits)} to {figures(high, digits)}"
 

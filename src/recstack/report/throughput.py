@@ -11,8 +11,8 @@ from recstack.report.document import Document, Entry
 from recstack.report.figure import figure, section, table
 from recstack.report.headline import bracket
 from recstack.report.markup import Markup, join, tag
-from recstack.report.records import SLA, Found, Probe
-from recstack.report.svg.marks import Key, Shape, series
+from recstack.report.records import Found, Probe
+from recstack.report.svg.marks import SERIES, Key, Shape
 from recstack.report.svg.plot import Axis, Plot
 from recstack.report.svg.scale import Scale, log
 from recstack.report.text import badge, figures, share, whole
@@ -28,21 +28,24 @@ Searches = Sequence[Entry[Found]]
 
 
 def throughput(document: Document) -> Markup:
-    """The deployments, then one chart of probes for each SLA."""
+    """The deployments, then charts of their probes: of one SLA, with a colour for each."""
     searches = document.of(Found)
     if not searches:
         return Markup()
-    slas = dict.fromkeys(search.data.sla for search in searches)
-    charts = [
-        _probes(document, [s for s in searches if s.data.sla == sla], sla, i)
-        for i, sla in enumerate(slas)
-    ]
+    groups = []
+    for sla in dict.fromkeys(search.data.sla for search in searches):
+        same = [search for search in searches if search.data.sla == sla]
+        groups += [same[i : i + SERIES] for i in range(0, len(same), SERIES)]
+    rates = log([probe.rate_qps for search in searches for probe in search.data.probes])
+    settings, wide = tag("div", _settings(document, searches)), len(searches) > 3
+    charts = [_probes(document, group, rates, i) for i, group in enumerate(groups)]
     return section(
         "throughput",
         "QPS@SLA",
         tag("p", "The highest arrival rate whose percentile stays within its limit."),
         _results(document, searches),
-        tag("div", tag("div", _settings(document, searches)), *charts, class_="charts"),
+        settings if wide else Markup(),
+        tag("div", None if wide else settings, *charts, class_="charts"),
     )
 
 
@@ -88,18 +91,18 @@ def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _probes(document: Document, searches: Searches, sla: SLA, index: int) -> Markup:
+def _probes(document: Document, searches: Searches, rates: Scale, index: int) -> Markup:
+    sla = searches[0].data.sla
     probes = [probe for search in searches for probe in search.data.probes]
     ticks = ((FLOOR, f"≤{share(FLOOR)}"), (0.01, "1%"), (0.1, "10%"), (1.0, "100%"))
     shares = Scale(FLOOR, 1.0, ticks, math.log10)
-    rates = log([probe.rate_qps for probe in probes])
     plot = Plot(Axis(rates, "arrival rate (queries/s)"), Axis(shares, "queries over the limit"))
     allowed = 1.0 - sla.share
     plot.across(allowed)
     keys = [Key("limit", "", f"allowed by {sla}: {share(allowed)}")]
     numbers: list[Sequence[str]] = []
     for i, search in enumerate(searches):
-        name, of = document.name(search, search.data.label), series(i)
+        name, of = document.name(search, search.data.label), f"s{i}"
         keys.append(Key("bar", of, name))
         for probe in search.data.probes:
             over = probe.share_over
@@ -109,7 +112,8 @@ def _probes(document: Document, searches: Searches, sla: SLA, index: int) -> Mar
             numbers.append((name, *_cells(probe)))
     outcomes = dict.fromkeys(probe.outcome for probe in probes)
     keys += [Key(SHAPES[o], "plain", o) for o in SHAPES if o in outcomes]
-    title = f"Probes for {sla}"
+    names = ", ".join(document.name(search, search.data.label) for search in searches)
+    title = f"Probes for {sla}: {names}"
     description = f"Share of queries over the limit of {sla} at each rate that the searches tried."
     columns = ["Deployment", "rate (queries/s)", "outcome", "over", "queries", "share", "runs"]
     columns += ["design effect", "reason"]

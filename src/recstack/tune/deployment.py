@@ -28,7 +28,7 @@ class Deployment(BaseModel):
     """What runs, and why; `plan.toml` on disk, which a person may edit.
 
     model: the model's folder; a relative one is relative to the file.
-    sla, sizes: what it was tuned for; text that `recstack.load` parses.
+    sla, sizes: what it was tuned for; text that `recstack.loadtest` parses.
     qps: the QPS@SLA that tuning measured; None where nothing was measured.
     """
 

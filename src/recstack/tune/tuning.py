@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from recstack.engine import Engine, HybridEngine
-from recstack.load import (
+from recstack.loadtest import (
     SLA,
     DriverConfig,
     Found,
@@ -26,8 +26,8 @@ from recstack.load import (
     make_traffic,
     qps_at_sla,
 )
-from recstack.load.search import Probe
-from recstack.load.sizes import Sizes
+from recstack.loadtest.search import Probe
+from recstack.loadtest.sizes import Sizes
 from recstack.schedule import ScheduleConfig, static_chunk_rows
 from recstack.tune.deployment import start
 from recstack.types import SUT, Query
@@ -42,7 +42,8 @@ class TuneConfig:
     cores: cores to share out; None: all that this process may use.
     largest_rows: the largest query, which sets the static chunk.
     run_s: length of one run in seconds of schedule; min_queries, max_queries bound its count.
-    tolerance, confidence, runs: of each search (`recstack.load.SearchConfig`).
+    max_qps: the rate never to go beyond.
+    tolerance, confidence, runs: of each search (`recstack.loadtest.SearchConfig`).
     budget_s: no new candidate is begun after this; None: no limit.
     seed: of traffic; the same for every candidate (common random numbers).
     """
@@ -52,6 +53,7 @@ class TuneConfig:
     run_s: float = 1.0
     min_queries: int = 500
     max_queries: int = 4000
+    max_qps: float = 1e5
     tolerance: float = 0.05
     confidence: float = 0.9
     runs: int = 2
@@ -160,6 +162,7 @@ class _Search:
         self._config = config
         self._watch = watch
         self._probes = SearchConfig(
+            max_qps=config.max_qps,
             tolerance=config.tolerance,
             confidence=config.confidence,
             runs=config.runs,
@@ -168,11 +171,13 @@ class _Search:
 
     def full(self, schedule: ScheduleConfig, start_qps: float = 200.0) -> Trial:
         """Search the rate of a schedule, from `start_qps` both ways."""
+        start_qps = min(start_qps, self._config.max_qps)
         return self._run(schedule, replace(self._probes, start_qps=start_qps))
 
     def challenge(self, schedule: ScheduleConfig, best: Trial) -> Trial:
         """Search only above the best rate so far: one probe for a schedule that is no better."""
         rate = max(best.found.low_qps * (1 + self._config.tolerance), self._probes.min_qps)
+        rate = min(rate, self._config.max_qps)
         return self._run(schedule, replace(self._probes, start_qps=rate, min_qps=rate))
 
     def _run(self, schedule: ScheduleConfig, search: SearchConfig) -> Trial:

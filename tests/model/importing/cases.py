@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from tests.model.importing import modules as m
 from torch import Tensor, nn
 
 from recstack.engine.reference import reference
 from recstack.model import Model
 from recstack.model.importing import batch_from_inputs
-from tests.model.importing import modules as m
 
 Inputs = tuple[Any, ...]
 Make = Callable[[int, torch.Generator], Inputs]
@@ -48,7 +48,12 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Make]] = {
     "rm3": (lambda: m.DLRM(3, 20, 4, 32, [24, 16], [16, 8], "cat"), dlrm_inputs(3, 20, 32)),
     "rm1-tril": (
         m.TrilDLRM,
-        lambda n, g: (floats(n, 5, g=g), ids(30, n, 4, g=g), ids(30, n, 1, g=g), ids(30, n, 6, g=g)),
+        lambda n, g: (
+            floats(n, 5, g=g),
+            ids(30, n, 4, g=g),
+            ids(30, n, 1, g=g),
+            ids(30, n, 6, g=g),
+        ),
     ),
     "wnd": (m.WideAndDeep, lambda n, g: (floats(n, 5, g=g), ids(20, n, 6, g=g))),
     "mt-wnd": (m.MultiTask, lambda n, g: (floats(n, 3, g=g), ids(20, n, 4, g=g))),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 def mlp(sizes: list[int], last: nn.Module | None = None) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (a, b) in enumerate(pairwise(sizes)):
         layers.append(nn.Linear(a, b))
         if i < len(sizes) - 2:
             layers.append(nn.ReLU())
@@ -40,13 +42,17 @@ class DLRM(nn.Module):
     """Naumov 2019, in the style of facebookresearch/dlrm: a bag of offsets for each table."""
 
     def __init__(
-        self, tables: int, rows: int, dim: int, dense: int, bottom: list[int], top: list[int],
+        self,
+        tables: int,
+        rows: int,
+        dim: int,
+        dense: int,
+        bottom: list[int],
+        top: list[int],
         interaction: str = "dot",
     ) -> None:
         super().__init__()
-        self.tables = nn.ModuleList(
-            nn.EmbeddingBag(rows, dim, mode="sum") for _ in range(tables)
-        )
+        self.tables = nn.ModuleList(nn.EmbeddingBag(rows, dim, mode="sum") for _ in range(tables))
         self.bottom = mlp([dense, *bottom, dim], nn.ReLU())
         n = tables + 1
         width = n * dim if interaction == "cat" else dim + n * (n - 1) // 2
@@ -62,7 +68,7 @@ class DLRM(nn.Module):
         _, ni, nj = z.shape
         li = torch.tensor([i for i in range(ni) for j in range(i)])
         lj = torch.tensor([j for i in range(nj) for j in range(i)])
-        return torch.cat([x] + [z[:, li, lj]], dim=1)
+        return torch.cat([x, z[:, li, lj]], dim=1)
 
     def forward(self, dense: Tensor, offsets: list[Tensor], indices: list[Tensor]) -> Tensor:
         x = self.bottom(dense)
@@ -121,7 +127,7 @@ class MultiTask(nn.Module):
 
     def forward(self, dense: Tensor, sparse: Tensor) -> tuple[Tensor, ...]:
         bags = [t(sparse[:, i : i + 1]) for i, t in enumerate(self.tables)]
-        h = self.shared(torch.cat([dense] + bags, -1))
+        h = self.shared(torch.cat([dense, *bags], -1))
         return tuple(torch.sigmoid(t(h)) for t in self.towers)
 
 
@@ -142,7 +148,11 @@ class DIN(nn.Module):
     """Zhou 2018: attention over the history with a mask; 0 pads it."""
 
     def __init__(
-        self, items: int = 40, dim: int = 6, length: int = 5, softmax: bool = False,
+        self,
+        items: int = 40,
+        dim: int = 6,
+        length: int = 5,
+        softmax: bool = False,
         flat: bool = False,
     ) -> None:
         super().__init__()
@@ -219,7 +229,7 @@ class DIEN(nn.Module):
         states = self.interests(self.item(history))
         mask = history != 0
         logits = torch.einsum("blh,bh->bl", states, self.query(query))
-        scores = F.softmax(logits.masked_fill(mask.logical_not(), -2.0**31), dim=-1)
+        scores = F.softmax(logits.masked_fill(mask.logical_not(), -(2.0**31)), dim=-1)
         h = torch.zeros(states.size(0), self.hidden)
         for t, state in enumerate(states.unbind(1)):
             h = self.augru(state, h, scores[:, t])
@@ -279,8 +289,9 @@ class TwoTower(nn.Module):
         super().__init__()
         self.user, self.item = nn.Embedding(30, dim), nn.Embedding(60, dim, padding_idx=0)
         self.user_tower = nn.Sequential(nn.Linear(dim + 3, 16), nn.GELU(), nn.Linear(16, dim))
-        self.item_tower = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 16), nn.SiLU(),
-                                        nn.Linear(16, dim))
+        self.item_tower = nn.Sequential(
+            nn.LayerNorm(dim), nn.Linear(dim, 16), nn.SiLU(), nn.Linear(16, dim)
+        )
         self.temperature = nn.Parameter(torch.tensor(0.07))
 
     def forward(self, user: Tensor, context: Tensor, history: Tensor, item: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.model.importing.cases import CASES, Inputs, assert_agrees, seeded, torch_scores
 from torch import Tensor, nn
 
 from recstack.batch import check
@@ -13,7 +14,6 @@ from recstack.engine.reference import reference
 from recstack.errors import BatchError, ModelError
 from recstack.model import ModelDescription, build, load
 from recstack.model.importing import batch_from_inputs, from_torch
-from tests.model.importing.cases import CASES, Inputs, assert_agrees, seeded, torch_scores
 
 
 class Ranker(nn.Module):
@@ -26,7 +26,12 @@ class Ranker(nn.Module):
         self.out = nn.Linear(19, 1)
 
     def forward(
-        self, user: Tensor, history: Tensor, clicks: Tensor, ends: Tensor, context: Tensor,
+        self,
+        user: Tensor,
+        history: Tensor,
+        clicks: Tensor,
+        ends: Tensor,
+        context: Tensor,
         item: Tensor,
     ) -> Tensor:
         past = self.item(history).mean(1)
@@ -65,7 +70,11 @@ def test_user_inputs_per_row_and_per_query() -> None:
     wide = (*per_row(user, counts), item)
     model = from_torch(module, wide, user_inputs=USER)
     assert {i.name: i.scope for i in model.inputs} == {
-        "user": "user", "history": "user", "clicks": "user", "context": "user", "item": "item",
+        "user": "user",
+        "history": "user",
+        "clicks": "user",
+        "context": "user",
+        "item": "item",
     }
     scopes = {op.inputs: model.values[op.output].scope for op in model.ops}
     assert scopes[("user",)] == scopes[("clicks",)] == "user"
@@ -104,7 +113,9 @@ def test_one_row_for_a_user_beside_many_candidates() -> None:
 
         def forward(self, user: Tensor, item: Tensor) -> Tensor:
             u = self.user(user).expand(item.shape[0], -1)
-            return self.net(torch.cat([u, self.item(item)], -1)) + (u * self.item(item)).sum(-1, True)
+            return self.net(torch.cat([u, self.item(item)], -1)) + (u * self.item(item)).sum(
+                -1, True
+            )
 
     module = OneUser()
     inputs = (torch.tensor([3]), torch.arange(6))
@@ -155,9 +166,9 @@ def test_wrong_inputs_are_named() -> None:
     dense, sparse = inputs(4, torch.Generator())
     with pytest.raises(BatchError, match=r"expected 2 tensors \['dense', 'sparse'\], got 1"):
         batch_from_inputs(model, (dense,))
-    with pytest.raises(BatchError, match="expected 5 columns.*dense"):
+    with pytest.raises(BatchError, match=r"expected 5 columns.*dense"):
         batch_from_inputs(model, (dense[:, :3], sparse))
-    with pytest.raises(BatchError, match="expected 4 rows, got 3.*sparse"):
+    with pytest.raises(BatchError, match=r"expected 4 rows, got 3.*sparse"):
         batch_from_inputs(model, (dense, sparse[:3]))
     with pytest.raises(BatchError, match="query_offsets"):
         batch_from_inputs(model, (dense, sparse), [0, 3])
@@ -173,5 +184,5 @@ def test_large_integers_as_numbers_are_refused() -> None:
 
     model = from_torch(Numeric(), (torch.tensor([1, 2]),))
     assert_agrees(model, Numeric(), (torch.tensor([5, 1 << 20]),))
-    with pytest.raises(BatchError, match="integers up to 16777216.*count"):
+    with pytest.raises(BatchError, match=r"integers up to 16777216.*count"):
         batch_from_inputs(model, (torch.tensor([1 << 30]),))

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.model.importing.cases import Inputs, assert_agrees, bags, ids
 from torch import Tensor, nn
 
 from recstack.errors import BatchError, ModelError
 from recstack.model.importing import batch_from_inputs, coverage, from_torch
-from tests.model.importing.cases import Inputs, assert_agrees, bags, ids
 
 ROWS, DIM, WIDTH = 12, 3, 4
 
@@ -52,7 +52,12 @@ class Bag(nn.Module):
 MATRIX = [
     (mode, ragged, weighted, padding, last, functional)
     for mode, ragged, weighted, padding, last, functional in product(
-        ("sum", "mean", "max"), (False, True), (False, True), (None, 2), (False, True), (False, True)
+        ("sum", "mean", "max"),
+        (False, True),
+        (False, True),
+        (None, 2),
+        (False, True),
+        (False, True),
     )
     if not (weighted and mode != "sum")
     and not (last and not ragged)
@@ -179,7 +184,9 @@ def test_one_float_matrix_of_ids_and_numbers() -> None:
 
     model = from_torch(module, inputs(3))
     assert [(i.name, i.kind) for i in model.inputs] == [
-        ("x", "dense"), ("x.1", "sparse"), ("x.4-5", "sparse"),
+        ("x", "dense"),
+        ("x.1", "sparse"),
+        ("x.4-5", "sparse"),
     ]
     assert model.dense[0].width == 3
     assert_agrees(model, module, inputs(6))
@@ -202,3 +209,46 @@ def test_ragged_max_pooling_is_refused_with_its_source_line() -> None:
     inputs: tuple[Any, ...] = (torch.arange(5), torch.tensor([0, 2]))
     with pytest.raises(ModelError, match=r"max pooling of ragged bags.*test_bags\.py:\d+"):
         from_torch(Computed("max"), inputs)
+
+
+def test_max_norm_is_applied_to_the_table() -> None:
+    class Limited(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(ROWS, DIM, max_norm=0.5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.table(x)
+
+    module = Limited()
+    before = module.table.weight.detach().clone()
+    model = from_torch(module, (torch.tensor([1, 2]),))
+    assert torch.equal(module.table.weight, before)
+    assert [op.kind for op in model.ops] == ["embedding_bag"]
+    assert_agrees(model, module, (torch.arange(ROWS),))
+
+
+def test_sequence_lengths_as_an_argument() -> None:
+    class Lengths(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding(ROWS, DIM)
+            self.gru = nn.GRU(DIM, DIM, batch_first=True)
+
+        def forward(self, history: Tensor, length: Tensor) -> Tensor:
+            states = self.gru(self.table(history))[0]
+            mask = torch.arange(history.shape[1])[None, :] < length[:, None]
+            mean = (states * mask.unsqueeze(-1)).sum(1) / length.unsqueeze(1)
+            return torch.cat([states[torch.arange(history.shape[0]), length - 1], mean], 1)
+
+    module = Lengths().eval()
+
+    def inputs(batch: int) -> Inputs:
+        g = torch.Generator().manual_seed(batch)
+        return ids(ROWS, batch, WIDTH, g=g), ids(WIDTH + 1, batch, g=g, low=1)
+
+    model = from_torch(module, inputs(3))
+    assert not coverage(model).opaque
+    assert [(i.name, i.kind) for i in model.inputs] == [("history", "sparse"), ("length", "dense")]
+    for batch in (1, 8):
+        assert_agrees(model, module, inputs(batch))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.model.importing.cases import CASES, assert_agrees, seeded
 
 from recstack.model import Model
 from recstack.model.importing import coverage, from_torch
-from tests.model.importing.cases import CASES, assert_agrees, seeded
 
 EXPECTED = {
     "rm1": {"embedding_bag": 4, "dot_interaction": 1},
@@ -33,7 +33,7 @@ def case(request: pytest.FixtureRequest) -> tuple[str, Model, torch.nn.Module]:
 
 
 def test_no_opaque_op(case: tuple[str, Model, torch.nn.Module]) -> None:
-    name, model, _ = case
+    _, model, _ = case
     assert not coverage(model).opaque, str(coverage(model))
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from tests.model.importing.cases import assert_agrees
 from torch import Tensor, nn
 
 from recstack.errors import MissingExtra, ModelError
 from recstack.model.importing import batch_from_inputs, coverage, from_torch
-from tests.model.importing.cases import assert_agrees
 
 
 class Net(nn.Module):
@@ -102,11 +102,11 @@ def test_refusals_say_what_is_expected() -> None:
     x = torch.randn(3, 4)
     with pytest.raises(ModelError, match=r"expected a torch\.nn\.Module, got function"):
         from_torch(torch.relu_ if False else lambda x: x, (x,))
-    with pytest.raises(ModelError, match="tuple of positional tensors.*got dict"):
+    with pytest.raises(ModelError, match=r"tuple of positional tensors.*got dict"):
         from_torch(Net(), {"x": x})  # type: ignore[arg-type]
-    with pytest.raises(ModelError, match="at most 1 tensors.*got 2"):
+    with pytest.raises(ModelError, match=r"at most 1 tensors.*got 2"):
         from_torch(Net(), (x, x))
-    with pytest.raises(ModelError, match="positional tensors.*got int - at `example input 'x'`"):
+    with pytest.raises(ModelError, match=r"positional tensors.*got int - at `example input 'x'`"):
         from_torch(Net(), (3,))
     with pytest.raises(ModelError, match="batch axis"):
         from_torch(Net(), (torch.tensor(1.0),))

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.model.importing.cases import assert_agrees
 from torch import Tensor, nn
 
 from recstack.model.importing import coverage, from_torch
-from tests.model.importing.cases import assert_agrees
 
 Function = Callable[[Tensor, Tensor], Tensor]
 C = torch.randn(5, generator=torch.Generator().manual_seed(0))
@@ -23,8 +23,9 @@ FUNCTIONS: dict[str, Function] = {
     "merge": lambda x, y: F.linear(x.reshape(-1, 5), M).view(x.shape[0], 4, 4),
     "merge-relu": lambda x, y: torch.relu(x.flatten(0, 1)).unflatten(0, (-1, 4)),
     "merged-permute": lambda x, y: x.reshape(-1, 5).t().reshape(5, -1, 4).permute(1, 2, 0),
-    "merged-before": lambda x, y: F.linear(x.transpose(0, 1).reshape(-1, 5), M).view(4, -1, 4)
-    .transpose(0, 1),
+    "merged-before": lambda x, y: (
+        F.linear(x.transpose(0, 1).reshape(-1, 5), M).view(4, -1, 4).transpose(0, 1)
+    ),
     "permute": lambda x, y: x.permute(2, 0, 1).permute(1, 0, 2) + y.unsqueeze(-1),
     "transpose": lambda x, y: (x.transpose(0, 1) * y).transpose(0, 1),
     "movedim": lambda x, y: torch.movedim(x, 0, 2).movedim((0, 2), (2, 0)),
@@ -75,7 +76,9 @@ FUNCTIONS: dict[str, Function] = {
     "cosine": lambda x, y: F.cosine_similarity(x, y[:, None], dim=-1),
     "distance": lambda x, y: F.pairwise_distance(y, x[:, 0]),
     "matmul": lambda x, y: x @ y.unsqueeze(-1),
-    "matmul-constant": lambda x, y: (x @ M.t() @ M) + (y @ M.t() @ M @ torch.diag(C) @ C[:, None])[:, None],
+    "matmul-constant": lambda x, y: (
+        (x @ M.t() @ M) + (y @ M.t() @ M @ torch.diag(C) @ C[:, None])[:, None]
+    ),
     "matmul-left": lambda x, y: M @ x.transpose(1, 2) @ x,
     "matmul-vector": lambda x, y: x @ C,
     "bmm": lambda x, y: torch.bmm(x, x.transpose(1, 2)),
@@ -141,33 +144,39 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Tensor]]] = {
     "prelu-channels": (lambda: nn.PReLU(4), lambda f, x: f(x)),
     "batch-norm-channels": (lambda: nn.BatchNorm1d(4), lambda f, x: f(x)),
     "batch-norm-transposed": (
-        lambda: nn.BatchNorm1d(5), lambda f, x: f(x.transpose(1, 2)).transpose(1, 2)
+        lambda: nn.BatchNorm1d(5),
+        lambda f, x: f(x.transpose(1, 2)).transpose(1, 2),
     ),
     "layer-norm": (lambda: nn.LayerNorm(5), lambda f, x: f(x)),
     "dropout": (lambda: nn.Dropout(0.9), lambda f, x: f(x)),
     "gru": (lambda: nn.GRU(5, 3, batch_first=True), lambda f, x: f(x)[0]),
     "gru-last": (lambda: nn.GRU(5, 3, batch_first=True), lambda f, x: f(x)[1][-1]),
-    "gru-steps-first": (
-        lambda: nn.GRU(5, 3), lambda f, x: f(x.transpose(0, 1))[0].transpose(0, 1)
-    ),
+    "gru-steps-first": (lambda: nn.GRU(5, 3), lambda f, x: f(x.transpose(0, 1))[0].transpose(0, 1)),
     "gru-deep": (
         lambda: nn.GRU(5, 3, num_layers=2, bidirectional=True, batch_first=True),
         lambda f, x: torch.cat([f(x)[0].flatten(1), f(x)[1].permute(1, 0, 2).flatten(1)], 1),
     ),
     "gru-state": (
-        lambda: nn.GRU(5, 5, batch_first=True), lambda f, x: f(x, x[:, :1].transpose(0, 1))[0]
+        lambda: nn.GRU(5, 5, batch_first=True),
+        lambda f, x: f(x, x[:, :1].transpose(0, 1))[0],
     ),
-    "gru-no-bias": (lambda: nn.GRU(5, 3, bias=False, batch_first=True), lambda f, x: f(x)[0][:, -1]),
+    "gru-no-bias": (
+        lambda: nn.GRU(5, 3, bias=False, batch_first=True),
+        lambda f, x: f(x)[0][:, -1],
+    ),
     "gru-cell": (lambda: nn.GRUCell(5, 5), lambda f, x: f(x[:, 0], x[:, 1])),
     "multihead": (
-        lambda: nn.MultiheadAttention(5, 1, batch_first=True), lambda f, x: f(x, x, x)[0]
+        lambda: nn.MultiheadAttention(5, 1, batch_first=True),
+        lambda f, x: f(x, x, x)[0],
     ),
     "multihead-weights": (
-        lambda: nn.MultiheadAttention(5, 5), lambda f, x: f(*[x.transpose(0, 1)] * 3)[1]
+        lambda: nn.MultiheadAttention(5, 5),
+        lambda f, x: f(*[x.transpose(0, 1)] * 3)[1],
     ),
     "bilinear-parts": (lambda: nn.Linear(5, 5), lambda f, x: (f(x[:, 0]) * x[:, 1]).sum(-1)),
     "transformer": (
-        lambda: nn.TransformerEncoderLayer(5, 1, 8, batch_first=True), lambda f, x: f(x)
+        lambda: nn.TransformerEncoderLayer(5, 1, 8, batch_first=True),
+        lambda f, x: f(x),
     ),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from recstack.errors import MissingExtra
@@ -37,6 +38,22 @@ def from_torch(
     return import_module(module, example_inputs, tuple(user_inputs), name, copy)
 
 
+def from_exported(
+    program: Any, *, user_inputs: Sequence[str] = (), name: str | None = None
+) -> ImportedModel:
+    """A model from a torch.export.ExportedProgram, or the path of a `.pt2` file.
+
+    The program must be exported in eval mode with an open batch size (`dynamic_shapes`). That its
+    rows do not depend on each other is not checked, other than operator by operator.
+    Raises as `from_torch` does.
+    """
+    _require_torch()
+    from recstack.model.importing.program import import_program
+
+    fallback = Path(program).stem if isinstance(program, str | Path) else "imported"
+    return import_program(program, tuple(user_inputs), name or fallback)
+
+
 def _require_torch() -> None:
     try:
         import torch  # noqa: F401
@@ -50,6 +67,7 @@ __all__ = [
     "ImportedModel",
     "batch_from_inputs",
     "coverage",
+    "from_exported",
     "from_torch",
     "run_opaque",
 ]

@@ -27,9 +27,7 @@ class Bags:
         self.include_last = False
 
 
-def batch_from_inputs(
-    model: Model, inputs: Sequence[Any], query_offsets: Any = None
-) -> Batch:
+def batch_from_inputs(model: Model, inputs: Sequence[Any], query_offsets: Any = None) -> Batch:
     """The batch that holds the positional tensors `inputs` of an imported model's module.
 
     inputs: tensors or arrays, (R, ...) each, nested as the module takes them; a user-scope one
@@ -180,13 +178,13 @@ def _pack(
             values.append(one[0])
             lengths.append(one[1])
             weights.append(one[2])
+    flat = np.concatenate(values) if values else np.zeros(0, np.int32)
     wide = any(v.dtype == np.int64 for v in values)
     weighted = any(isinstance(i, SparseInput) and i.weighted for i in inputs)
-    kept = np.int64 if wide else np.int32
     return Batch(
         dense=_beside(inputs, dense, "item", rows),
         user_dense=_beside(inputs, dense, "user", queries),
-        values=np.concatenate(values).astype(kept) if values else np.zeros(0, np.int32),
+        values=flat.astype(np.int64) if wide else flat.astype(np.int32),
         lengths=pack_lengths(inputs, lengths),
         query_offsets=np.asarray(offsets, np.int32),
         weights=np.concatenate(weights).astype(np.float32) if weighted else None,

@@ -78,3 +78,22 @@ def constant_beside(b: Builder, v: Value, right: int, merged: Merged) -> str:
         ones = [1] * merged.count
         t = t.reshape(*t.shape[:at], *ones, *t.shape[at + 1 :]) if len(ones) != 1 else t
     return b.constant(Const(t, v.name if t is v.tensor else None))
+
+
+def binary(b: Builder, fn: str, one: Value, two: Value) -> Rows:
+    """fn(one, two), each a tensor or a number."""
+    for v, other, first in ((two, one, False), (one, two, True)):
+        number = scalar(v)
+        small = not isinstance(v, Const) or v.tensor.ndim <= rank_of(other)
+        if number is not None and small and isinstance(other, Rows | Columns):
+            x = b.rows(other)
+            return b.like(x, b.binary(fn, x.name, number, first))
+    both = align(b, [one, two])
+    return both.wrap(b, b.binary(fn, both.names[0], both.names[1]))
+
+
+def rank_of(v: Value) -> int:
+    """Number of axes of a tensor."""
+    return (
+        rank(v) if isinstance(v, Rows | Columns) else v.tensor.ndim if isinstance(v, Const) else 0
+    )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing.inputs import Inputs
 from recstack.model.importing.values import Columns, Const, Merged, Rows, Unsupported, Value
 from recstack.model.ops.base import FeatureOp, Op, Shape
@@ -52,7 +52,7 @@ class Builder:
         """The name of the value of this op."""
         draft = cls(output="?", inputs=tuple(inputs), **fields)
         key = draft.model_dump_json()
-        if key in self._made and not isinstance(draft, O.Opaque):
+        if key in self._made and not isinstance(draft, ops.Opaque):
             name = self._made[key]
             self.origins[name] |= {self.node[0]}
             return name
@@ -107,7 +107,7 @@ class Builder:
 
     def constant(self, const: Const) -> str:
         """A constant as a value."""
-        return self.emit(O.Constant, weight=self.weight(const))
+        return self.emit(ops.Constant, weight=self.weight(const))
 
     def number(self, x: float) -> str:
         """A number as a value of shape ()."""
@@ -118,15 +118,15 @@ class Builder:
     def reshape(self, name: str, shape: Shape) -> str:
         """`name` under another shape."""
         source = self.producer(name)
-        if isinstance(source, O.Reshape):
+        if isinstance(source, ops.Reshape):
             name = source.inputs[0]
         same = self.shapes[name] == tuple(shape)
-        return name if same else self.emit(O.Reshape, [name], shape_to=tuple(shape))
+        return name if same else self.emit(ops.Reshape, [name], shape_to=tuple(shape))
 
     def transpose(self, name: str, axes: Sequence[int]) -> str:
         """`name` with its axes in the order `axes`."""
         source = self.producer(name)
-        if isinstance(source, O.Transpose):
+        if isinstance(source, ops.Transpose):
             name, axes = source.inputs[0], [source.axes[a] for a in axes]
         if list(axes) == list(range(len(axes))):
             return name
@@ -134,49 +134,49 @@ class Builder:
         moved = [a for a in axes if shape[a] != 1]
         if moved == sorted(moved):
             return self.reshape(name, tuple(shape[a] for a in axes))
-        return self.emit(O.Transpose, [name], axes=tuple(axes))
+        return self.emit(ops.Transpose, [name], axes=tuple(axes))
 
     def slice(self, name: str, axis: int, start: int, stop: int, step: int = 1) -> str:
         """Part of `name` along `axis`."""
         if (start, step) == (0, 1) and stop == self.shapes[name][axis]:
             return name
-        return self.emit(O.Slice, [name], axis=axis, start=start, stop=stop, step=step)
+        return self.emit(ops.Slice, [name], axis=axis, start=start, stop=stop, step=step)
 
     def index(self, name: str, axis: int, indices: Sequence[int]) -> str:
         """`name` at `indices` along `axis`."""
         picked = [int(i) for i in indices]
         if picked and picked == list(range(picked[0], picked[-1] + 1)):
             return self.slice(name, axis, picked[0], picked[-1] + 1)
-        return self.emit(O.Index, [name], axis=axis, indices=tuple(picked))
+        return self.emit(ops.Index, [name], axis=axis, indices=tuple(picked))
 
     def expand(self, name: str, shape: Shape) -> str:
         """`name` broadcast to `shape`."""
         if self.shapes[name] == tuple(shape):
             return name
-        return self.emit(O.Expand, [name], shape_to=tuple(shape))
+        return self.emit(ops.Expand, [name], shape_to=tuple(shape))
 
     def concat(self, names: Sequence[str], axis: int) -> str:
         """Values side by side along `axis`."""
         if len(names) == 1:
             return names[0]
-        return self.emit(O.Concat, names, axis=axis)
+        return self.emit(ops.Concat, names, axis=axis)
 
     def binary(self, fn: str, a: str, b: str | float, first: bool = False) -> str:
         """fn(a, b), or with a number b and `first` fn(b, a)."""
         if isinstance(b, str):
-            return self.emit(O.Binary, [a, b], fn=fn)
+            return self.emit(ops.Binary, [a, b], fn=fn)
         if not np.isfinite(b):
             number = self.number(b)
-            return self.emit(O.Binary, [number, a] if first else [a, number], fn=fn)
-        return self.emit(O.Binary, [a], fn=fn, scalar=float(b), scalar_first=first)
+            return self.emit(ops.Binary, [number, a] if first else [a, number], fn=fn)
+        return self.emit(ops.Binary, [a], fn=fn, scalar=float(b), scalar_first=first)
 
     def unary(self, fn: str, a: str) -> str:
         """fn(a)."""
-        return self.emit(O.Unary, [a], fn=fn)
+        return self.emit(ops.Unary, [a], fn=fn)
 
     def reduce(self, fn: str, a: str, axes: Sequence[int], keepdims: bool = False) -> str:
         """fn of `a` over `axes`."""
-        return self.emit(O.Reduce, [a], fn=fn, axes=tuple(axes), keepdims=keepdims)
+        return self.emit(ops.Reduce, [a], fn=fn, axes=tuple(axes), keepdims=keepdims)
 
     # Tensors.
 
@@ -188,7 +188,9 @@ class Builder:
             return self._numbers(v)
         raise Unsupported(f"expected a tensor with a batch axis, got {type(v).__name__}")
 
-    def like(self, v: Rows, name: str, axis: int | None = None, merged: Merged | None = None) -> Rows:
+    def like(
+        self, v: Rows, name: str, axis: int | None = None, merged: Merged | None = None
+    ) -> Rows:
         """The value `name` laid out as `v` is, but for what is given."""
         at = v.axis if axis is None else axis
         return Rows(name, self.shapes[name], at, v.merged if merged is None else merged)
@@ -204,12 +206,13 @@ class Builder:
             item = self.inputs.dense(int(run[0, 0]))
             self.shapes[item.name] = (item.width,)
             self._taken.add(item.name)
-            parts.append(self.index(item.name, 0, run[:, 1]))
+            parts.append(self.index(item.name, 0, run[:, 1].tolist()))
         name = self.concat(parts, 0)
         if flat[:, 2].any():
             name = self.binary("add", name, self.constant(Const(torch.from_numpy(flat[:, 2]))))
         name = self.reshape(name, v.shape)
-        return Rows(name, v.shape, v.axis, v.merged)
+        dtype = "int64" if v.integer else "float32"
+        return Rows(name, v.shape, v.axis, v.merged, dtype)
 
 
 def runs(cells: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -46,12 +46,12 @@ class Coverage(tuple[CoverageLine, ...]):
 
     def __str__(self) -> str:
         head = ("operator", "times", "imported as", "source")
-        rows = [
-            (line.operator, str(line.times), line.imported_as, line.source) for line in self
-        ]
+        rows = [(line.operator, str(line.times), line.imported_as, line.source) for line in self]
         widths = [max(len(r[i]) for r in [head, *rows]) for i in range(4)]
-        text = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip()
-                for r in [head, *rows]]
+        text = [
+            "  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip()
+            for r in [head, *rows]
+        ]
         return "\n".join(text)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from recstack.batch import ScopeName
 from recstack.errors import ModelError
 from recstack.model.importing.inputs import Source
 
@@ -73,7 +74,7 @@ class Examples:
                 )
             shape = () if i in ragged else tuple(t.shape[1:])
             integer = not t.dtype.is_floating_point
-            scope = "user" if user else "item"
+            scope: ScopeName = "user" if user else "item"
             out.append(Source(name, shape, integer, scope, i in ragged, lengths.get(i, 1)))
         return out
 
@@ -124,7 +125,9 @@ class Examples:
         ends = offsets[1:] if group.include_last_offset else _ends(offsets, values.shape[-1])
         starts = offsets[: len(ends)]
         known = self.batch > 0
-        spans = [torch.arange(int(starts[r]) if known else 0, int(ends[r]) if known else 0) for r in rows]
+        spans = [
+            torch.arange(int(starts[r]) if known else 0, int(ends[r]) if known else 0) for r in rows
+        ]
         if sum(len(s) for s in spans) < least:
             spans[-1] = torch.zeros(least, dtype=torch.int64)
             if values.shape[-1] == 0:
@@ -170,21 +173,37 @@ def _check_tensor(name: str, tensor: Any) -> None:
         raise ModelError("expected a tensor with a batch axis, got one without axes", where)
 
 
-_FUNCTIONAL = (
-    "input weight offsets max_norm norm_type scale_grad_by_freq mode sparse per_sample_weights "
-    "include_last_offset padding_idx"
-).split()
-_PLAIN = (
-    "weight input offsets scale_grad_by_freq mode sparse per_sample_weights include_last_offset "
-    "padding_idx"
-).split()
+_FUNCTIONAL = [
+    "input",
+    "weight",
+    "offsets",
+    "max_norm",
+    "norm_type",
+    "scale_grad_by_freq",
+    "mode",
+    "sparse",
+    "per_sample_weights",
+    "include_last_offset",
+    "padding_idx",
+]
+_PLAIN = [
+    "weight",
+    "input",
+    "offsets",
+    "scale_grad_by_freq",
+    "mode",
+    "sparse",
+    "per_sample_weights",
+    "include_last_offset",
+    "padding_idx",
+]
 
 
 def _bind(args: Any, kwargs: Any, names: Sequence[str]) -> dict[str, Any]:
     return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
-class _WatchBags(TorchFunctionMode):
+class _WatchBags(TorchFunctionMode):  # type: ignore[misc]
     """Notes which arguments reach an embedding bag as values, offsets and weights."""
 
     def __init__(self, tensors: Sequence[Any]) -> None:

@@ -25,16 +25,18 @@ class Exported:
 
 
 def evaluated(module: Any) -> Any:
-    """A copy of the module in eval mode and float32; parameters are shared where they can be."""
+    """A copy of the module in eval mode and float32; shares the parameters that no call writes."""
     memo: dict[int, Any] = {}
     wide = []
+    written = {id(m.weight) for m in module.modules() if getattr(m, "max_norm", None) is not None}
+    written |= {id(t) for t in module.buffers()}
     for name, t in [*module.named_parameters(), *module.named_buffers()]:
         if t.dtype.is_floating_point and t.dtype != torch.float32:
             wide += [name] if t.dtype == torch.float64 else []
             new = t.detach().to(torch.float32)
             is_parameter = isinstance(t, torch.nn.Parameter)
             memo[id(t)] = torch.nn.Parameter(new, requires_grad=False) if is_parameter else new
-        else:
+        elif id(t) not in written:
             memo[id(t)] = t
     if wide:
         warnings.warn(
@@ -79,12 +81,13 @@ def export(module: Any, examples: Examples) -> Exported:
         warnings.simplefilter("ignore")
         try:
             program = torch.export.export(module, inputs, dynamic_shapes=shapes)
-            if any(_works_in_place(node) for node in program.graph.nodes):
+            if any(works_in_place(node) for node in program.graph.nodes):
                 program = program.run_decompositions({})
         except Exception as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise ModelError(
                 "torch.export cannot trace the module with an open batch size: "
+                f"(sizes must come from x.shape, not len(x)): "
                 f"{type(error).__name__}: {' '.join(lines[:6])}",
                 "module",
             ) from error
@@ -123,7 +126,8 @@ def _by_signature(module: Any, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*shapes[:at], tuple(shapes[at:]))
 
 
-def _works_in_place(node: Any) -> bool:
+def works_in_place(node: Any) -> bool:
+    """Whether a node of a graph changes one of its arguments."""
     schema = getattr(node.target, "_schema", None)
     return schema is not None and schema.is_mutable
 

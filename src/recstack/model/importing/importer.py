@@ -95,9 +95,8 @@ class Importer:
 
     def _translate(self, call: Call, record: Record, node: Any) -> Value:
         where = f"{call.target} ({call.source})"
-        if not any(isinstance(v, Rows | Columns | Ragged | Steps) for v in _flat(call.values)):
-            if not any(isinstance(d, BatchDim | OtherDim) for dims in call.dims for d in dims):
-                return _folded(call)
+        if not _depends_on_batch(call):
+            return _folded(call)
         try:
             translator = TRANSLATORS.get(call.operator)
             if translator is None:
@@ -106,7 +105,9 @@ class Importer:
                 raise Unsupported("complex numbers")
             return typed(translator(self.builder, call), call.dtypes)
         except MixesRows as error:
-            raise ModelError(f"the scores of a row would depend on other rows: {error}", where) from None
+            raise ModelError(
+                f"the scores of a row would depend on other rows: {error}", where
+            ) from None
         except (Unsupported, ModelError) as error:
             record.reason = str(error)
         try:
@@ -163,10 +164,10 @@ def import_exported(
     nodes = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in user_inputs]
     builder.inputs.looked_up = looked_up(nodes)
     importer = Importer(exported, builder)
-    result = importer.run(
-        program.graph, _placeholders(program, sources), program.graph_module
-    )
-    outputs = [_output(builder, i, v) for i, v in enumerate(_results(result))]
+    result = importer.run(program.graph, _placeholders(program, sources), program.graph_module)
+    specs = program.graph_signature.output_specs
+    kept = [v for v, spec in zip(result, specs, strict=True) if spec.kind.name == "USER_OUTPUT"]
+    outputs = [_output(builder, i, v) for i, v in enumerate(_results(kept))]
     graph = Graph(builder, outputs)
     run_passes(graph)
     used = {n for op in graph.ops for n in op.inputs} | set(graph.outputs)
@@ -174,7 +175,7 @@ def import_exported(
     description = ModelDescription(
         name=name,
         inputs=inputs,
-        ops=tuple(graph.ops),  # type: ignore[arg-type]
+        ops=tuple(graph.ops),
         outputs=tuple(graph.outputs),
         arguments=arguments,
     )
@@ -260,6 +261,14 @@ def typed(v: Value, dtypes: Sequence[str]) -> Value:
 
 def _dtypes(values: Value) -> list[str]:
     return [v.dtype for v in _flat(values) if isinstance(v, Rows)]
+
+
+def _depends_on_batch(call: Call) -> bool:
+    sizes = [d for dims in call.dims for d in dims]
+    symbolic = any(isinstance(d, BatchDim | OtherDim) for d in sizes)
+    return symbolic or any(
+        isinstance(v, Rows | Columns | Ragged | Steps) for v in _flat(call.values)
+    )
 
 
 def _tensors(v: Value) -> Any:

@@ -158,8 +158,12 @@ class Inputs:
     def mixed(self) -> list[str]:
         """Dense inputs of arguments that also hold indices."""
         looked_up = {u.argument for u in self._uses.values() if u.kind != "dense"}
-        return [n for u in self._uses.values() if u.kind == "dense" and u.argument in looked_up
-                for n, _ in u.features]
+        return [
+            n
+            for u in self._uses.values()
+            if u.kind == "dense" and u.argument in looked_up
+            for n, _ in u.features
+        ]
 
     def _record(self, use: _Use, kept: set[str]) -> Argument | None:
         features = [f for f in use.features if f[0] in kept]

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 _INDEX_ARGUMENT = {"embedding": 1, "embedding_bag": 1, "one_hot": 0}
-_MOVES = set(
-    "select slice narrow view reshape flatten unsqueeze squeeze transpose permute t split unbind "
-    "split_with_sizes chunk index index_select to to_copy clone contiguous expand stack cat add "
-    "sub clamp clamp_min detach getitem".split()
+_MOVES = frozenset(
+    """select slice narrow view reshape flatten unsqueeze squeeze transpose permute t split unbind
+    split_with_sizes chunk index index_select to to_copy clone contiguous expand stack cat add sub
+    clamp clamp_min detach getitem""".split()  # noqa: SIM905
 )
 
 

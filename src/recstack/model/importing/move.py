@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.values import (
     BatchDim,
@@ -136,5 +136,5 @@ def pile(b: Builder, parts: Sequence[Laid], axis: int, batch: int) -> Laid:
         cells = np.stack([p.cells for p in parts if isinstance(p, Columns)], axis)
         return Columns(cells, True, batch, first.merged)
     rows = [b.rows(p) for p in parts]
-    name = b.emit(O.Stack, [r.name for r in rows], axis=axis)
+    name = b.emit(ops.Stack, [r.name for r in rows], axis=axis)
     return Rows(name, b.shapes[name], batch, first.merged)

@@ -176,7 +176,7 @@ class _Encoder:
         self.weights: list[str] = []
 
     def __call__(self, v: Value) -> Any:
-        from recstack.model.importing.values import BatchDim, Columns, Const, Rows, Steps, Unsupported
+        from recstack.model.importing.values import BatchDim, Columns, Const, Rows, Steps
 
         if v is None or isinstance(v, bool | int | str):
             return v
@@ -194,6 +194,8 @@ class _Encoder:
             return {"range": v.step}
         import torch
 
+        from recstack.model.importing.values import Unsupported
+
         if isinstance(v, torch.dtype):
             return {"dtype": str(v).removeprefix("torch.")}
         if isinstance(v, torch.device | torch.layout | torch.memory_format):
@@ -201,6 +203,8 @@ class _Encoder:
         raise Unsupported(f"an argument that is a {type(v).__name__}")
 
     def _input(self, v: Value) -> dict[str, Any]:
+        from recstack.model.importing.values import Unsupported
+
         rows = self.b.rows(v)
         dtype = rows.dtype if rows is v else ("int64" if v.integer else "float32")
         if rows.name not in self.inputs:

@@ -9,8 +9,8 @@ from recstack.report.markup import Markup, join, tag
 
 Shape = Literal["dot", "ring", "cross", "diamond", "frame", "tick", "up"]
 Swatch = Shape | Literal["line", "limit", "band", "bar"]
-SERIES = 6
-"""Colours of the palette (style.css); series beyond them begin again with another dash."""
+SERIES = 5
+"""Colours of the palette, s0 to s4 in style.css: as many series as one chart may have."""
 
 _PATHS: dict[Shape, str] = {
     "dot": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
@@ -21,11 +21,6 @@ _PATHS: dict[Shape, str] = {
     "tick": "M0-8V8",
     "up": "M-5 4L0-5L5 4z",
 }
-
-
-def series(index: int) -> str:
-    """The class of the index-th series: its colour, and its dash once the colours are used up."""
-    return f"s{index % SERIES}" + (" again" if index >= SERIES else "")
 
 
 def glyph(shape: Shape) -> Markup:

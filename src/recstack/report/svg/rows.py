@@ -14,7 +14,7 @@ Mark = tuple[float, Shape, str, str]
 """Value, shape, class of the series, and what is shown when pointed at."""
 ROW_PX = 40
 MIDDLE_PX = 26
-LONGEST_NAME = 20
+LONGEST_NAME = 16
 
 
 @dataclass(frozen=True, slots=True)

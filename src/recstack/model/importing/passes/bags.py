@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing.passes.graph import Graph
 
 
 def pool_sequences(graph: Graph) -> None:
     """sum or mean over the positions of a sequence; a sum may be masked by the padding index."""
     for op in list(graph.ops):
-        if not isinstance(op, O.Reduce) or op.fn not in ("sum", "mean") or op.keepdims:
+        if not isinstance(op, ops.Reduce) or op.fn not in ("sum", "mean") or op.keepdims:
             continue
         shape = graph.shapes[op.inputs[0]]
         if len(shape) != 2 or tuple(a % 2 for a in op.axes) != (0,):
             continue
-        found = graph.op(op.inputs[0], O.EmbeddingBag)
+        found = graph.op(op.inputs[0], ops.EmbeddingBag)
         padding = found.padding_index if found else None
         absorbed = [op.inputs[0]]
         if found is None and op.fn == "sum":
@@ -25,14 +25,14 @@ def pool_sequences(graph: Graph) -> None:
         graph.replace(op, found.model_copy(update=changes), absorbed)
 
 
-def _masked(graph: Graph, name: str) -> tuple[O.EmbeddingBag | None, int | None, list[str]]:
+def _masked(graph: Graph, name: str) -> tuple[ops.EmbeddingBag | None, int | None, list[str]]:
     """A sequence times its own mask: the sequence, its padding index, and what was taken in."""
-    product = graph.op(name, O.Binary)
+    product = graph.op(name, ops.Binary)
     if product is None or product.fn != "mul" or len(product.inputs) != 2:
         return None, None, []
     for one, two in (product.inputs, product.inputs[::-1]):
-        rows, column = graph.op(one, O.EmbeddingBag), graph.op(two, O.Reshape)
-        mask = graph.op(column.inputs[0], O.SequenceMask) if column else None
+        rows, column = graph.op(one, ops.EmbeddingBag), graph.op(two, ops.Reshape)
+        mask = graph.op(column.inputs[0], ops.SequenceMask) if column else None
         if rows is None or mask is None or rows.pooling != "none" or column is None:
             continue
         same = rows.inputs == mask.inputs and column.shape_to == (graph.shapes[one][0], 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing.passes.graph import Graph
 
 
@@ -19,7 +19,7 @@ def trim_dense(graph: Graph) -> None:
     """Of an argument that holds indices too, keep only the columns that are read as numbers."""
     for name in graph.inputs.mixed():
         readers = [op for op in graph.ops if name in op.inputs]
-        slices = [op for op in readers if isinstance(op, O.Slice)]
+        slices = [op for op in readers if isinstance(op, ops.Slice)]
         if not readers or len(slices) < len(readers) or name in graph.outputs:
             continue
         ranges = _union([(s.start, s.stop) for s in slices])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing.passes.graph import Graph
 from recstack.model.ops.base import Op
 
@@ -19,8 +19,8 @@ def find_dices(graph: Graph) -> None:
     The expression is compared at random points, so its form does not matter.
     """
     for op in list(graph.ops):
-        gate = graph.op(op.output, O.Unary)
-        norm = graph.op(gate.inputs[0], O.BatchNorm) if gate and gate.fn == "sigmoid" else None
+        gate = graph.op(op.output, ops.Unary)
+        norm = graph.op(gate.inputs[0], ops.BatchNorm) if gate and gate.fn == "sigmoid" else None
         if norm is None or norm.weight is not None or norm.bias is not None:
             continue
         if norm.axis % len(graph.shapes[norm.output]) != len(graph.shapes[norm.output]) - 1:
@@ -32,15 +32,15 @@ def find_dices(graph: Graph) -> None:
 
 def _reachable(graph: Graph, start: str) -> list[Op]:
     """The arithmetic that follows `start`, in order."""
-    names, found = {start}, []
+    names, found = {start}, list[Op]()
     for op in graph.ops:
-        if isinstance(op, O.Binary) and names & set(op.inputs) and len(found) < 8:
+        if isinstance(op, ops.Binary) and names & set(op.inputs) and len(found) < 8:
             names.add(op.output)
             found.append(op)
-    return list(found)
+    return found
 
 
-def _match(graph: Graph, root: Op, norm: O.BatchNorm, gate: str) -> bool:
+def _match(graph: Graph, root: Op, norm: ops.BatchNorm, gate: str) -> bool:
     x, n = norm.inputs[0], graph.shapes[norm.output][-1]
     if graph.shapes[root.output] != graph.shapes[x]:
         return False
@@ -53,8 +53,12 @@ def _match(graph: Graph, root: Op, norm: O.BatchNorm, gate: str) -> bool:
     if not np.allclose(value, wanted, rtol=1e-6, atol=1e-9):
         return False
     name = _stored(graph, root, np.broadcast_to(alpha, (1, n))[0])
-    dice = O.Dice(
-        output=root.output, inputs=(x,), alpha=name, mean=norm.mean, variance=norm.variance,
+    dice = ops.Dice(
+        output=root.output,
+        inputs=(x,),
+        alpha=name,
+        mean=norm.mean,
+        variance=norm.variance,
         eps=norm.eps,
     )
     graph.replace(root, dice, [*_tree(graph, root.output, {x, gate}), gate, norm.output])
@@ -69,16 +73,19 @@ def _evaluate(graph: Graph, name: str, known: dict[str, Array], depth: int = 0) 
     if constant is not None:
         fits = constant.size == 1 or constant.shape[-1:] == constant.shape[:1]
         return constant.reshape(1, -1).astype(np.float64) if fits else None
-    op = graph.op(name, O.Binary)
+    op = graph.op(name, ops.Binary)
     if op is None or op.fn not in ("add", "sub", "mul") or depth > 8:
         return None
-    parts = [_evaluate(graph, n, known, depth + 1) for n in op.inputs]
+    parts: list[Array] = []
+    for name in op.inputs:
+        part = _evaluate(graph, name, known, depth + 1)
+        if part is None:
+            return None
+        parts.append(part)
     if op.scalar is not None:
         parts.append(np.full((1, 1), op.scalar))
     if op.scalar_first:
         parts.reverse()
-    if any(p is None for p in parts):
-        return None
     function = {"add": np.add, "sub": np.subtract, "mul": np.multiply}[op.fn]
     result: Array = function(parts[0], parts[1])
     return result
@@ -86,7 +93,7 @@ def _evaluate(graph: Graph, name: str, known: dict[str, Array], depth: int = 0) 
 
 def _tree(graph: Graph, name: str, leaves: set[str]) -> set[str]:
     """Names of the arithmetic between `name` and its leaves."""
-    op = graph.op(name, O.Binary)
+    op = graph.op(name, ops.Binary)
     if op is None or name in leaves:
         return set()
     return {name}.union(*(_tree(graph, n, leaves) for n in op.inputs))
@@ -97,7 +104,7 @@ def _stored(graph: Graph, root: Op, alpha: Array) -> str:
     narrow = alpha.astype(np.float32)
     for name in _tree(graph, root.output, set()):
         for leaf in graph.producers[name].inputs:
-            constant = graph.op(leaf, O.Constant)
+            constant = graph.op(leaf, ops.Constant)
             if constant is not None and np.array_equal(graph.weights[constant.weight], narrow):
                 return constant.weight
     return graph.store(f"{root.output}.alpha", narrow)

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.inputs import Inputs
 from recstack.model.ops.base import FeatureOp, Op, Shape
@@ -47,9 +47,9 @@ class Graph:
         """The array of a constant value, seen through reshapes that keep its order."""
         op = self.producers.get(name)
         shape = self.shapes.get(name)
-        while isinstance(op, O.Reshape):
+        while isinstance(op, ops.Reshape):
             op = self.producers.get(op.inputs[0])
-        return self.weights[op.weight].reshape(shape) if isinstance(op, O.Constant) else None
+        return self.weights[op.weight].reshape(shape) if isinstance(op, ops.Constant) else None
 
     def replace(self, old: Op, new: Op, absorbed: Iterable[str] = ()) -> None:
         """Put `new`, which keeps the output's name, where `old` stands.
@@ -57,7 +57,7 @@ class Graph:
         absorbed: names of the values whose ops it takes in; they stay if others read them.
         """
         assert old.output == new.output
-        self.ops[self.ops.index(old)] = new
+        self.ops[self.position(old)] = new
         self.producers[new.output] = new
         for name in absorbed:
             self.origins[new.output] |= self.origins.get(name, frozenset())
@@ -66,11 +66,15 @@ class Graph:
 
     def insert(self, before: Op, new: Op) -> None:
         """Put `new` in front of an op."""
-        self.ops.insert(self.ops.index(before), new)
+        self.ops.insert(self.position(before), new)
         self.producers[new.output] = new
         self.origins.setdefault(new.output, self.origins.get(before.output, frozenset()))
         self._shape(new)
         self._count()
+
+    def position(self, op: Op) -> int:
+        """Where `op` stands."""
+        return next(i for i, other in enumerate(self.ops) if other is op)
 
     def rename(self, old: str, new: str) -> None:
         """Let every reader of `old` read `new`."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing.passes.graph import Graph
 
 
 def add_biases(graph: Graph) -> None:
     """linear(x) + constant (out,) becomes a linear layer with a bias."""
     for op in list(graph.ops):
-        if not isinstance(op, O.Binary) or op.fn != "add" or len(op.inputs) != 2:
+        if not isinstance(op, ops.Binary) or op.fn != "add" or len(op.inputs) != 2:
             continue
         for one, two in (op.inputs, op.inputs[::-1]):
-            layer, bias = graph.op(one, O.Linear), graph.constant(two)
+            layer, bias = graph.op(one, ops.Linear), graph.constant(two)
             if layer is None or bias is None or layer.bias or layer.activation != "none":
                 continue
             width = graph.shapes[one][-1]
@@ -20,7 +20,7 @@ def add_biases(graph: Graph) -> None:
                 continue
             if len(bias.shape) > len(graph.shapes[one]):
                 continue
-            source = graph.op(two, O.Constant)
+            source = graph.op(two, ops.Constant)
             named = source.weight if source and bias.ndim == 1 else None
             name = named or graph.store(f"{op.output}.bias", bias.reshape(-1))
             new = layer.model_copy(update={"bias": name, "output": op.output})
@@ -31,9 +31,9 @@ def add_biases(graph: Graph) -> None:
 def fuse_activations(graph: Graph) -> None:
     """relu, sigmoid or tanh of a linear layer becomes the layer's activation."""
     for op in list(graph.ops):
-        if not isinstance(op, O.Unary) or op.fn not in ("relu", "sigmoid", "tanh"):
+        if not isinstance(op, ops.Unary) or op.fn not in ("relu", "sigmoid", "tanh"):
             continue
-        layer = graph.op(op.inputs[0], O.Linear)
+        layer = graph.op(op.inputs[0], ops.Linear)
         if layer is None or layer.activation != "none" or not graph.private(op.inputs[0]):
             continue
         new = layer.model_copy(update={"activation": op.fn, "output": op.output})

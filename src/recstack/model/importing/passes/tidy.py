@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from recstack.errors import ModelError
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing.passes.graph import Graph
 from recstack.model.ops.base import Op, broadcast
 
@@ -16,22 +16,22 @@ def tidy(graph: Graph) -> None:
     for op in list(graph.ops):
         if graph.producers.get(op.output) is not op:
             continue
-        if isinstance(op, O.Concat):
+        if isinstance(op, ops.Concat):
             _repeat(graph, op)
-        elif isinstance(op, O.Reshape):
+        elif isinstance(op, ops.Reshape):
             _reshape(graph, op)
-        elif isinstance(op, O.Binary | O.Where):
+        elif isinstance(op, ops.Binary | ops.Where):
             _broadcast(graph, op)
     for op in list(graph.ops):
         current = graph.producers.get(op.output)
-        if isinstance(current, O.Stack | O.Concat):
+        if isinstance(current, ops.Stack | ops.Concat):
             _whole(graph, current)
 
 
 def source(graph: Graph, name: str) -> str:
     """The value that `name` holds in the same order under another shape."""
     op = graph.producers.get(name)
-    while isinstance(op, O.Reshape):
+    while isinstance(op, ops.Reshape):
         name = op.inputs[0]
         op = graph.producers.get(name)
     return name
@@ -39,21 +39,21 @@ def source(graph: Graph, name: str) -> str:
 
 def step(graph: Graph, name: str) -> tuple[str, int] | None:
     """(x, t) where `name` is position t of the first axis of x."""
-    part = graph.op(source(graph, name), O.Slice)
+    part = graph.op(source(graph, name), ops.Slice)
     if part is None or part.axis != 0 or part.stop != part.start + 1:
         return None
     return part.inputs[0], part.start
 
 
-def _reshape(graph: Graph, op: O.Reshape) -> None:
+def _reshape(graph: Graph, op: ops.Reshape) -> None:
     """Reshapes of reshapes, and one position of a stack."""
     name = source(graph, op.inputs[0])
     place = step(graph, op.inputs[0])
     if place is not None:
-        stack = graph.op(place[0], O.Stack)
+        stack = graph.op(place[0], ops.Stack)
         if stack is not None and stack.axis == 0:
             name = stack.inputs[place[1]]
-    if graph.op(name, O.Stack) is not None and len(graph.producers[name].inputs) == 1:
+    if graph.op(name, ops.Stack) is not None and len(graph.producers[name].inputs) == 1:
         name = source(graph, graph.producers[name].inputs[0])
     if graph.shapes[name] == op.shape_to:
         graph.rename(op.output, name)
@@ -61,16 +61,16 @@ def _reshape(graph: Graph, op: O.Reshape) -> None:
         graph.replace(op, op.model_copy(update={"inputs": (name,)}), [op.inputs[0]])
 
 
-def _repeat(graph: Graph, op: O.Concat) -> None:
+def _repeat(graph: Graph, op: ops.Concat) -> None:
     """Copies of one value side by side along its first axis are an expand."""
     shape = graph.shapes[op.inputs[0]]
     if len(op.inputs) < 2 or len(set(op.inputs)) > 1 or op.axis % len(shape) != 0:
         return
     n = len(op.inputs)
-    one = O.Reshape(output=f"{op.output}:one", inputs=op.inputs[:1], shape_to=(1, *shape))
-    wide = O.Expand(output=f"{op.output}:wide", inputs=(one.output,), shape_to=(n, *shape))
+    one = ops.Reshape(output=f"{op.output}:one", inputs=op.inputs[:1], shape_to=(1, *shape))
+    wide = ops.Expand(output=f"{op.output}:wide", inputs=(one.output,), shape_to=(n, *shape))
     flat = (n * shape[0], *shape[1:])
-    last = O.Reshape(output=op.output, inputs=(wide.output,), shape_to=flat)
+    last = ops.Reshape(output=op.output, inputs=(wide.output,), shape_to=flat)
     graph.insert(op, one)
     graph.insert(op, wide)
     graph.replace(op, last)
@@ -80,7 +80,7 @@ def _broadcast(graph: Graph, op: Op) -> None:
     """Element-wise ops broadcast by themselves."""
     inputs = list(op.inputs)
     for i, name in enumerate(inputs):
-        wide = graph.op(name, O.Expand)
+        wide = graph.op(name, ops.Expand)
         if wide is not None:
             inputs[i] = wide.inputs[0]
             try:
@@ -92,7 +92,7 @@ def _broadcast(graph: Graph, op: Op) -> None:
         graph.replace(op, op.model_copy(update={"inputs": tuple(inputs)}), op.inputs)
 
 
-def _whole(graph: Graph, op: O.Stack | O.Concat) -> None:
+def _whole(graph: Graph, op: ops.Stack | ops.Concat) -> None:
     """All positions of a value, put together again."""
     if op.axis != 0 or not op.inputs:
         return

@@ -50,5 +50,3 @@ def arange(b: Builder, call: Call) -> Value:
     if call.dims[0] != (BatchDim(1),) or start != 0 or not isinstance(step, int):
         raise Unsupported("a range whose length depends on the data")
     return Steps(step)
-
-

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from recstack.model import ops as O
-from recstack.model.importing.broadcast import scalar
+from recstack.model import ops
+from recstack.model.importing.broadcast import binary, scalar
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import Call, translates
-from recstack.model.importing.translators.elementwise import _binary
 from recstack.model.importing.values import (
     Const,
     MixesRows,
@@ -22,7 +21,7 @@ def linear_over(b: Builder, x: Rows, weight: Const, bias: Const | None = None) -
     """x @ weight.T + bias over the last axis; weight (out, in)."""
     entry_axis(x, -1)
     fields = {"weight": b.weight(weight), "bias": None if bias is None else b.weight(bias)}
-    return b.like(x, b.emit(O.Linear, [x.name], **fields))
+    return b.like(x, b.emit(ops.Linear, [x.name], **fields))
 
 
 def constant(v: Value, what: str) -> Const:
@@ -53,20 +52,25 @@ def addmm(b: Builder, call: Call) -> Value:
     from recstack.model.importing.translators.products import product
 
     bias, plain = call["self"], call.get("beta", 1) == 1 and call.get("alpha", 1) == 1
-    if plain and isinstance(bias, Const) and bias.tensor.ndim == 1 and isinstance(call["mat2"], Const):
+    if (
+        plain
+        and isinstance(bias, Const)
+        and bias.tensor.ndim == 1
+        and isinstance(call["mat2"], Const)
+    ):
         weight = call["mat2"].tensor.t()
         if bias.tensor.shape[0] == weight.shape[0]:
             return linear_over(b, b.rows(call["mat1"]), Const(weight), bias)
     out = product(b, call["mat1"], call["mat2"])
-    scaled = _binary(b, "mul", out, call.get("alpha", 1))
+    scaled = binary(b, "mul", out, call.get("alpha", 1))
     other = bias
     if call.get("beta", 1) != 1:
         other = (
             Const(bias.tensor * call["beta"])
             if isinstance(bias, Const)
-            else _binary(b, "mul", bias, call["beta"])
+            else binary(b, "mul", bias, call["beta"])
         )
-    return _binary(b, "add", other, out if plain else scaled)
+    return binary(b, "add", other, out if plain else scaled)
 
 
 @translates("batch_norm _native_batch_norm_legit_no_training")
@@ -85,7 +89,7 @@ def batch_norm(b: Builder, call: Call) -> Value:
     for name in ("weight", "bias"):
         given = optional(call.get(name), name)
         fields[name] = None if given is None else b.weight(given)
-    out = b.like(x, b.emit(O.BatchNorm, [x.name], **fields))
+    out = b.like(x, b.emit(ops.BatchNorm, [x.name], **fields))
     return out if call.operator == "aten.batch_norm" else (out, None, None)
 
 
@@ -106,7 +110,7 @@ def layer_norm(b: Builder, call: Call) -> Value:
         if given is not None:
             tensor = given.tensor if n == 1 else given.tensor.reshape(-1)
             fields[field] = b.weight(Const(tensor, given.name))
-    out = b.reshape(b.emit(O.LayerNorm, [name], **fields), x.shape)
+    out = b.reshape(b.emit(ops.LayerNorm, [name], **fields), x.shape)
     return b.like(x, out) if call.operator == "aten.layer_norm" else (b.like(x, out), None, None)
 
 
@@ -116,7 +120,7 @@ def prelu(b: Builder, call: Call) -> Value:
     x, slope = b.rows(call["self"]), constant(call["weight"], "slope")
     flat = Const(slope.tensor.reshape(-1), slope.name)
     axis = -1 if flat.tensor.numel() == 1 or rank(x) == 1 else entry_axis(x, 1)
-    return b.like(x, b.emit(O.Prelu, [x.name], slope=b.weight(flat), axis=axis))
+    return b.like(x, b.emit(ops.Prelu, [x.name], slope=b.weight(flat), axis=axis))
 
 
 @translates("rms_norm")
@@ -129,4 +133,8 @@ def rms_norm(b: Builder, call: Call) -> Value:
     eps = scalar(call.get("eps", 1.1920928955078125e-07))
     square = b.reduce("mean", b.unary("square", x.name), [len(x.shape) - 1], True)
     out = b.binary("mul", x.name, b.unary("rsqrt", b.binary("add", square, eps or 0.0)))
-    return b.like(x, out) if call.get("weight") is None else _binary(b, "mul", b.like(x, out), call["weight"])
+    return (
+        b.like(x, out)
+        if call.get("weight") is None
+        else binary(b, "mul", b.like(x, out), call["weight"])
+    )

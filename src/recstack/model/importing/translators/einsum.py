@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import Call, translates
 from recstack.model.importing.values import (
@@ -109,9 +109,6 @@ def _contract(b: Builder, one: _Term, two: _Term, later: str) -> _Term:
     c = _arrange(b, two, both + inner + columns).name
     a = b.reshape(a, (*shape(both), count(rows), count(inner)))
     c = b.reshape(c, (*shape(both), count(inner), count(columns)))
-    if inner:
-        out = b.emit(O.Matmul, [a, c])
-    else:
-        out = b.binary("mul", a, c)
+    out = b.emit(ops.Matmul, [a, c]) if inner else b.binary("mul", a, c)
     letters = both + rows + columns
     return _Term(b.reshape(out, shape(letters)), letters)

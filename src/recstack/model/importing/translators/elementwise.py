@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import math
 
-from recstack.model import ops as O
-from recstack.model.importing.broadcast import align, scalar
+from recstack.model import ops
+from recstack.model.importing.broadcast import align, binary, scalar
 from recstack.model.importing.builder import Builder
-from recstack.model.importing.registry import TRANSLATORS, Call, translates
+from recstack.model.importing.registry import Call, translates
 from recstack.model.importing.values import Columns, Const, Rows, Unsupported, Value, rank
 
-_UNARY = (
-    "relu sigmoid tanh exp log sqrt abs neg reciprocal square silu erf rsqrt sign floor sin cos"
-).split()
+_UNARY = [
+    "relu",
+    "sigmoid",
+    "tanh",
+    "exp",
+    "log",
+    "sqrt",
+    "abs",
+    "neg",
+    "reciprocal",
+    "square",
+    "silu",
+    "erf",
+    "rsqrt",
+    "sign",
+    "floor",
+    "sin",
+    "cos",
+]
 _RENAMED = {"negative": "neg", "absolute": "abs", "sgn": "sign", "special_expit": "sigmoid"}
 
 
@@ -62,7 +78,7 @@ def leaky_relu(b: Builder, call: Call) -> Value:
 
     v = b.rows(call["self"])
     slope = b.weight(Const(torch.tensor([float(call.get("negative_slope", 0.01))])))
-    return b.like(v, b.emit(O.Prelu, [v.name], slope=slope))
+    return b.like(v, b.emit(ops.Prelu, [v.name], slope=slope))
 
 
 @translates("log_sigmoid")
@@ -102,33 +118,16 @@ def clamp(b: Builder, call: Call) -> Value:
     if any(x is not None and s is None for x, s in zip((low, high), bounds, strict=True)):
         for x, fn in ((low, "maximum"), (high, "minimum")):
             if x is not None:
-                v = _binary(b, fn, v, x)
+                v = binary(b, fn, v, x)
         return v
     ends = [None if s is None or math.isinf(s) else s for s in bounds]
-    return b.like(v, b.emit(O.Clamp, [v.name], low=ends[0], high=ends[1]))
-
-
-def _binary(b: Builder, fn: str, one: Value, two: Value) -> Rows:
-    """fn(one, two), each a tensor or a number."""
-    for v, other, first in ((two, one, False), (one, two, True)):
-        number = scalar(v)
-        small = not isinstance(v, Const) or v.tensor.ndim <= rank_of(other)
-        if number is not None and small and isinstance(other, Rows | Columns):
-            x = b.rows(other)
-            return b.like(x, b.binary(fn, x.name, number, first))
-    both = align(b, [one, two])
-    return both.wrap(b, b.binary(fn, *both.names))
-
-
-def rank_of(v: Value) -> int:
-    """Number of axes of a tensor."""
-    return rank(v) if isinstance(v, Rows | Columns) else v.tensor.ndim if isinstance(v, Const) else 0
+    return b.like(v, b.emit(ops.Clamp, [v.name], low=ends[0], high=ends[1]))
 
 
 def _scaled(b: Builder, v: Value, by: float) -> Value:
     if by == 1 or not isinstance(v, Rows | Columns):
         return Const(v.tensor * by) if isinstance(v, Const) else v if by == 1 else v * by
-    return _binary(b, "mul", v, by)
+    return binary(b, "mul", v, by)
 
 
 @translates("add sub rsub subtract")
@@ -141,8 +140,8 @@ def add(b: Builder, call: Call) -> Value:
         return shifted
     if call.operator == "aten.rsub":
         one, two = two, one
-        return _binary(b, fn, one, _scaled(b, two, alpha))
-    return _binary(b, fn, one, _scaled(b, two, alpha))
+        return binary(b, fn, one, _scaled(b, two, alpha))
+    return binary(b, fn, one, _scaled(b, two, alpha))
 
 
 def _shifted(v: Value, by: Value, fn: str) -> Columns | None:
@@ -184,7 +183,7 @@ def arithmetic(b: Builder, call: Call) -> Value:
     if name == "pow" and scalar(two) == 0.5:
         x = b.rows(one)
         return b.like(x, b.unary("sqrt", x.name))
-    out = _binary(b, fn.get(name, name), one, two)
+    out = binary(b, fn.get(name, name), one, two)
     mode = call.get("rounding_mode", "floor" if name == "floor_divide" else None)
     if mode is None:
         return out
@@ -196,13 +195,13 @@ def arithmetic(b: Builder, call: Call) -> Value:
 @translates("max.other")  # reached through `reduce.maximum`
 def _elementwise_max(b: Builder, call: Call) -> Value:
     """The larger of two tensors."""
-    return _binary(b, "maximum", call["self"], call["other"])
+    return binary(b, "maximum", call["self"], call["other"])
 
 
 @translates("min.other")
 def _elementwise_min(b: Builder, call: Call) -> Value:
     """The smaller of two tensors."""
-    return _binary(b, "minimum", call["self"], call["other"])
+    return binary(b, "minimum", call["self"], call["other"])
 
 
 @translates("eq ne lt le gt ge not_equal greater greater_equal less less_equal")
@@ -213,7 +212,7 @@ def compare(b: Builder, call: Call) -> Value:
     fn = long.get(name, "le" if name == "less_equal" else name)
     one, two = call["self"], call["other"]
     mask = _mask(b, fn, one, two)
-    return _binary(b, fn, one, two) if mask is None else mask
+    return binary(b, fn, one, two) if mask is None else mask
 
 
 def _mask(b: Builder, fn: str, v: Value, other: Value) -> Rows | None:
@@ -230,7 +229,7 @@ def _mask(b: Builder, fn: str, v: Value, other: Value) -> Rows | None:
     feature = b.feature(v.cells)
     if feature is None:
         return None
-    name = b.emit(O.SequenceMask, [feature], padding_index=int(padding))
+    name = b.emit(ops.SequenceMask, [feature], padding_index=int(padding))
     if fn == "eq":
         name = b.binary("sub", name, 1.0, first=True)
     return Rows(b.reshape(name, v.shape), v.shape, v.axis, v.merged)
@@ -251,36 +250,33 @@ def logic(b: Builder, call: Call) -> Value:
     if call.dtypes[0] != "bool":
         raise Unsupported("the bits of integers")
     fn = "mul" if "and" in call.operator else "maximum" if "_or" in call.operator else "ne"
-    return _binary(b, fn, call["self"], call["other"])
+    return binary(b, fn, call["self"], call["other"])
 
 
 @translates("where")
 def where(b: Builder, call: Call) -> Value:
     """a where the condition holds, else b."""
     three = align(b, [call["condition"], call["self"], call["other"]])
-    return three.wrap(b, b.emit(O.Where, three.names))
+    return three.wrap(b, b.emit(ops.Where, three.names))
 
 
 @translates("masked_fill")
 def masked_fill(b: Builder, call: Call) -> Value:
     """A number where the mask holds."""
     three = align(b, [call["mask"], call["value"], call["self"]])
-    return three.wrap(b, b.emit(O.Where, three.names))
+    return three.wrap(b, b.emit(ops.Where, three.names))
 
 
 @translates("lerp")
 def lerp(b: Builder, call: Call) -> Value:
     """start + weight * (end - start)."""
-    change = _binary(b, "sub", call["end"], call["self"])
-    return _binary(b, "add", call["self"], _binary(b, "mul", change, call["weight"]))
+    change = binary(b, "sub", call["end"], call["self"])
+    return binary(b, "add", call["self"], binary(b, "mul", change, call["weight"]))
 
 
 @translates("addcmul addcdiv")
 def addcmul(b: Builder, call: Call) -> Value:
     """self + value * tensor1 (* or /) tensor2."""
     fn = "mul" if call.operator == "aten.addcmul" else "div"
-    product = _binary(b, fn, call["tensor1"], call["tensor2"])
-    return _binary(b, "add", call["self"], _scaled(b, product, call.get("value", 1)))
-
-
-assert "aten.add" in TRANSLATORS
+    product = binary(b, fn, call["tensor1"], call["tensor2"])
+    return binary(b, "add", call["self"], _scaled(b, product, call.get("value", 1)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing.builder import Builder, runs
 from recstack.model.importing.registry import Call, translates
 from recstack.model.importing.values import (
@@ -27,6 +27,18 @@ _MODES = ("sum", "mean", "max")
 def embedding(b: Builder, call: Call) -> Value:
     """Rows of a table. `padding_idx` concerns training only: its row is read like any other."""
     return _lookup(b, _table(b, call["weight"]), call["indices"])
+
+
+@translates("embedding_renorm")
+def embedding_renorm(b: Builder, call: Call) -> Value:
+    """`max_norm`: the table with every row shortened to that length, as each is before use."""
+    table = call["self"]
+    if not isinstance(table, Const):
+        raise Unsupported("a table that depends on the data")
+    length = table.tensor.norm(p=call["norm_type"], dim=1, keepdim=True)
+    limit = call["max_norm"]
+    scale = (limit / (length + 1e-7)).where(length > limit, length.new_ones(()))
+    return Const(table.tensor * scale)
 
 
 @translates("one_hot")
@@ -63,7 +75,7 @@ def _sequence(b: Builder, table: str, cells: NDArray[np.int64], padding: int | N
         whole = len(piece) > 1 or single
         parts.append(part if whole else b.reshape(part, (1, b.weights[table].shape[1])))
     if single and len(parts) > 1:
-        return b.emit(O.Stack, parts, axis=0)
+        return b.emit(ops.Stack, parts, axis=0)
     return b.concat(parts, 0)
 
 
@@ -82,7 +94,7 @@ def _emit(
         raise Unsupported(f"a negative row offset ({offset})")
     own = None if padding is None or padding < offset else padding - offset
     return b.emit(
-        O.EmbeddingBag,
+        ops.EmbeddingBag,
         [feature],
         table=table,
         pooling=pooling,
@@ -153,9 +165,7 @@ def _fixed(b: Builder, how: _Pooling, indices: Columns, offsets: Value, weights:
     return b.reduce(how.mode, rows, [0])
 
 
-def _weighted(
-    b: Builder, how: _Pooling, cells: NDArray[np.int64], weights: Columns
-) -> str | None:
+def _weighted(b: Builder, how: _Pooling, cells: NDArray[np.int64], weights: Columns) -> str | None:
     """A bag whose weights are columns of an argument too."""
     pieces = runs(weights.cells.reshape(-1, 3))
     if len(pieces) != 1 or len(runs(cells)) != 1 or pieces[0][0, 2]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing import move
-from recstack.model.importing.broadcast import align
+from recstack.model.importing.broadcast import align, binary
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import Call, translates
 from recstack.model.importing.translators.dense import linear_over
-from recstack.model.importing.translators.elementwise import _binary
 from recstack.model.importing.translators.views import permuted
 from recstack.model.importing.values import (
     Columns,
@@ -53,16 +52,16 @@ def product(b: Builder, one: Value, two: Value) -> Rows:
     if min(ranks) < 2:
         raise Unsupported("a product with a constant vector from the left")
     both = align(b, [one, two])
-    return both.wrap(b, b.emit(O.Matmul, both.names))
+    return both.wrap(b, b.emit(ops.Matmul, both.names))
 
 
 @translates("baddbmm")
 def baddbmm(b: Builder, call: Call) -> Value:
     """beta * self + alpha * (batch1 @ batch2)."""
-    out = _binary(b, "mul", product(b, call["batch1"], call["batch2"]), call.get("alpha", 1))
+    out = binary(b, "mul", product(b, call["batch1"], call["batch2"]), call.get("alpha", 1))
     if call.get("beta", 1) == 0:
         return out
-    return _binary(b, "add", out, _binary(b, "mul", b.rows(call["self"]), call.get("beta", 1)))
+    return binary(b, "add", out, binary(b, "mul", b.rows(call["self"]), call.get("beta", 1)))
 
 
 @translates("scaled_dot_product_attention")
@@ -75,7 +74,7 @@ def attention(b: Builder, call: Call) -> Value:
         raise Unsupported("grouped queries")
     scale = call.get("scale", 1 / math.sqrt(query.shape[-1]))
     flipped = permuted(b, key, [*range(rank(key) - 2), rank(key) - 1, rank(key) - 2])
-    scores: Value = _binary(b, "mul", product(b, query, flipped), scale)
+    scores: Value = binary(b, "mul", product(b, query, flipped), scale)
     mask = call.get("attn_mask")
     if call.get("is_causal", False):
         size = (query.shape[-2], key.shape[-2])
@@ -84,8 +83,8 @@ def attention(b: Builder, call: Call) -> Value:
         mask = Const(torch.zeros(mask.tensor.shape).masked_fill(~mask.tensor, -torch.inf))
     elif isinstance(mask, Rows) and mask.dtype == "bool":
         three = align(b, [mask, Const(torch.tensor(0.0)), Const(torch.tensor(-torch.inf))])
-        mask = three.wrap(b, b.emit(O.Where, three.names))
+        mask = three.wrap(b, b.emit(ops.Where, three.names))
     if mask is not None:
-        scores = _binary(b, "add", scores, mask)
-    weights = b.like(scores, b.emit(O.Softmax, [scores.name], axis=-1))
+        scores = binary(b, "add", scores, mask)
+    weights = b.like(scores, b.emit(ops.Softmax, [scores.name], axis=-1))
     return product(b, weights, value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import Call, translates
 from recstack.model.importing.translators.dense import constant
@@ -37,7 +37,7 @@ def gru(b: Builder, call: Call) -> Value:
             outputs.append(b.index(sequence, 0, backwards) if way else sequence)
             lasts.append(last)
         layer_input = b.concat(outputs, 1)
-    final = b.emit(O.Stack, lasts, axis=0)
+    final = b.emit(ops.Stack, lasts, axis=0)
     return (b.like(x, layer_input), Rows(final, b.shapes[final], 1))
 
 
@@ -52,21 +52,21 @@ def is_zero(b: Builder, name: str) -> bool:
     op = b.producer(name)
     while op is not None and op.kind in ("reshape", "slice", "expand", "transpose", "index"):
         op = b.producer(op.inputs[0])
-    return isinstance(op, O.Constant) and not np.any(b.weights[op.weight])
+    return isinstance(op, ops.Constant) and not np.any(b.weights[op.weight])
 
 
 def _layer(b: Builder, x: str, start: str, gates: Gates) -> tuple[str, str]:
     """The states of all steps, and the last of them."""
     if is_zero(b, start):
-        sequence = b.emit(O.Gru, [x], result="sequence", **gates)
-        return sequence, b.emit(O.Gru, [x], result="last", **gates)
+        sequence = b.emit(ops.Gru, [x], result="sequence", **gates)
+        return sequence, b.emit(ops.Gru, [x], result="last", **gates)
     steps, width = b.shapes[x]
     states, state = [], start
     for t in range(steps):
         step = b.reshape(b.slice(x, 0, t, t + 1), (width,))
-        state = b.emit(O.GruCell, [step, state], **gates)
+        state = b.emit(ops.GruCell, [step, state], **gates)
         states.append(state)
-    return b.emit(O.Stack, states, axis=0), state
+    return b.emit(ops.Stack, states, axis=0), state
 
 
 @translates("gru_cell")
@@ -76,4 +76,4 @@ def gru_cell(b: Builder, call: Call) -> Value:
     if len(x.shape) != 1 or x.axis != 0 or x.merged or state.shape[:-1]:
         raise Unsupported("a GRU cell over more than (batch, width)")
     gates = _gates(b, [call.get(k) for k in ("w_ih", "w_hh", "b_ih", "b_hh")])
-    return b.like(x, b.emit(O.GruCell, [x.name, state.name], **gates))
+    return b.like(x, b.emit(ops.GruCell, [x.name, state.name], **gates))

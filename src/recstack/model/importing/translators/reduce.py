@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing.broadcast import align, scalar
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import TRANSLATORS, Call, translates
@@ -98,7 +98,7 @@ def softmax(b: Builder, call: Call) -> Value:
     axis = entry_axis(v, call["dim"])
     if "log_" in call.operator:
         return b.like(v, b.binary("sub", v.name, _logsumexp(b, v, call["dim"], True).name))
-    return b.like(v, b.emit(O.Softmax, [v.name], axis=axis))
+    return b.like(v, b.emit(ops.Softmax, [v.name], axis=axis))
 
 
 @translates("logsumexp")
@@ -124,9 +124,9 @@ def cosine_similarity(b: Builder, call: Call) -> Value:
     for name in both.names:
         v = both.wrap(b, name)
         length = reduced(b, "norm2", v, dim, True)
-        limited = b.emit(O.Clamp, [length.name], low=eps)
+        limited = b.emit(ops.Clamp, [length.name], low=eps)
         units.append(b.binary("div", name, limited))
-    product = both.wrap(b, b.binary("mul", *units))
+    product = both.wrap(b, b.binary("mul", units[0], units[1]))
     return reduced(b, "sum", product, dim, False)
 
 
@@ -136,5 +136,5 @@ def pairwise_distance(b: Builder, call: Call) -> Value:
     if call.get("p", 2) != 2:
         raise Unsupported("a distance of other than order 2")
     both = align(b, [call["x1"], call["x2"]])
-    change = b.binary("add", b.binary("sub", *both.names), call.get("eps", 1e-6))
+    change = b.binary("add", b.binary("sub", both.names[0], both.names[1]), call.get("eps", 1e-6))
     return reduced(b, "norm2", both.wrap(b, change), -1, call.get("keepdim", False))

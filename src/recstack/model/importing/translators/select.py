@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recstack.model import ops as O
+from recstack.model import ops
 from recstack.model.importing import move
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import Call, translates
@@ -139,7 +139,8 @@ def hstack(b: Builder, call: Call) -> Value:
     """Tensors side by side along axis 1."""
     laid = _constant_parts(b, call["tensors"], [])
     laid = [
-        move.place(b, v, (1,), 0, False) if call.operator == "aten.column_stack" and not v.shape
+        move.place(b, v, (1,), 0, v.merged)
+        if call.operator == "aten.column_stack" and not v.shape
         else v
         for v in laid
     ]
@@ -200,12 +201,12 @@ def _one_each(b: Builder, v: Rows, position: Value) -> Rows:
         raise Unsupported("positions that depend on the data")
     n = v.shape[0]
     wrapped = b.emit(
-        O.Where, [b.binary("lt", at.name, 0.0), b.binary("add", at.name, float(n)), at.name]
+        ops.Where, [b.binary("lt", at.name, 0.0), b.binary("add", at.name, float(n)), at.name]
     )
     number = b.constant(Const(torch.arange(n)))
     chosen = b.binary("eq", number, b.reshape(wrapped, (1,)))
     column = b.reshape(chosen, (n, *(1 for _ in v.shape[1:])))
-    kept = b.emit(O.Where, [column, v.name, b.number(0.0)])
+    kept = b.emit(ops.Where, [column, v.name, b.number(0.0)])
     name = b.reduce("sum", kept, [0])
     return Rows(name, b.shapes[name])
 
@@ -262,9 +263,12 @@ def diagonal(b: Builder, call: Call) -> Value:
     if (one, two) != (rank(v) - 2, rank(v) - 1) or v.axis >= one or v.merged:
         raise Unsupported("a diagonal of other than the last two axes")
     rows, columns = v.shape[-2:]
-    at = [i * columns + i + call.get("offset", 0) for i in range(rows)
-          if 0 <= i + call.get("offset", 0) < columns]
-    flat = move.place(b, v, (*v.shape[:-2], rows * columns), v.axis, False)
+    at = [
+        i * columns + i + call.get("offset", 0)
+        for i in range(rows)
+        if 0 <= i + call.get("offset", 0) < columns
+    ]
+    flat = move.place(b, v, (*v.shape[:-2], rows * columns), v.axis, v.merged)
     return move.take(b, flat, len(v.shape) - 2, at)
 
 

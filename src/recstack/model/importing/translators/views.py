@@ -26,13 +26,13 @@ from recstack.model.importing.values import (
 
 
 @translates(
-    "clone contiguous detach alias dropout feature_dropout alpha_dropout lift_fresh lift_fresh_copy "
-    "detach_copy positive resolve_conj resolve_neg"
+    "clone contiguous detach alias dropout feature_dropout alpha_dropout lift_fresh "
+    "lift_fresh_copy detach_copy positive resolve_conj resolve_neg"
 )
 def same(b: Builder, call: Call) -> Value:
     """The tensor itself."""
     if call.get("train", False):
-        raise Unsupported("dropout in training mode")
+        raise MixesRows("dropout in training mode draws random numbers")
     return call.get("self", call.get("input"))
 
 
@@ -76,7 +76,9 @@ def squeeze(b: Builder, call: Call) -> Value:
     """Without axes of size 1."""
     v = move.laid(call["self"])
     given = call.get("dim")
-    dims = range(rank(v)) if given is None else given if isinstance(given, list | tuple) else [given]
+    dims = (
+        range(rank(v)) if given is None else given if isinstance(given, list | tuple) else [given]
+    )
     gone = [d for d in (d % rank(v) for d in dims) if d != v.axis]
     if given is not None and len(gone) < len(dims) and len(call.dims[0]) < rank(v) - len(gone):
         raise Unsupported("squeezes the batch axis away")
@@ -120,8 +122,10 @@ def movedim(b: Builder, call: Call) -> Value:
     """Axes moved to other places."""
     v = move.laid(call["self"])
     n = rank(v)
-    as_list = lambda d: [i % n for i in (d if isinstance(d, list | tuple) else [d])]  # noqa: E731
-    source, target = as_list(call["source"]), as_list(call["destination"])
+    source, target = (
+        [i % n for i in (d if isinstance(d, list | tuple) else [d])]
+        for d in (call["source"], call["destination"])
+    )
     rest = iter([d for d in range(n) if d not in source])
     order = [source[target.index(i)] if i in target else next(rest) for i in range(n)]
     return permuted(b, v, order)
@@ -148,7 +152,7 @@ def repeat(b: Builder, call: Call) -> Value:
     v = move.laid(v)
     times = [1] * (rank(v) - len(times)) + times
     lead = len(times) - rank(v)
-    for d in range(lead):
+    for _ in range(lead):
         axis, batch = new_axis(v, 0)
         v = move.place(b, v, (*v.shape[:axis], 1, *v.shape[axis:]), batch, v.merged)
     for d, n in enumerate(times):

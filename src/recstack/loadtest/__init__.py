@@ -1,0 +1,45 @@
+"""Load: open-loop traffic against any system under test, and what it shows.
+
+arrivals, sizes -> traffic        when queries come and how large they are, made beforehand
+driver                            issues them on time; leaves raw arrays (outcome)
+metrics, quantiles, verdict       figures, their confidence, whether they may be quoted
+search                            QPS@SLA
+null, http                        the null system; a server (endpoint, oip, http1, connection)
+apart                             any of it in a process of its own
+"""
+
+from __future__ import annotations
+
+from recstack.loadtest.apart import run_apart
+from recstack.loadtest.driver import DriverConfig, drive
+from recstack.loadtest.endpoint import HttpConfig
+from recstack.loadtest.http import HttpSUT
+from recstack.loadtest.metrics import Summary, summarise
+from recstack.loadtest.null import NullSUT, null_latency
+from recstack.loadtest.outcome import LoadResult
+from recstack.loadtest.search import Found, SearchConfig, qps_at_sla
+from recstack.loadtest.sla import SLA
+from recstack.loadtest.traffic import Traffic, make_queries, make_traffic
+from recstack.loadtest.verdict import Verdict, judge
+
+__all__ = [
+    "SLA",
+    "DriverConfig",
+    "Found",
+    "HttpConfig",
+    "HttpSUT",
+    "LoadResult",
+    "NullSUT",
+    "SearchConfig",
+    "Summary",
+    "Traffic",
+    "Verdict",
+    "drive",
+    "judge",
+    "make_queries",
+    "make_traffic",
+    "null_latency",
+    "qps_at_sla",
+    "run_apart",
+    "summarise",
+]

@@ -1,0 +1,90 @@
+"""An inference server to be loaded: where it is, and what it says of a model."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from recstack.errors import ConfigError
+from recstack.loadtest.oip import Metadata, parse_metadata
+
+
+@dataclass(frozen=True, slots=True)
+class HttpConfig:
+    """Which server, and the client's bounds.
+
+    url: `http://host:port`.
+    model: its name there.
+    connections: at most so many; `opened` of them before the run. Too few, and queries wait in the
+        client (stage `client_wait`) instead of in the server.
+    max_waiting: queries that wait for a connection; more end with an error.
+    """
+
+    url: str
+    model: str
+    connections: int = 128
+    opened: int = 8
+    max_waiting: int = 10_000
+    connect_timeout_s: float = 5.0
+    request_timeout_s: float = 30.0
+    max_response_bytes: int = 64 << 20
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.opened <= self.connections or self.connections < 1:
+            raise ConfigError(
+                "expected connections >= 1 and 0 <= opened <= connections, "
+                f"got {self.connections}, {self.opened}"
+            )
+        for name in ("max_waiting", "connect_timeout_s", "request_timeout_s", "max_response_bytes"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"expected {name} > 0, got {getattr(self, name)}")
+        self.address()
+
+    def address(self) -> tuple[str, int]:
+        """Host and port of the server."""
+        try:
+            parts = urlsplit(self.url)
+            host, port = parts.hostname, parts.port or 80
+        except ValueError as error:
+            raise ConfigError(f"expected http://host:port, got {self.url!r}: {error}") from error
+        if parts.scheme != "http" or not host or parts.path not in ("", "/"):
+            raise ConfigError(f"expected http://host:port, got {self.url!r}")
+        return host, port
+
+
+def fetch_metadata(config: HttpConfig) -> Metadata:
+    """Ask the server what the model's inputs and outputs are.
+
+    Raises
+    ------
+    ConfigError: the server cannot be reached or does not know the model.
+    """
+    host, port = config.address()
+    connection = http.client.HTTPConnection(host, port, timeout=config.connect_timeout_s)
+    try:
+        connection.request("GET", f"/v2/models/{quote(config.model, safe='')}")
+        answer = connection.getresponse()
+        body = answer.read(1 << 24)
+    except (OSError, http.client.HTTPException) as error:
+        raise ConfigError(f"cannot reach {config.url}: {error}") from error
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise ConfigError(
+            f"{config.url}: model {config.model!r}: {error_text(answer.status, body)}"
+        )
+    return parse_metadata(body)
+
+
+def error_text(status: int, body: bytes) -> str:
+    """What an HTTP error answer says, in one line.
+
+    >>> error_text(404, b'{"error": "unknown model"}')
+    'HTTP 404: unknown model'
+    """
+    try:
+        return f"HTTP {status}: {json.loads(body)['error']}"[:300]
+    except (ValueError, KeyError, TypeError):
+        return f"HTTP {status}: {body[:250].decode('utf-8', 'replace')}"

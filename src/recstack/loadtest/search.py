@@ -1,0 +1,214 @@
+"""QPS@SLA: the highest arrival rate whose percentile stays within its limit.
+
+Doubles (or halves) the rate until one passes and the next fails, then bisects its logarithm. Each
+probe counts the queries over the limit and is extended, run by run, until a sequential binomial
+test decides; what stays undecided counts as failed, so the answer errs to the low side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recstack.errors import ConfigError
+from recstack.loadtest.correlation import design_effect
+from recstack.loadtest.metrics import latencies_ns
+from recstack.loadtest.outcome import LoadResult
+from recstack.loadtest.quantiles import beyond, within
+from recstack.loadtest.sla import SLA
+from recstack.loadtest.verdict import late_generator
+from recstack.types import Origin
+
+Sample = LoadResult | NDArray[np.float64]
+"""A run, or its latencies in arrival order: (n,) float64 ns, infinite where unanswered."""
+Measure = Callable[[float, int], Sample]
+"""`measure(rate_qps, seed)`: one run at this rate."""
+Outcome = Literal["pass", "fail", "undecided", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchConfig:
+    """How to search.
+
+    start_qps, min_qps, max_qps: the first probe, and the rates never to go beyond.
+    tolerance: stop when the bracket's ends are within this share of each other.
+    confidence: with which a probe passes or fails, over all looks at it.
+    runs: at most so many runs per probe.
+    probes: at most so many probes.
+    seed: run k of every probe is seeded with seed + k (common random numbers).
+    """
+
+    start_qps: float = 100.0
+    min_qps: float = 0.1
+    max_qps: float = 1e6
+    tolerance: float = 0.02
+    confidence: float = 0.95
+    runs: int = 8
+    probes: int = 40
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_qps <= self.start_qps <= self.max_qps < math.inf:
+            raise ConfigError(
+                "expected 0 < min_qps <= start_qps <= max_qps, "
+                f"got {self.min_qps}, {self.start_qps}, {self.max_qps}"
+            )
+        for name in ("tolerance", "confidence"):
+            if not 0 < getattr(self, name) < 1:
+                raise ConfigError(f"expected {name} in (0, 1), got {getattr(self, name)}")
+        for name in ("runs", "probes"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"expected {name} >= 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One rate: `over` of `queries` were past the limit, in `runs` runs.
+
+    effect: how many neighbouring queries count as one, because they are slow together
+        (`correlation.design_effect`); the test counts queries / effect.
+    outcome: "invalid" when the generator was too late to measure; only "pass" passes.
+    """
+
+    rate_qps: float
+    outcome: Outcome
+    over: int
+    queries: int
+    runs: int
+    effect: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found.
+
+    low_qps: the highest rate that passed, the answer; 0 when none did.
+    high_qps: the lowest rate above it that did not; infinite when `max_qps` passed.
+    high_outcome: why the upper end did not pass; "undecided" and "invalid" say that the true rate
+        may be higher. None when it is infinite.
+    confidence: with which each probe's pass or fail holds.
+    """
+
+    sla: SLA
+    low_qps: float
+    high_qps: float
+    high_outcome: Outcome | None
+    confidence: float
+    origin: Origin
+    probes: tuple[Probe, ...]
+
+    def to_record(self) -> dict[str, Any]:
+        """As a record of a result file."""
+        return {
+            "origin": self.origin,
+            "sla": str(self.sla),
+            "low_qps": self.low_qps,
+            "high_qps": self.high_qps if math.isfinite(self.high_qps) else None,
+            "high_outcome": self.high_outcome,
+            "confidence": self.confidence,
+            "probes": [{k: getattr(p, k) for k in Probe.__slots__} for p in self.probes],
+        }
+
+
+def qps_at_sla(
+    measure: Measure,
+    sla: SLA,
+    config: SearchConfig | None = None,
+    *,
+    origin: Origin = "measured",
+    watch: Callable[[Probe], None] = lambda probe: None,
+) -> Found:
+    """Search for the highest rate at which the SLA holds.
+
+    Parameters
+    ----------
+    measure: runs at a rate under a seed; refused and lost queries count as over the limit.
+    origin: simulated when `measure` simulates.
+    watch: told of each probe as it ends, for progress.
+
+    Raises
+    ------
+    ConfigError: a run came back without queries.
+
+    >>> flat = lambda qps, seed: np.full(2000, 1e6 if qps <= 300 else 1e8)
+    >>> found = qps_at_sla(flat, SLA(95.0, 10_000_000))
+    >>> 294 < found.low_qps <= 300 < found.high_qps
+    True
+    """
+    config = SearchConfig() if config is None else config
+    probes: list[Probe] = []
+    low, high = 0.0, math.inf
+    high_outcome: Outcome | None = None
+    while len(probes) < config.probes:
+        rate_qps = _next_rate(low, high, config)
+        if rate_qps is None:
+            break
+        probe = _probe(measure, rate_qps, sla, config)
+        probes.append(probe)
+        watch(probe)
+        if probe.outcome == "pass":
+            low = rate_qps
+        else:
+            high, high_outcome = rate_qps, probe.outcome
+    return Found(sla, low, high, high_outcome, config.confidence, origin, tuple(probes))
+
+
+def _next_rate(low: float, high: float, config: SearchConfig) -> float | None:
+    """The rate to probe, given the highest that passed (0: none) and the lowest that did not."""
+    if not low and math.isinf(high):
+        return config.start_qps
+    if low >= config.max_qps or high <= config.min_qps:
+        return None
+    if math.isinf(high):
+        return min(2.0 * low, config.max_qps)
+    if not low:
+        return max(high / 2.0, config.min_qps)
+    return None if high <= low * (1.0 + config.tolerance) else math.sqrt(low * high)
+
+
+def _probe(measure: Measure, rate_qps: float, sla: SLA, config: SearchConfig) -> Probe:
+    """Run at one rate until the test decides, or the cap.
+
+    A run whose generator was late is left out; two in a row end the probe.
+    """
+    # Each look at the growing count gets an equal part of what may go wrong (Bonferroni).
+    spare = (1.0 - config.confidence) / config.runs
+    seen: list[NDArray[np.float64]] = []
+    over, queries, effect, late = 0, 0, 1.0, ""
+    outcome: Outcome = "undecided"
+    for run in range(config.runs):
+        sample = measure(rate_qps, config.seed + run)
+        before, late = late, late_generator(sample, sla) if isinstance(sample, LoadResult) else ""
+        if late and before:
+            outcome = "invalid"
+        elif not late:
+            seen.append(_latencies_ns(sample))
+            if not seen[-1].size:
+                raise ConfigError(f"expected queries from the run at {rate_qps:g} qps, got none")
+            over += int((seen[-1] > sla.limit_ns).sum())
+            queries += seen[-1].size
+            effect = design_effect(seen, sla.limit_ns, sla.percentile / 100.0)
+            outcome = _decide(over, queries, effect, sla.allowed, spare)
+        if outcome != "undecided":
+            break
+    return Probe(rate_qps, outcome, over, queries, len(seen), effect, late)
+
+
+def _latencies_ns(sample: Sample) -> NDArray[np.float64]:
+    return latencies_ns(sample) if isinstance(sample, LoadResult) else np.asarray(sample, float)
+
+
+def _decide(over: int, queries: int, effect: float, allowed: float, spare: float) -> Outcome:
+    """The exact binomial test on the effective counts."""
+    n = int(queries / effect)
+    if within(math.ceil(over / effect), n, allowed) <= spare:
+        return "pass"
+    if beyond(int(over / effect), n, allowed) <= spare:
+        return "fail"
+    return "undecided"

@@ -1,0 +1,64 @@
+"""Whether a load run measures what it claims to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recstack.loadtest.metrics import lateness_ns
+from recstack.loadtest.outcome import LOST, OK, LoadResult
+from recstack.loadtest.quantiles import needed, quantile
+from recstack.loadtest.sla import SLA
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a run may be quoted; `reasons` say why not.
+
+    >>> print(Verdict(False, ("3 of 9 queries were never answered",)))
+    INVALID: 3 of 9 queries were never answered
+    """
+
+    valid: bool
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "VALID" if self.valid else "INVALID: " + "; ".join(self.reasons)
+
+
+def judge(
+    result: LoadResult, sla: SLA, *, lateness_share: float = 0.05, confidence: float = 0.99
+) -> Verdict:
+    """Whether the run may be quoted for this SLA; it says nothing on whether the SLA is met.
+
+    Invalid when the generator's p99 lateness is over `lateness_share` of the limit, when there are
+    too few queries for the percentile at this confidence, when a query was lost, when completions
+    came twice or for unknown queries, or when an answer is dated before its query.
+    """
+    reasons = []
+    counted = result.queries - result.warmup
+    least = needed(sla.allowed, confidence)
+    if counted < least:
+        reasons.append(f"p{sla.percentile:g} needs {least} queries after warm-up, got {counted}")
+    if counted and (late := late_generator(result, sla, lateness_share)):
+        reasons.append(late)
+    if lost := int((result.status == LOST).sum()):
+        reasons.append(f"{lost} of {result.queries} queries were never answered")
+    if result.strays:
+        reasons.append(f"{result.strays} completions were repeated or of unknown queries")
+    early = (result.status == OK) & (result.finished_ns < result.issued_ns)
+    if early.any():
+        reasons.append(f"{int(early.sum())} answers are dated before their query was issued")
+    return Verdict(not reasons, tuple(reasons))
+
+
+def late_generator(result: LoadResult, sla: SLA, share: float = 0.05) -> str:
+    """Why the generator was too late to measure this SLA; "" when it was not."""
+    late_ns = quantile(lateness_ns(result).astype(np.float64), 0.99).value
+    if late_ns <= share * sla.limit_ns:
+        return ""
+    return (
+        f"the generator's p99 lateness is {late_ns / 1e3:.0f} us, over {share:.0%} of the "
+        f"limit of {sla.limit_ns / 1e3:.0f} us"
+    )
