@@ -108,8 +108,12 @@ std::optional<StatusTuple> run(Runner& runner, FloatMatrix dense, FloatMatrix us
     status = runner.executor->run(*view, 0, view->rows, out.data());
   }
   if (status.ok()) return std::nullopt;
-  return StatusTuple{static_cast<int>(status.code), status.feature, status.entry,
-                     status.column, status.value, status.limit};
+  return StatusTuple{static_cast<int>(status.code),
+                     status.feature,
+                     status.entry,
+                     status.column,
+                     status.value,
+                     status.limit};
 }
 
 }  // namespace
@@ -142,20 +146,22 @@ void bind_program(nb::module_& m) {
       .def(nb::new_(&make_program), "isa"_a, "layout"_a, "tile_rows"_a, "item_floats"_a,
            "user_floats"_a, "steps"_a);
   nb::class_<TeamFactory, ExecutorFactory>(m, "TeamFactory")
-      .def("__init__",
-           [](TeamFactory* self, std::shared_ptr<ExecutorFactory> factory, int threads) {
-             new (self) TeamFactory(std::move(factory), threads);
-           },
-           "factory"_a, "threads"_a);
+      .def(
+          "__init__",
+          [](TeamFactory* self, std::shared_ptr<ExecutorFactory> factory, int threads) {
+            new (self) TeamFactory(std::move(factory), threads);
+          },
+          "factory"_a, "threads"_a);
   nb::class_<Runner>(m, "Runner")
-      .def("__init__",
-           [](Runner* self, std::shared_ptr<ExecutorFactory> factory) {
-             new (self) Runner(std::move(factory));
-           },
-           "factory"_a)
-      .def("run", &run, "dense"_a.noconvert(), "user_dense"_a.noconvert(),
-           "values"_a.noconvert(), "lengths"_a.noconvert(), "query_offsets"_a.noconvert(),
-           "weights"_a.noconvert().none(), "out"_a.noconvert());
+      .def(
+          "__init__",
+          [](Runner* self, std::shared_ptr<ExecutorFactory> factory) {
+            new (self) Runner(std::move(factory));
+          },
+          "factory"_a)
+      .def("run", &run, "dense"_a.noconvert(), "user_dense"_a.noconvert(), "values"_a.noconvert(),
+           "lengths"_a.noconvert(), "query_offsets"_a.noconvert(), "weights"_a.noconvert().none(),
+           "out"_a.noconvert());
 }
 
 }  // namespace recstack

@@ -20,8 +20,8 @@ struct BatchView {
   const void* values = nullptr;            // (nnz,)
   IndexType index_type = IndexType::int32;
   int64_t nnz = 0;
-  const int32_t* lengths = nullptr;        // key-major, R or Q entries per feature
-  const float* weights = nullptr;          // (nnz,) or null
+  const int32_t* lengths = nullptr;  // key-major, R or Q entries per feature
+  const float* weights = nullptr;    // (nnz,) or null
 };
 
 // Runs batches one at a time; owns its workspace, shares its weights. One per lane.

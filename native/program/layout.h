@@ -9,12 +9,12 @@
 namespace recstack {
 
 struct InputLayout {
-  std::vector<Scope> features;        // one per sparse input, in order
-  std::vector<int64_t> fixed_lengths; // per sparse input: the exact bag length, or 0 when ragged
-  int64_t dense_columns = 0;     // of BatchView::dense
+  std::vector<Scope> features;         // one per sparse input, in order
+  std::vector<int64_t> fixed_lengths;  // per sparse input: the exact bag length, or 0 when ragged
+  int64_t dense_columns = 0;           // of BatchView::dense
   int64_t user_dense_columns = 0;
-  int64_t outputs = 1;           // scores per row
-  bool weighted = false;         // whether batches carry lookup weights
+  int64_t outputs = 1;    // scores per row
+  bool weighted = false;  // whether batches carry lookup weights
 };
 
 // Whether every size in `batch` agrees with `layout` and with each other, so that no run can read

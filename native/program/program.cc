@@ -87,8 +87,8 @@ class ProgramExecutor final : public Executor {
   Status run_rows() {
     advance_cursors(Scope::item, context_.row0);
     const int64_t columns = program_->layout().dense_columns;
-    if (Status s = check_finite(context_.batch->dense, columns, context_.row0, context_.rows,
-                                false);
+    if (Status s =
+            check_finite(context_.batch->dense, columns, context_.row0, context_.rows, false);
         !s.ok()) {
       return s;
     }
@@ -111,8 +111,8 @@ class ProgramExecutor final : public Executor {
   // `feature` of the status is 1 for user_dense, 0 for dense; `column` counts all their columns.
   Status check_finite(const float* x, int64_t columns, int64_t entry, int64_t entries, bool user) {
     if (columns == 0) return {};
-    const int64_t bad = program_->kernels().act.find_non_finite_f32(x + entry * columns,
-                                                                    entries * columns);
+    const int64_t bad =
+        program_->kernels().act.find_non_finite_f32(x + entry * columns, entries * columns);
     if (bad < 0) return {};
     return {.code = Status::Code::non_finite,
             .feature = user ? 1 : 0,

@@ -14,9 +14,9 @@ namespace recstack {
 struct ProgramSpec {
   Isa isa = Isa::scalar;
   InputLayout layout;
-  int64_t tile_rows = 64;       // rows, and queries, that a tile holds
-  int64_t item_floats = 0;      // workspace floats per row
-  int64_t user_floats = 0;      // workspace floats per query
+  int64_t tile_rows = 64;   // rows, and queries, that a tile holds
+  int64_t item_floats = 0;  // workspace floats per row
+  int64_t user_floats = 0;  // workspace floats per query
 };
 
 class Program final : public ExecutorFactory, public std::enable_shared_from_this<Program> {

@@ -94,9 +94,8 @@ class CrossStep final : public Step {
       : Step(spec.scope), v_(spec.operands), n_(spec.ints[0]) {}
 
   Status run(const Context& c) const override {
-    c.kernels->interact.cross_f32(c.at(v_[0]), v_[0].stride, c.at(v_[1]), v_[1].stride,
-                                  c.at(v_[2]), v_[2].stride, c.entries(scope), n_, c.at(v_[3]),
-                                  v_[3].stride);
+    c.kernels->interact.cross_f32(c.at(v_[0]), v_[0].stride, c.at(v_[1]), v_[1].stride, c.at(v_[2]),
+                                  v_[2].stride, c.entries(scope), n_, c.at(v_[3]), v_[3].stride);
     return {};
   }
 

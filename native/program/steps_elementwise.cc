@@ -1,7 +1,7 @@
 // Element-wise functions, normalisations and reductions over entries.
 //
-// A step handles an entry as `runs` of `n` contiguous elements. Where entries lie densely one behind
-// the other and one run covers an entry, all entries of the tile are one run.
+// A step handles an entry as `runs` of `n` contiguous elements. Where entries lie densely one
+// behind the other and one run covers an entry, all entries of the tile are one run.
 #include <algorithm>
 
 #include "core/aligned.h"
@@ -35,9 +35,7 @@ class ElementwiseStep : public Step {
   bool dense(int64_t n) const {
     return std::all_of(v_.begin(), v_.end(), [n](const Operand& v) { return v.stride == n; });
   }
-  const float* weight(size_t i) const {
-    return i < weights_.size() ? weights_[i].data() : nullptr;
-  }
+  const float* weight(size_t i) const { return i < weights_.size() ? weights_[i].data() : nullptr; }
 
   std::vector<Operand> v_;
   std::vector<int64_t> ints_;
@@ -64,8 +62,8 @@ class UnaryStep final : public ElementwiseStep {
  private:
   void apply(const Context& c, const float* x, int64_t n, float* out) const {
     if (clamp_) {
-      c.kernels->act.clamp_f32(x, n, static_cast<float>(floats_[0]),
-                               static_cast<float>(floats_[1]), out);
+      c.kernels->act.clamp_f32(x, n, static_cast<float>(floats_[0]), static_cast<float>(floats_[1]),
+                               out);
     } else {
       c.kernels->act.unary_f32(static_cast<Unary>(ints_[0]), x, n, out);
     }

@@ -182,8 +182,8 @@ class MaskStep final : public FeatureStep {
       const int64_t length = at.lengths[at.entry + e];
       for (int64_t p = 0; p < positions_; ++p) {
         const bool held =
-            p < length && (padding_ < 0 || index_at(c.batch->values, c.batch->index_type,
-                                                    lookup + p) != padding_);
+            p < length && (padding_ < 0 ||
+                           index_at(c.batch->values, c.batch->index_type, lookup + p) != padding_);
         out[p] = held ? 1.0f : 0.0f;
       }
       lookup += length;

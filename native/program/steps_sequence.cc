@@ -48,21 +48,20 @@ class RecurrenceStep final : public Step {
                                 .activation = Activation::none,
                                 .out = c.at(hg),
                                 .out_stride = hg.stride});
-      c.kernels->seq.gates_f32(
-          {.xg = c.at(xg) + t * 3 * hidden_,
-           .xg_stride = xg.stride,
-           .hg = c.at(hg),
-           .hg_stride = hg.stride,
-           .h = h,
-           .h_stride = state.stride,
-           .attention = attention_ ? c.at(v_[attention_]) + t : nullptr,
-           .attention_stride = attention_ ? v_[attention_].stride : 0,
-           .mask = mask_ ? c.at(v_[mask_]) + t : nullptr,
-           .mask_stride = mask_ ? v_[mask_].stride : 0,
-           .rows = entries,
-           .hidden = hidden_,
-           .out = h,
-           .out_stride = state.stride});
+      c.kernels->seq.gates_f32({.xg = c.at(xg) + t * 3 * hidden_,
+                                .xg_stride = xg.stride,
+                                .hg = c.at(hg),
+                                .hg_stride = hg.stride,
+                                .h = h,
+                                .h_stride = state.stride,
+                                .attention = attention_ ? c.at(v_[attention_]) + t : nullptr,
+                                .attention_stride = attention_ ? v_[attention_].stride : 0,
+                                .mask = mask_ ? c.at(v_[mask_]) + t : nullptr,
+                                .mask_stride = mask_ ? v_[mask_].stride : 0,
+                                .rows = entries,
+                                .hidden = hidden_,
+                                .out = h,
+                                .out_stride = state.stride});
       if (sequence_) copy_state(c, entries, h, state.stride, c.at(out) + t * hidden_, out.stride);
     }
     if (!sequence_) copy_state(c, entries, h, state.stride, c.at(out), out.stride);

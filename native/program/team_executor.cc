@@ -22,11 +22,11 @@ class TeamExecutor final : public Executor {
     team_.run([&](int part) {
       const int64_t begin = rows * part / members;
       const int64_t end = rows * (part + 1) / members;
-      statuses_[part] = executors_[part]->run(batch, row_begin + begin, row_begin + end,
-                                              out + begin * outputs_);
+      statuses_[part] =
+          executors_[part]->run(batch, row_begin + begin, row_begin + end, out + begin * outputs_);
     });
-    auto failed = std::find_if(statuses_.begin(), statuses_.end(),
-                               [](const Status& s) { return !s.ok(); });
+    auto failed =
+        std::find_if(statuses_.begin(), statuses_.end(), [](const Status& s) { return !s.ok(); });
     return failed == statuses_.end() ? Status{} : *failed;
   }
 

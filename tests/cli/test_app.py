@@ -32,7 +32,9 @@ def data(done: subprocess.CompletedProcess[str]) -> object:
 
 def test_zoo_lists_builds_and_saves(tmp_path: Path) -> None:
     listed = data(run("zoo", "--json", cwd=tmp_path))
-    assert {"ncf", "rm1", "rm2", "rm3", "wnd", "mt-wnd", "din", "dien"} <= {e["name"] for e in listed}
+    assert {"ncf", "rm1", "rm2", "rm3", "wnd", "mt-wnd", "din", "dien"} <= {
+        e["name"] for e in listed
+    }
     text = run("zoo", cwd=tmp_path)
     assert "Wide & Deep" in text.stdout
     built = data(run("zoo", "ncf", "--rows-scale", "0.001", "--out", "m", "--json", cwd=tmp_path))

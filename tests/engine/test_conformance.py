@@ -6,8 +6,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-from tests.engine.draft import QUERY_ROWS_CASES, make_batch
-from tests.engine.small_models import SMALL_MODELS
 
 from recstack.batch import Batch, SparseInput
 from recstack.data import random_batch, slice_rows
@@ -17,6 +15,8 @@ from recstack.engine.torch_executor import TorchExecutor
 from recstack.errors import BatchError, IndexOutOfRange, NonFinite, RecstackError
 from recstack.model import Model, zoo
 from recstack.types import Executor
+from tests.engine.draft import QUERY_ROWS_CASES, make_batch
+from tests.engine.small_models import SMALL_MODELS
 
 ISAS = [name for name, supported in instruction_sets().items() if supported]
 ZOO = [(name, variant) for name in zoo.names() for variant in zoo.variants(name)]

@@ -16,7 +16,10 @@ from recstack.types import Completion, Query
 def test_a_deployment_reads_as_it_was_written(tmp_path: Path) -> None:
     rs.zoo.build("ncf", rows_scale=0.001).save(tmp_path / "m")
     deployment = Deployment(
-        model="m", engine=rs.EngineConfig(threads=2), schedule=ScheduleConfig(lanes=2), sla="p95<=1ms"
+        model="m",
+        engine=rs.EngineConfig(threads=2),
+        schedule=ScheduleConfig(lanes=2),
+        sla="p95<=1ms",
     )
     deployment.save(tmp_path / "plan.toml")
     read, model = read_deployment(tmp_path / "plan.toml")
@@ -63,7 +66,7 @@ def test_a_model_with_opaque_ops_runs_on_lanes_too() -> None:
     torch = pytest.importorskip("torch")
 
     class Sorted(torch.nn.Module):
-        def forward(self, x):  # noqa: ANN001, ANN202
+        def forward(self, x):
             return torch.sort(x, dim=1).values * 2
 
     model = rs.from_torch(Sorted(), (torch.randn(3, 4),))

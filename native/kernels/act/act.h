@@ -1,9 +1,10 @@
 // Element-wise functions, normalisations and reductions of contiguous fp32 runs.
 //
 // Every element's result depends on its own inputs alone: tails run the same masked vector code as
-// full vectors. exp, log, tanh, sigmoid, erf stay within 4 ulp of the exact result (sigmoid and tanh
-// within 8 near saturation) over all finite inputs; NaN in gives NaN out; overflow gives infinity,
-// underflow 0 (or a subnormal), as IEEE 754 has it. In place (out == an input) is allowed.
+// full vectors. exp, log, tanh, sigmoid, erf stay within 4 ulp of the exact result (sigmoid and
+// tanh within 8 near saturation) over all finite inputs; NaN in gives NaN out; overflow gives
+// infinity, underflow 0 (or a subnormal), as IEEE 754 has it. In place (out == an input) is
+// allowed.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,27 @@
 namespace recstack {
 
 enum class Unary {
-  relu, sigmoid, tanh, exp, log, sqrt, abs, neg, reciprocal, square, gelu /* erf form */,
-  gelu_tanh, silu, softplus, elu /* alpha 1 */, erf, rsqrt, sign, floor, sin, cos
+  relu,
+  sigmoid,
+  tanh,
+  exp,
+  log,
+  sqrt,
+  abs,
+  neg,
+  reciprocal,
+  square,
+  gelu /* erf form */,
+  gelu_tanh,
+  silu,
+  softplus,
+  elu /* alpha 1 */,
+  erf,
+  rsqrt,
+  sign,
+  floor,
+  sin,
+  cos
 };
 // Comparisons give 1 or 0. pow is std::pow; pow of a negative base by a non-integer is NaN.
 enum class Binary { add, sub, mul, div, pow, maximum, minimum, eq, ne, lt, le, gt, ge };

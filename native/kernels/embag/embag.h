@@ -25,19 +25,19 @@ enum class Pooling { sum, mean };
 enum class IndexType { int32, int64 };
 
 struct EmbagArgs {
-  const float* table;      // (rows, dim)
+  const float* table;  // (rows, dim)
   int64_t rows;
   int64_t dim;
-  const void* indices;     // lookups of these bags, then perhaps more
+  const void* indices;  // lookups of these bags, then perhaps more
   IndexType index_type;
   int64_t lookups_ahead;   // readable indices from `indices` on
   const int32_t* lengths;  // (bags,)
   int64_t bags;
-  const float* weights;    // beside indices, or null; with Pooling::sum only
+  const float* weights;  // beside indices, or null; with Pooling::sum only
   Pooling pooling;
-  int64_t padding_index;   // -1: none
+  int64_t padding_index;  // -1: none
   int64_t prefetch_distance;
-  float* out;              // (bags, dim), rows out_stride apart
+  float* out;  // (bags, dim), rows out_stride apart
   int64_t out_stride;
 };
 
@@ -55,7 +55,7 @@ struct SequenceArgs {
   int64_t positions;
   int64_t padding_index;
   int64_t prefetch_distance;
-  float* out;              // (bags, positions * dim), rows out_stride apart
+  float* out;  // (bags, positions * dim), rows out_stride apart
   int64_t out_stride;
 };
 

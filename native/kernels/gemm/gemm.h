@@ -5,10 +5,10 @@
 //     for i in k, in order: acc = fma(x[r * x_stride + i], w[j * k + i], acc)
 //     out[r * out_stride + j] = act(acc + bias[j])
 //
-// Accumulator: one fp32 chain per output in the order of i, whatever the number of rows, the tile or
-// the blocking, so a row's result is bit for bit the same in every batch. Nothing needs alignment;
-// nothing past n columns is written, nothing past k columns of x is read. `out` may not overlap x.
-// Cost: 2 * rows * n * k FLOPs; 4 * (n * k + rows * (k + n)) bytes.
+// Accumulator: one fp32 chain per output in the order of i, whatever the number of rows, the tile
+// or the blocking, so a row's result is bit for bit the same in every batch. Nothing needs
+// alignment; nothing past n columns is written, nothing past k columns of x is read. `out` may not
+// overlap x. Cost: 2 * rows * n * k FLOPs; 4 * (n * k + rows * (k + n)) bytes.
 #pragma once
 
 #include <cstddef>
@@ -21,15 +21,15 @@ namespace recstack {
 enum class Activation { none, relu, sigmoid, tanh };
 
 struct GemmArgs {
-  const float* x;       // (rows, k), rows x_stride apart
+  const float* x;  // (rows, k), rows x_stride apart
   int64_t rows;
   int64_t k;
   int64_t x_stride;
   const float* packed;  // pack_f32's layout, 64-byte aligned
   int64_t n;
-  const float* bias;    // (n,) or null
+  const float* bias;  // (n,) or null
   Activation activation;
-  float* out;           // (rows, n), rows out_stride apart
+  float* out;  // (rows, n), rows out_stride apart
   int64_t out_stride;
 };
 

@@ -1,5 +1,5 @@
-// Recurrent cells and attention pooling over sequences. Projections are GEMMs (kernels/gemm); here is
-// what stands between them.
+// Recurrent cells and attention pooling over sequences. Projections are GEMMs (kernels/gemm); here
+// is what stands between them.
 #pragma once
 
 #include <cstdint>
@@ -14,25 +14,29 @@ namespace recstack {
 //   AUGRU: u = a * z; h' = (1 - u) * h + u * n          (a: this row's attention score)
 // Both biases are already in xg and hg. A row whose mask is 0 keeps h. In place (out == h) allowed.
 struct GateArgs {
-  const float* xg;         // (rows, 3 * hidden), rows xg_stride apart
+  const float* xg;  // (rows, 3 * hidden), rows xg_stride apart
   int64_t xg_stride;
-  const float* hg;         // (rows, 3 * hidden), rows hg_stride apart
+  const float* hg;  // (rows, 3 * hidden), rows hg_stride apart
   int64_t hg_stride;
-  const float* h;          // (rows, hidden), rows h_stride apart
+  const float* h;  // (rows, hidden), rows h_stride apart
   int64_t h_stride;
   const float* attention;  // one score per row, attention_stride apart; null: GRU
   int64_t attention_stride;
-  const float* mask;       // one 0/1 per row, mask_stride apart; null: all 1
+  const float* mask;  // one 0/1 per row, mask_stride apart; null: all 1
   int64_t mask_stride;
   int64_t rows;
   int64_t hidden;
-  float* out;              // (rows, hidden), rows out_stride apart
+  float* out;  // (rows, hidden), rows out_stride apart
   int64_t out_stride;
 };
 
 // What DIN's attention unit sees of a query and a key, side by side in this bit order.
 enum AttentionFeature : uint32_t {
-  kQuery = 1, kKey = 2, kDifference = 4 /* q - k */, kProduct = 8, kSum = 16 /* q + k */
+  kQuery = 1,
+  kKey = 2,
+  kDifference = 4 /* q - k */,
+  kProduct = 8,
+  kSum = 16 /* q + k */
 };
 
 struct SeqKernels {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from recstack.cli import bench, describe, doctor, importing, load, quickstart, report, serve, tune
@@ -47,18 +46,9 @@ def _root(
 def main() -> None:
     """Run the command line; never a traceback for what the user can mend."""
     try:
-        code = app(standalone_mode=False)
+        app()
     except RecstackError as error:
         progress.print(f"recstack: {error}", style="red", markup=False, soft_wrap=True)
-        code = 2
-    except click.UsageError as error:
-        error.show()
-        code = 2
-    except click.Abort:
-        code = 130
-    except KeyboardInterrupt:
-        code = 130
+        sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()
-        code = 0
-    sys.exit(code)

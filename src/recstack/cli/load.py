@@ -65,7 +65,7 @@ def load(
               "transport": "HTTP" if url else "in process", **run.to_record()}  # fmt: skip
     summary, verdict = summarise(run, target), judge(run, target)
     if out:
-        null = {"record": "null", **null_latency(min(qps, 2000.0)).to_record()}
+        null = {"record": "null", **null_latency().to_record()}
         results.write(out, "load", [record, null], seed=seed)
         progress.print(f"wrote {out}", style="dim")
     if json:

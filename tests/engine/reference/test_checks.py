@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.engine.draft import Draft, make_batch
 
 from recstack.batch import Batch
 from recstack.engine.reference import reference
 from recstack.errors import BatchError, IndexOutOfRange, NonFinite
 from recstack.model import Model
+from tests.engine.draft import Draft, make_batch
 
 
 def make() -> tuple[Model, Batch]:

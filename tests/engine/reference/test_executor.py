@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.engine.draft import QUERY_ROWS_CASES, Draft
-from tests.engine.small_models import SMALL_MODELS, make_batch
 
 from recstack.batch import Batch, feature_lengths
 from recstack.engine.reference import ReferenceExecutor, reference
@@ -13,6 +11,8 @@ from recstack.engine.reference.bags import FEATURE_OPS, split_bags
 from recstack.engine.reference.registry import OPS
 from recstack.model import Model
 from recstack.model.ops import AnyOp, Opaque
+from tests.engine.draft import QUERY_ROWS_CASES, Draft
+from tests.engine.small_models import SMALL_MODELS, make_batch
 
 OP_CLASSES = set(AnyOp.__args__[0].__args__)
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.engine.draft import QUERY_ROWS_CASES, Draft, make_batch
-from tests.engine.small_models import SMALL_MODELS
 
 import recstack
 from recstack.batch import Batch
@@ -22,6 +20,8 @@ from recstack.engine.torch_executor.weights import Tensors, as_tensor
 from recstack.errors import BatchError, IndexOutOfRange, NonFinite
 from recstack.model import Model, load
 from recstack.model.ops import AnyOp, EmbeddingBag, Opaque, SequenceMask
+from tests.engine.draft import QUERY_ROWS_CASES, Draft, make_batch
+from tests.engine.small_models import SMALL_MODELS
 
 
 def assert_agrees(executor: TorchExecutor, model: Model, batch: Batch) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.model.importing import modules as m
 from torch import Tensor, nn
 
 from recstack.engine.reference import reference
 from recstack.model import Model
 from recstack.model.importing import batch_from_inputs
+from tests.model.importing import modules as m
 
 Inputs = tuple[Any, ...]
 Make = Callable[[int, torch.Generator], Inputs]

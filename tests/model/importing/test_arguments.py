@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.model.importing.cases import CASES, Inputs, assert_agrees, seeded, torch_scores
 from torch import Tensor, nn
 
 from recstack.batch import check
@@ -14,6 +13,7 @@ from recstack.engine.reference import reference
 from recstack.errors import BatchError, ModelError
 from recstack.model import ModelDescription, build, load
 from recstack.model.importing import batch_from_inputs, from_torch
+from tests.model.importing.cases import CASES, Inputs, assert_agrees, seeded, torch_scores
 
 
 class Ranker(nn.Module):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.model.importing.cases import Inputs, assert_agrees, bags, ids
 from torch import Tensor, nn
 
 from recstack.errors import BatchError, ModelError
 from recstack.model.importing import batch_from_inputs, coverage, from_torch
+from tests.model.importing.cases import Inputs, assert_agrees, bags, ids
 
 ROWS, DIM, WIDTH = 12, 3, 4
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tests.model.importing.cases import assert_agrees
 from torch import Tensor, nn
 
 from recstack.model.importing import coverage, from_torch
+from tests.model.importing.cases import assert_agrees
 
 D = 6
 Step = Callable[["Random", Tensor], Tensor]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.model.importing.cases import CASES, assert_agrees, seeded
 
 from recstack.model import Model
 from recstack.model.importing import coverage, from_torch
+from tests.model.importing.cases import CASES, assert_agrees, seeded
 
 EXPECTED = {
     "rm1": {"embedding_bag": 4, "dot_interaction": 1},

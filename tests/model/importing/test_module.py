@@ -9,11 +9,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tests.model.importing.cases import assert_agrees
 from torch import Tensor, nn
 
 from recstack.errors import MissingExtra, ModelError
 from recstack.model.importing import batch_from_inputs, coverage, from_torch
+from tests.model.importing.cases import assert_agrees
 
 
 class Net(nn.Module):

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tests.model.importing.cases import Inputs, assert_agrees
 from torch import Tensor, nn
 
 from recstack.errors import ModelError
 from recstack.model import load
 from recstack.model.importing import coverage, from_torch, run_opaque
 from recstack.model.ops import Opaque
+from tests.model.importing.cases import Inputs, assert_agrees
 
 FUNCTIONS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "cumsum": ("aten.cumsum.default", lambda x: torch.cumsum(x, dim=1)),

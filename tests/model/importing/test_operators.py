@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.model.importing.cases import assert_agrees
 from torch import Tensor, nn
 
 from recstack.model.importing import coverage, from_torch
+from tests.model.importing.cases import assert_agrees
 
 Function = Callable[[Tensor, Tensor], Tensor]
 C = torch.randn(5, generator=torch.Generator().manual_seed(0))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.model.importing.cases import CASES, assert_agrees, seeded
 
 from recstack.errors import ModelError
 from recstack.model.importing import coverage, from_exported
 from recstack.model.importing.examples import Examples
 from recstack.model.importing.export import argument_names, export
+from tests.model.importing.cases import CASES, assert_agrees, seeded
 
 
 @pytest.mark.parametrize("name", ["rm1", "din", "wnd"])
