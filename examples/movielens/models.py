@@ -27,7 +27,7 @@ def start_small(tables: Sequence[nn.Embedding | nn.EmbeddingBag], scale: float) 
 
 
 class WideDeep(nn.Module):
-    """Wide & Deep (Cheng et al., DLRS 2016): a linear model of ids and crosses beside an MLP."""
+    """Wide & Deep (Cheng et al., DLRS 2016): a linear model of everything beside an MLP."""
 
     def __init__(
         self,
@@ -35,10 +35,11 @@ class WideDeep(nn.Module):
         dense: int,
         rows: Mapping[str, int],
         dim: int = 8,
-        hidden: Sequence[int] = (128, 64),
-        dropout: float = 0.3,
+        hidden: Sequence[int] = (256, 64),
+        dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        self.wide_dense = nn.Linear(user_dense + dense, 1)
         self.wide_user = nn.Embedding(rows["user"], 1)
         self.wide_movie = nn.Embedding(rows["movie"], 1)
         self.wide_year = nn.Embedding(rows["year"], 1)
@@ -46,12 +47,11 @@ class WideDeep(nn.Module):
         self.wide_cross = nn.EmbeddingBag(rows["user_x_genre"], 1, mode="sum")
         self.user = nn.Embedding(rows["user"], dim)
         self.movie = nn.Embedding(rows["movie"], dim)
-        self.year = nn.Embedding(rows["year"], dim)
         self.genres = nn.EmbeddingBag(rows["genres"], dim, mode="sum")
-        self.deep = mlp(user_dense + dense + 4 * dim, hidden, dropout)
+        self.deep = mlp(user_dense + dense + 3 * dim, hidden, dropout)
         wide = (self.wide_user, self.wide_movie, self.wide_year, self.wide_genres, self.wide_cross)
         start_small(wide, 0.0)
-        start_small((self.user, self.movie, self.year, self.genres), 0.05)
+        start_small((self.user, self.movie, self.genres), 0.05)
 
     def logits(
         self,
@@ -65,16 +65,18 @@ class WideDeep(nn.Module):
         cross_values: Tensor,
         cross_offsets: Tensor,
     ) -> Tensor:
+        numbers = torch.cat([user_dense, dense], dim=1)
         wide = (
-            self.wide_user(user)
+            self.wide_dense(numbers)
+            + self.wide_user(user)
             + self.wide_movie(movie)
             + self.wide_year(year)
             + self.wide_genres(genre_values, genre_offsets)
             + self.wide_cross(cross_values, cross_offsets)
         )
         genres = self.genres(genre_values, genre_offsets)
-        embedded = [self.user(user), self.movie(movie), self.year(year), genres]
-        return wide + self.deep(torch.cat([user_dense, dense, *embedded], dim=1))
+        embedded = [self.user(user), self.movie(movie), genres]
+        return wide + self.deep(torch.cat([numbers, *embedded], dim=1))
 
     def forward(
         self,
@@ -134,7 +136,8 @@ class NCF(nn.Module):
 class DIN(nn.Module):
     """Deep Interest Network (Zhou et al., KDD 2018): likes weighted by their bearing on the movie.
 
-    The history shares the movie's table; the weights are not normalised. Padding is index 0.
+    The history shares the movie's table; the weights are not normalised. Padding is index 0. A
+    linear path carries the dense features past the MLP.
     """
 
     def __init__(
@@ -144,8 +147,9 @@ class DIN(nn.Module):
         rows: Mapping[str, int],
         dim: int = 8,
         attention: int = 16,
-        hidden: Sequence[int] = (128, 64),
-        dropout: float = 0.3,
+        hidden: Sequence[int] = (256, 64),
+        dropout: float = 0.5,
+        interest_dropout: float = 0.7,
     ) -> None:
         super().__init__()
         self.user = nn.Embedding(rows["user"], dim)
@@ -155,8 +159,10 @@ class DIN(nn.Module):
         self.attention = nn.Sequential(
             nn.Linear(4 * dim, attention), nn.PReLU(), nn.Linear(attention, 1), nn.Sigmoid()
         )
+        self.interest_dropout = nn.Dropout(interest_dropout)
+        self.linear = nn.Linear(user_dense + dense, 1)
         self.deep = mlp(user_dense + dense + 5 * dim, hidden, dropout)
-        start_small((self.user, self.movie, self.year, self.genres), 0.05)
+        start_small((self.user, self.movie, self.year, self.genres), 0.02)
 
     def logits(
         self,
@@ -174,10 +180,11 @@ class DIN(nn.Module):
         query = candidate.unsqueeze(1).expand_as(keys)
         weight = self.attention(torch.cat([query, keys, query - keys, query * keys], dim=2))
         mask = (history != 0).unsqueeze(2).to(keys.dtype)
-        interest = (weight * mask * keys).sum(dim=1)
+        interest = self.interest_dropout((weight * mask * keys).sum(dim=1))
         genres = self.genres(genre_values, genre_offsets)
         embedded = [self.user(user), interest, candidate, self.year(year), genres]
-        return self.deep(torch.cat([user_dense, dense, *embedded], dim=1))
+        numbers = torch.cat([user_dense, dense], dim=1)
+        return self.linear(numbers) + self.deep(torch.cat([numbers, *embedded], dim=1))
 
     def forward(
         self,

@@ -3,7 +3,7 @@
     python examples/movielens/train.py                  # everything, a few minutes
     python examples/movielens/train.py wnd din --seeds 0
 
-The first seed's network is kept; the other seeds' go to `--spread`, if given, for evaluate.py.
+The first seed's network is kept; the others go to `--spread`, if given, for evaluate.py.
 """
 
 from __future__ import annotations

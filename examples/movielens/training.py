@@ -34,14 +34,18 @@ class Recipe:
     lr: float = 1e-3
     table_lr: float = 3e-5
     batch_rows: int = 512
-    epochs: int = 20
+    epochs: int = 30
     patience: int = 4
     average: float = 0.998
-    hide_user: float = 0.5
-    hide_movie: float = 0.4
+    hide_user: float = 0.8
+    hide_movie: float = 0.7
 
 
-RECIPES = {"wnd": Recipe(), "ncf": Recipe(table_lr=1e-3), "din": Recipe()}
+RECIPES = {
+    "wnd": Recipe(),
+    "ncf": Recipe(table_lr=1e-3, hide_user=0.5, hide_movie=0.4),
+    "din": Recipe(table_lr=1e-5),
+}
 
 
 def arguments(data: Dataset, model: str, **changes: object) -> dict[str, object]:

@@ -151,7 +151,7 @@ def _serve(
                 rate = max(share * tuned.best.found.low_qps, 1.0)
                 run = over_http(server.url, engine.model.name, pool, sizes.parse(SIZES), target,
                                 rate, 3.0, seed)  # fmt: skip
-                runs.append((f"HTTP, {share:.0%} of tuned QPS", rate, run))
+                runs.append((f"HTTP {share:.0%}", rate, run))
                 if not _met(run, target):
                     break
         return runs, _stage_records(dispatcher.stats())
@@ -220,7 +220,7 @@ def _print(
     console.print()
     console.print(tuned_table(tuned, sla, SIZES))
     console.print()
-    console.print(load_table([(f"{label} ({rate:.0f})", run) for label, rate, run in runs]))
+    console.print(load_table([(f"{label} of tuned", run) for label, rate, run in runs]))
     for label, _, run in runs:
         verdict = judge(run, target)
         if not verdict.valid:

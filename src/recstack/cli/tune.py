@@ -105,6 +105,8 @@ def tuned_table(found: Tuned, sla: str, sizes: str) -> Any:
 
 
 def bracket(trial: Trial) -> str:
-    """The rates between which the answer lies, and the confidence."""
+    """The rates between which the answer lies, why it ends there, and the confidence."""
     found = trial.found
-    return f"{found.low_qps:.0f}..{found.high_qps:.0f} at {found.confidence:.0%}"
+    ends = {"invalid": ", generator-bound", "undecided": ", undecided"}
+    reason = ends.get(found.high_outcome or "", "")
+    return f"{found.low_qps:.0f}..{found.high_qps:.0f} at {found.confidence:.0%}{reason}"
