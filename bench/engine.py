@@ -10,6 +10,7 @@ made before the clock starts; tables of one width are one table for it.
 from __future__ import annotations
 
 import argparse
+import gc
 import math
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def main() -> None:
             print(f"| {name} | {t.rows} | {t.recstack_us[1]:.1f} | {t.torch_us[1]:.1f} | {ratio:.2f} |",
                   flush=True)  # fmt: skip
         del model
+        gc.collect()
     print(f"\ngeometric mean {math.exp(sum(logs) / len(logs)):.2f}, worst {math.exp(min(logs)):.2f}")
     if given.out:
         results.write(given.out, "bench", records, seed=0)

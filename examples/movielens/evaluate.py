@@ -48,7 +48,7 @@ def without_history(part: Part) -> Part:
 
 
 def measure(labels: np.ndarray, scores: dict[str, np.ndarray], users: np.ndarray) -> dict:
-    """Per model: AUC and log loss by users and by rows, and the AUC gain over each baseline."""
+    """Per model: AUC and log loss by users and by rows, and each less that of each baseline."""
     out: dict = {}
     for name, found in scores.items():
         out[name] = {}
@@ -57,10 +57,15 @@ def measure(labels: np.ndarray, scores: dict[str, np.ndarray], users: np.ndarray
             out[name][key] = {
                 "auc": asdict(bootstrap(auc, labels, found, **about)),
                 "log_loss": asdict(bootstrap(log_loss, labels, found, **about)),
-                "auc_gain": {
-                    other: asdict(bootstrap(auc, labels, found, baseline=scores[other], **about))
-                    for other in baseline.BAGS
-                    if other in scores and name in training.MODELS
+                **{
+                    f"{metric.__name__}_gain": {
+                        other: asdict(
+                            bootstrap(metric, labels, found, baseline=scores[other], **about)
+                        )
+                        for other in baseline.BAGS
+                        if other in scores and name not in baseline.BAGS
+                    }
+                    for metric in (auc, log_loss)
                 },
             }
     return out
@@ -87,17 +92,18 @@ def main() -> None:
         empty = training.score(net, "din", without_history(test))
         report["din_without_history_auc"] = auc(test.labels, empty)
     if given.spread is not None:
-        report["other_seeds"] = {
-            name: {"auc": auc(test.labels, s), "log_loss": log_loss(test.labels, s)}
-            for name, s in test_scores(data, given.spread).items()
-        }
+        others = test_scores(data, given.spread)
+        lines = {name: scores[name] for name in baseline.BAGS if name in scores}
+        measured = measure(test.labels, others | lines, test.users)
+        report["other_seeds"] = {name: measured[name] for name in others}
     (given.checkpoints / "metrics.json").write_text(json.dumps(report, indent=1) + "\n")
-    for name, by in found.items():
+    for name, by in (found | report.get("other_seeds", {})).items():
         for key in ("by_user", "by_row"):
-            cells = [f"{k} {_interval(by[key][k])}" for k in ("auc", "log_loss")]
-            gains = [f"over {o} {_interval(g)}" for o, g in by[key]["auc_gain"].items()]
-            print(f"{name:9} {key:8}", *cells, *gains, sep="  ")
-    print(report.get("din_without_history_auc"), report.get("other_seeds"))
+            print(f"{name} {key}", *(f"{k} {_interval(by[key][k])}" for k in ("auc", "log_loss")))
+            for other, gain in by[key]["auc_gain"].items():
+                less = by[key]["log_loss_gain"][other]
+                print(f"    over {other}: auc {_interval(gain)} log_loss {_interval(less)}")
+    print("din with empty histories: auc", report.get("din_without_history_auc"))
 
 
 def _interval(value: dict[str, float]) -> str:

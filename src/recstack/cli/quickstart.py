@@ -30,6 +30,8 @@ from recstack.tune import tune as tune_engine
 
 SIZES = "production"
 AUC_TOLERANCE = 1e-6
+SHARES = (0.05, 0.1, 0.2, 0.4, 0.8)
+RUN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +149,10 @@ def _serve(
     runs = []
     try:
         with Server({engine.model.name: (engine.model, dispatcher)}, ServeConfig()) as server:
-            for share in (0.1, 0.25, 0.5, 0.75):
+            for share in SHARES:
                 rate = max(share * tuned.best.found.low_qps, 1.0)
                 run = over_http(server.url, engine.model.name, pool, sizes.parse(SIZES), target,
-                                rate, 3.0, seed)  # fmt: skip
+                                rate, RUN_S, seed)  # fmt: skip
                 runs.append((f"HTTP {share:.0%}", rate, run))
                 if not _met(run, target):
                     break
