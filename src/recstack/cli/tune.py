@@ -72,6 +72,7 @@ def show_probe(schedule: ScheduleConfig, probe: Probe) -> None:
         f"  {describe_schedule(schedule)}: {probe.rate_qps:8.0f} qps  {probe.outcome}"
         f"  ({probe.over} of {probe.queries} over the limit)",
         style="dim",
+        soft_wrap=True,
     )
 
 
