@@ -18,8 +18,8 @@ def import_(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="MODULE:FUNCTION",
-            help="A function without arguments that returns (nn.Module, example inputs).",
+            metavar="SOURCE",
+            help="MODULE:FUNCTION, which returns (nn.Module, example inputs), or a .pt2 file.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to save the model in.")],
@@ -30,10 +30,13 @@ def import_(
     json: Json = False,
 ) -> None:
     """Import a PyTorch module through torch.export and print what each operator became."""
-    from recstack.model.importing import coverage, from_torch
+    from recstack.model.importing import coverage, from_exported, from_torch
 
-    module, inputs = _call(source)
-    model = from_torch(module, inputs, user_inputs=tuple(user or ()), name=name)
+    if source.endswith(".pt2"):
+        model = from_exported(source, user_inputs=tuple(user or ()), name=name)
+    else:
+        module, inputs = _call(source)
+        model = from_torch(module, inputs, user_inputs=tuple(user or ()), name=name)
     model.save(out)
     lines = coverage(model)
     if json:

@@ -88,8 +88,8 @@ def quickstart(
     records = [
         accuracy.to_record(engine.model.name),
         *_found_records(tuned, engine),
-        *({"record": "load", "label": label, "rate_qps": rate, "transport": "HTTP",
-           **run.to_record()} for label, rate, run in runs),
+        *({"record": "load", "label": "HTTP", "rate_qps": rate, "transport": "HTTP",
+           **run.to_record()} for _, rate, run in runs),
         {"record": "stages", "label": "dispatcher, all HTTP runs", "origin": "measured",
          "stages": stages},
         {"record": "null", **null.to_record()},
