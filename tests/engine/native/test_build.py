@@ -1,0 +1,83 @@
+"""What the planner decides: fused ops, places, shared workspace."""
+
+from __future__ import annotations
+
+import numpy as np
+from tests.engine.draft import Draft, make_batch
+
+import recstack as rs
+from recstack.engine.native.build import choose_tile_rows, fold_constants, make_plan
+from recstack.engine.native.passes import optimise
+
+
+def kinds(model: rs.Model) -> list[str]:
+    return [step.kind for step in make_plan(model).steps]
+
+
+def test_batch_norm_and_activation_join_the_linear_before_them() -> None:
+    d = Draft()
+    x = d.linear(d.dense(4), 4, 3)
+    names = {"mean": d.weight(3), "variance": d.weight(3, low=0.5), "weight": d.weight(3)}
+    model = d.model(d.op("unary", d.op("batch_norm", x, **names), fn="relu"))
+    assert [op.kind for op in optimise(model).ops] == ["linear"]
+    batch = make_batch(model)
+    np.testing.assert_allclose(
+        rs.compile(model).run(batch), rs.reference(model, batch), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_a_linear_that_something_else_reads_is_left_alone() -> None:
+    d = Draft()
+    x = d.linear(d.dense(4), 4, 3)
+    model = d.model(d.op("unary", x, fn="relu"), x)
+    assert [op.kind for op in optimise(model).ops] == ["linear", "unary"]
+
+
+def test_parts_of_a_concatenation_are_written_in_place() -> None:
+    d = Draft()
+    parts = [d.bag(d.sparse(2)), d.linear(d.dense(4), 4, 3), d.bag(d.sparse(2))]
+    model = d.model(d.linear(d.op("concat", *parts), 11, 1))
+    assert kinds(model) == ["bag", "linear", "bag", "linear"]
+
+
+def test_scores_are_written_in_place() -> None:
+    d = Draft()
+    x = d.dense(4)
+    assert kinds(d.model(d.linear(x, 4, 2), d.linear(x, 4, 1))) == ["linear", "linear"]
+
+
+def test_a_user_value_is_spread_over_rows_once() -> None:
+    d = Draft()
+    user = d.linear(d.dense(4, "user"), 4, 3)
+    item = d.linear(d.dense(3), 3, 3)
+    both = [d.op("binary", user, item, fn=fn) for fn in ("add", "mul")]
+    assert kinds(d.model(*both)).count("gather_user") == 1
+
+
+def test_workspace_is_shared_over_time() -> None:
+    d = Draft()
+    x = d.dense(64)
+    for _ in range(6):
+        x = d.linear(x, 64, 64, "relu")
+    plan = make_plan(d.model(d.linear(x, 64, 1)))
+    assert plan.workspace_floats("item") <= 2 * 80
+    live = [b for b in plan.buffers if b.last >= 0]
+    for i, a in enumerate(live):
+        for b in live[i + 1 :]:
+            apart = a.last < b.first or b.last < a.first
+            disjoint = a.offset + a.width <= b.offset or b.offset + b.width <= a.offset
+            assert apart or disjoint
+
+
+def test_constants_are_folded() -> None:
+    d = Draft()
+    c = d.op("unary", d.op("constant", weight=d.weight(3)), fn="exp")
+    model = d.model(d.op("binary", d.dense(3), c, fn="mul"))
+    assert set(fold_constants(model)) == {op.output for op in model.ops[:2]}
+    assert kinds(model) == ["binary"]
+
+
+def test_tiles_shrink_with_the_workspace() -> None:
+    assert choose_tile_rows(1) == 128
+    assert choose_tile_rows(4096) == 32
+    assert choose_tile_rows(1 << 20) == 16
