@@ -175,7 +175,9 @@ def _next_rate(low: float, high: float, config: SearchConfig) -> float | None:
 def _probe(measure: Measure, rate_qps: float, sla: SLA, config: SearchConfig) -> Probe:
     """Run at one rate until the test decides, or the cap.
 
-    A run whose generator was late is left out; two in a row end the probe.
+    Latency counts from the schedule, so a late generator can only make it longer: a run within the
+    limit counts, however late it was. One that was late and over the limit shows nothing of the
+    system and is left out; two in a row end the probe.
     """
     # Each look at the growing count gets an equal part of what may go wrong (Bonferroni).
     spare = (1.0 - config.confidence) / config.runs
@@ -184,14 +186,18 @@ def _probe(measure: Measure, rate_qps: float, sla: SLA, config: SearchConfig) ->
     outcome: Outcome = "undecided"
     for run in range(config.runs):
         sample = measure(rate_qps, config.seed + run)
-        before, late = late, late_generator(sample, sla) if isinstance(sample, LoadResult) else ""
+        latencies = _latencies_ns(sample)
+        if not latencies.size:
+            raise ConfigError(f"expected queries from the run at {rate_qps:g} qps, got none")
+        over_limit = int((latencies > sla.limit_ns).sum())
+        before, late = late, ""
+        if isinstance(sample, LoadResult) and over_limit > sla.allowed * latencies.size:
+            late = late_generator(sample, sla)
         if late and before:
             outcome = "invalid"
         elif not late:
-            seen.append(_latencies_ns(sample))
-            if not seen[-1].size:
-                raise ConfigError(f"expected queries from the run at {rate_qps:g} qps, got none")
-            over += int((seen[-1] > sla.limit_ns).sum())
+            seen.append(latencies)
+            over += over_limit
             queries += seen[-1].size
             effect = design_effect(seen, sla.limit_ns, sla.percentile / 100.0)
             outcome = _decide(over, queries, effect, sla.allowed, spare)

@@ -41,9 +41,10 @@ class TuneConfig:
 
     cores: cores to share out; None: all that this process may use.
     largest_rows: the largest query, which sets the static chunk.
-    run_s: length of one run in seconds of schedule; min_queries, max_queries bound its count.
-    max_qps: the rate never to go beyond.
-    tolerance, confidence, runs: of each search (`recstack.loadtest.SearchConfig`).
+    run_s: length of one run in seconds of schedule; min_queries, max_queries bound its count, and
+        a run is never longer than four times this.
+    min_qps, max_qps: the rates never to go beyond.
+    tolerance, confidence, runs, probes: of each search (`recstack.loadtest.SearchConfig`).
     budget_s: no new candidate is begun after this; None: no limit.
     seed: of traffic; the same for every candidate (common random numbers).
     """
@@ -53,10 +54,12 @@ class TuneConfig:
     run_s: float = 1.0
     min_queries: int = 500
     max_queries: int = 4000
+    min_qps: float = 1.0
     max_qps: float = 1e5
     tolerance: float = 0.05
     confidence: float = 0.9
     runs: int = 2
+    probes: int = 16
     budget_s: float | None = None
     seed: int = 0
 
@@ -162,16 +165,19 @@ class _Search:
         self._config = config
         self._watch = watch
         self._probes = SearchConfig(
+            min_qps=config.min_qps,
             max_qps=config.max_qps,
             tolerance=config.tolerance,
             confidence=config.confidence,
             runs=config.runs,
+            probes=config.probes,
             seed=config.seed,
         )
 
     def full(self, schedule: ScheduleConfig, start_qps: float = 200.0) -> Trial:
         """Search the rate of a schedule, from `start_qps` both ways."""
-        start_qps = min(start_qps, self._config.max_qps)
+        low, high = self._config.min_qps, self._config.max_qps
+        start_qps = min(max(start_qps, low), high)
         return self._run(schedule, replace(self._probes, start_qps=start_qps))
 
     def challenge(self, schedule: ScheduleConfig, best: Trial) -> Trial:
@@ -195,7 +201,8 @@ class _Search:
 
     def _measure(self, sut: SUT, qps: float, seed: int) -> LoadResult:
         config = self._config
-        count = int(min(max(qps * config.run_s, config.min_queries), config.max_queries))
+        wanted = max(qps * config.run_s, min(config.min_queries, 4 * qps * config.run_s))
+        count = int(min(max(wanted, 1), config.max_queries))
         traffic = make_traffic(qps, count, seed=seed, distribution=self._sizes)
         queries = make_queries(self._factory, traffic.rows)
         # What is over the limit by ten times is lost anyway: give up on it, so that a probe of a

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from tests.engine.draft import Draft, make_batch
 
 import recstack as rs
 from recstack.engine.native.build import choose_tile_rows, fold_constants, make_plan
 from recstack.engine.native.passes import optimise
+from tests.engine.draft import Draft, make_batch
 
 
 def kinds(model: rs.Model) -> list[str]:
