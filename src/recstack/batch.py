@@ -122,6 +122,9 @@ def check(inputs: Sequence[Input], batch: Batch) -> None:
 
     Index ranges and finiteness are checked by the executor, which reads the data anyway.
     """
+    for name in ("dense", "user_dense", "values", "lengths", "query_offsets"):
+        if not isinstance(getattr(batch, name), np.ndarray):
+            raise BatchError(f"expected an array, got {type(getattr(batch, name)).__name__}", name)
     _check_offsets(batch.query_offsets)
     for name, scope in (("dense", "item"), ("user_dense", "user")):
         array: NDArray[Any] = getattr(batch, name)

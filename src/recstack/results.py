@@ -153,6 +153,8 @@ def read(path: str | os.PathLike[str], kind: str | None = None) -> ResultFile:
     """
     target = Path(path)
     try:
+        if target.exists() and not target.is_file():
+            raise DataError(f"{target}: cannot read: expected a regular file")
         text = target.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{target}: cannot read: {error}") from error

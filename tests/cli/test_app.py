@@ -36,7 +36,7 @@ def test_zoo_lists_builds_and_saves(tmp_path: Path) -> None:
         e["name"] for e in listed
     }
     text = run("zoo", cwd=tmp_path)
-    assert "Wide & Deep" in text.stdout
+    assert "dlrm-dcnv2" in text.stdout
     built = data(run("zoo", "ncf", "--rows-scale", "0.001", "--out", "m", "--json", cwd=tmp_path))
     assert built["folder"] == "m"
     described = data(run("describe", "m", "--rows", "64", "--json", cwd=tmp_path))

@@ -45,7 +45,7 @@ struct ActKernels {
   // An operand with step 0 is one value for the whole run; step 1 is an array of n.
   void (*binary_f32)(Binary fn, const float* a, int64_t a_step, const float* b, int64_t b_step,
                      int64_t n, float* out);
-  // max(min(x, high), low), NaN kept.
+  // min(max(x, low), high), NaN kept.
   void (*clamp_f32)(const float* x, int64_t n, float low, float high, float* out);
   // out[i] = condition[i] != 0 ? a[i] : b[i]; steps as for binary_f32.
   void (*where_f32)(const float* condition, int64_t condition_step, const float* a, int64_t a_step,

@@ -138,7 +138,7 @@ void binary_f32(Binary fn, const float* a, int64_t a_step, const float* b, int64
 
 void clamp_f32(const float* x, int64_t n, float low, float high, float* out) {
   const V floor_v = set1(low), ceiling = set1(high);
-  map(n, out, [=](V v) { return max(floor_v, min(ceiling, v)); }, Operand(x, 1, n));
+  map(n, out, [=](V v) { return min(ceiling, max(floor_v, v)); }, Operand(x, 1, n));
 }
 
 void where_f32(const float* condition, int64_t condition_step, const float* a, int64_t a_step,

@@ -52,3 +52,6 @@ def main() -> None:
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()
+    except OSError as error:
+        progress.print(f"recstack: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)

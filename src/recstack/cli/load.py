@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,14 @@ import typer
 from recstack import results
 from recstack.cli.models import RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress, table
-from recstack.cli.traffic import SizesText, SlaText, over_http, random_queries
+from recstack.cli.traffic import (
+    DEFAULT_SIZES,
+    DEFAULT_SLA,
+    SizesOption,
+    SlaOption,
+    over_http,
+    random_queries,
+)
 from recstack.loadtest import (
     DriverConfig,
     LoadResult,
@@ -34,19 +42,20 @@ def load(
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of the schedule.")] = 10.0,
     url: Annotated[str | None, typer.Option(help="A server; without one, in process.")] = None,
     name: Annotated[str | None, typer.Option(help="The model's name at the server.")] = None,
-    sla: SlaText = "p95<=10ms",
-    sizes: SizesText = "production",
+    sla: SlaOption = None,
+    sizes: SizesOption = None,
     out: Annotated[Path | None, typer.Option(help="Result file (JSON lines) to write.")] = None,
     rows_scale: RowsScale = 1.0,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Send queries at scheduled times and report latency from the schedule; exit 1 past the SLA."""
-    target, distribution = sla_forms.parse(sla), size_forms.parse(sizes)
     if plan.endswith(".toml"):
         deployment, model = read_deployment(plan)
     else:
         deployment, model = Deployment(model=plan), open_model(plan, rows_scale, seed)
+    target = sla_forms.parse(sla or deployment.sla or DEFAULT_SLA)
+    distribution = size_forms.parse(sizes or deployment.sizes or DEFAULT_SIZES)
     factory = random_queries(model, seed)
     if url:
         served = name or model.name
@@ -64,6 +73,7 @@ def load(
     record = {"record": "load", "label": url or "in process", "rate_qps": qps,
               "transport": "HTTP" if url else "in process", **run.to_record()}  # fmt: skip
     summary, verdict = summarise(run, target), judge(run, target)
+    record |= {"sla": str(target), "reasons": verdict.reasons}
     if out:
         null = {"record": "null", **null_latency().to_record()}
         results.write(out, "load", [record, null], seed=seed)
@@ -72,9 +82,13 @@ def load(
         print_json({**summary.to_record(), "valid": verdict.valid, "reasons": verdict.reasons})
     else:
         console.print(load_table([(f"{qps:g} qps offered", run)]))
-        console.print(f"{verdict}")
+        console.print(f"held against {target}: {verdict}")
     met = verdict.valid and summary.latency_ns[target.percentile].value <= target.limit_ns
     raise typer.Exit(0 if met else 1)
+
+
+def _ms(latency_ns: float) -> str:
+    return f"{latency_ns / 1e6:.2f}" if math.isfinite(latency_ns) else "-"
 
 
 def load_table(runs: list[tuple[str, LoadResult]]) -> Any:
@@ -82,7 +96,7 @@ def load_table(runs: list[tuple[str, LoadResult]]) -> Any:
     rows = []
     for label, run in runs:
         s = summarise(run)
-        tail = [f"{s.latency_ns[p].value / 1e6:.2f}" for p in (50.0, 95.0, 99.0)]
+        tail = [_ms(s.latency_ns[p].value) for p in (50.0, 95.0, 99.0)]
         unanswered = sum(n for status, n in s.statuses.items() if status != "ok")
         late = f"{s.lateness_p99_ns / 1e6:.2f}"
         rows.append((label, s.queries, f"{s.achieved_qps:.0f}", *tail, late, unanswered))

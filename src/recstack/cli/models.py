@@ -20,13 +20,13 @@ RowsScale = Annotated[
 
 
 def open_model(name: str, rows_scale: float = 1.0, seed: int = 0) -> Model:
-    """The model in folder `name`, or the zoo's `name` or `name:variant`.
+    """The zoo's `name` or `name:variant`, or the model in a folder; ./name for one called like it.
 
     Raises ConfigError when it is neither.
     """
-    if Path(name).is_dir():
-        return load_model(name)
     preset, _, variant = name.partition(":")
     if preset in zoo.names():
         return zoo.build(preset, seed=seed, rows_scale=rows_scale, variant=variant or None)
+    if Path(name).is_dir():
+        return load_model(name)
     raise ConfigError(f"expected a model folder or one of {', '.join(zoo.names())}, got {name!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -188,8 +189,8 @@ def _save_plan(
     out: Path, folder: Path, engine: Engine | HybridEngine, tuned: Tuned, sla: str
 ) -> None:
     Deployment(
-        model=str(folder.resolve()), engine=engine.config, schedule=tuned.best.schedule, sla=sla,
-        sizes=SIZES, qps=tuned.best.found.low_qps,
+        model=os.path.relpath(folder, out), engine=engine.config,
+        schedule=tuned.best.schedule, sla=sla, sizes=SIZES, qps=round(tuned.best.found.low_qps, 1),
     ).save(out / "plan.toml")  # fmt: skip
 
 

@@ -26,6 +26,14 @@ from recstack.tune import QueryPool
 from recstack.types import Query
 
 SlaText = Annotated[str, typer.Option(help="Tail-latency target, such as 'p95<=10ms'.")]
+DEFAULT_SLA, DEFAULT_SIZES = "p95<=10ms", "production"
+SlaOption = Annotated[
+    str | None,
+    typer.Option(help=f"Tail-latency target; without one the plan's, or {DEFAULT_SLA}."),
+]
+SizesOption = Annotated[
+    str | None, typer.Option(help=f"Query sizes; without them the plan's, or {DEFAULT_SIZES}.")
+]
 SizesText = Annotated[
     str, typer.Option(help="Query sizes: fixed:N | lognormal:MU,SIGMA | mlperf | production.")
 ]

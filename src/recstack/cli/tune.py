@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from recstack.cli.models import ModelName, RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress, table
 from recstack.cli.traffic import SizesText, SlaText, random_queries
 from recstack.engine import EngineConfig, compile
@@ -16,13 +15,14 @@ from recstack.errors import ConfigError
 from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
 from recstack.loadtest.search import Probe
+from recstack.model import load as load_model
 from recstack.schedule import ScheduleConfig
 from recstack.tune import Deployment, Trial, TuneConfig, Tuned
 from recstack.tune import tune as tune_engine
 
 
 def tune(
-    model: ModelName,
+    model: Annotated[str, typer.Argument(help="A model folder.")],
     sla: SlaText = "p95<=10ms",
     sizes: SizesText = "production",
     out: Annotated[Path, typer.Option(help="Deployment file to write.")] = Path("plan.toml"),
@@ -30,7 +30,6 @@ def tune(
         float, typer.Option(min=1, help="Begin no new candidate after this.")
     ] = 120,
     isa: Annotated[str, typer.Option(help="Instruction set.")] = "auto",
-    rows_scale: RowsScale = 1.0,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -39,7 +38,7 @@ def tune(
         raise ConfigError(
             f"expected a model folder (`recstack zoo NAME --out FOLDER`), got {model!r}"
         )
-    made = open_model(model, rows_scale, seed)
+    made = load_model(model)
     engine_config = EngineConfig(isa=isa)
     found = tune_engine(
         compile(made, engine_config),
@@ -55,7 +54,7 @@ def tune(
         schedule=found.best.schedule,
         sla=sla,
         sizes=sizes,
-        qps=found.best.found.low_qps,
+        qps=round(found.best.found.low_qps, 1),
     )
     deployment.save(out)
     if json:

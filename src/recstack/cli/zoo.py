@@ -30,11 +30,11 @@ def zoo(
             (
                 e["name"] + (f":{e['variant']}" if e["variant"] else ""),
                 e["tables"], f"{e['table_bytes'] / 1e9:.2f}", e["lookups"],
-                f"{e['gather_bytes'] / 1e3:.1f}", f"{e['macs'] / 1e6:.2f}", e["summary"],
+                f"{e['gather_bytes'] / 1e3:.1f}", f"{e['macs'] / 1e6:.2f}",
             )
             for e in entries
         ]  # fmt: skip
-        columns = ("model", "tables", "GB", "lookups", "gather kB", "FC M MAC", "what")
+        columns = ("model", "tables", "GB", "lookups", "gather kB", "FC M MAC")
         console.print(table("Zoo, per row of a one-row query (modelled)", columns, rows))
         return
     if out is None:

@@ -47,6 +47,11 @@ class HybridEngine:
         self.model = model
         self.config = config
         self.parts = _partition(model, config)
+        from recstack.model.importing.opaque import check_opaque
+
+        for op in model.ops:
+            if isinstance(op, Opaque):
+                check_opaque(op)
         targets = sorted({op.target for op in model.ops if isinstance(op, Opaque)})
         warnings.warn(
             f"torch runs {', '.join(targets)} of {model.name!r}: recstack has no kernel for it",

@@ -123,6 +123,7 @@ def qps_at_sla(
     *,
     origin: Origin = "measured",
     watch: Callable[[Probe], None] = lambda probe: None,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> Found:
     """Search for the highest rate at which the SLA holds.
 
@@ -131,6 +132,7 @@ def qps_at_sla(
     measure: runs at a rate under a seed; refused and lost queries count as over the limit.
     origin: simulated when `measure` simulates.
     watch: told of each probe as it ends, for progress.
+    go_on: asked before each probe; the search ends when it says no.
 
     Raises
     ------
@@ -145,7 +147,7 @@ def qps_at_sla(
     probes: list[Probe] = []
     low, high = 0.0, math.inf
     high_outcome: Outcome | None = None
-    while len(probes) < config.probes:
+    while len(probes) < config.probes and go_on():
         rate_qps = _next_rate(low, high, config)
         if rate_qps is None:
             break

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Mapping
 from math import isinf, prod
 from pathlib import Path
@@ -120,7 +121,7 @@ def _compact(fields: Mapping[str, Any]) -> str:
 
 def _read_json(path: Path) -> Any:
     try:
-        size = path.stat().st_size
+        size = _regular(path)
         if size > JSON_LIMIT_BYTES:
             raise ModelFileError(
                 f"expected at most {JSON_LIMIT_BYTES} bytes, got {size}", str(path)
@@ -148,6 +149,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"the number {name}")
+
+
+def _regular(path: Path) -> int:
+    """Size in bytes of a regular file; ModelFileError for a pipe or device, which may not end."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ModelFileError("expected a regular file, got another kind", str(path))
+    return found.st_size
 
 
 def _load_weights(root: Path) -> Weights:
@@ -178,7 +187,7 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
     Raises ModelFileError naming the tensor when the file is truncated or its header lies.
     """
     try:
-        size = path.stat().st_size
+        size = _regular(path)
         with path.open("rb") as file:
             head = file.read(8)
             length = int.from_bytes(head, "little")

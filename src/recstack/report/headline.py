@@ -72,6 +72,15 @@ def _sentence(document: Document, base: Search, best: Search) -> Markup:
         )
     if not one.low_qps:
         return join([f"Nothing passed {one.sla} as {names[0]}, so there is no ratio."])
+    if "invalid" in (one.high_outcome, other.high_outcome):
+        return join(
+            (
+                f"{names[0]} and {names[1]} held {one.sla} up to {figures(one.low_qps)} and ",
+                f"{figures(other.low_qps)} queries/s; the load generator bounded the search, so ",
+                "their true rates may be higher and do not compare. ",
+                badge(one.origin, other.origin),
+            )
+        )
     ratio = f"{figures(other.low_qps / one.low_qps)} times"
     low = other.low_qps / (one.high_qps or float("inf"))
     high = None if other.high_qps is None else other.high_qps / one.low_qps

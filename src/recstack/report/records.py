@@ -116,7 +116,9 @@ class Found(Record):
 
 
 class Load(Record):
-    """A load run: (n,) arrays, as `recstack.loadtest` left them; reasons say why it is invalid."""
+    """A load run: (n,) arrays, as `recstack.loadtest` left them; reasons say why it is invalid, and
+    sla what it is held against, where the run says so itself.
+    """
 
     label: str
     rate_qps: FiniteFloat
@@ -132,6 +134,7 @@ class Load(Record):
     rows: Integers
     status: Integers
     reasons: tuple[str, ...] = ()
+    sla: SLA | None = None
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:

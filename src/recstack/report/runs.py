@@ -87,6 +87,8 @@ def main_run(runs: Sequence[Run]) -> Run | None:
 
 def _sla(entry: Entry[Load], found: Sequence[Entry[Found]]) -> SLA | None:
     """That of the search with the run's label, or the one that all searches share."""
+    if entry.data.sla:
+        return entry.data.sla
     same = [f.data.sla for f in found if f.data.label == entry.data.label]
     every = {f.data.sla for f in found}
     return same[-1] if same else next(iter(every)) if len(every) == 1 else None

@@ -40,7 +40,7 @@ class ServeConfig(BaseModel):
     max_connections: Count = 1024
     max_head_bytes: Count = 16_384
     max_body_bytes: Count = 64 * MIB
-    max_json_bytes: Count = 8 * MIB
+    max_json_bytes: Count = MIB // 2
     max_buffered_bytes: Count = 1024 * MIB
     max_pipeline: Count = 16
     max_in_flight: Count = 4096

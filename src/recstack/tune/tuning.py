@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from recstack.engine import Engine, HybridEngine
 from recstack.loadtest import (
     SLA,
@@ -45,7 +47,7 @@ class TuneConfig:
         a run is never longer than four times this.
     min_qps, max_qps: the rates never to go beyond.
     tolerance, confidence, runs, probes: of each search (`recstack.loadtest.SearchConfig`).
-    budget_s: no new candidate is begun after this; None: no limit.
+    budget_s: no new probe is begun after this; None: no limit.
     seed: of traffic; the same for every candidate (common random numbers).
     """
 
@@ -102,9 +104,10 @@ def tune(
     config = config or TuneConfig()
     cores = config.cores or len(os.sched_getaffinity(0))
     until_s = math.inf if config.budget_s is None else time.monotonic() + config.budget_s
-    search = _Search(engine, factory, sizes, sla, config, watch)
+    search = _Search(engine, factory, sizes, sla, config, watch, until_s)
     chunk = static_chunk_rows(config.largest_rows, cores)
-    baseline = search.full(ScheduleConfig(lanes=cores, chunk_rows=chunk, merge_rows=0))
+    static = ScheduleConfig(lanes=cores, chunk_rows=chunk, merge_rows=0)
+    baseline = search.full(static, start_qps=0.5 * cores / search.service_s())
     trials, best = [baseline], baseline
     complete = True
     for candidate in _candidates(cores, chunk, config.largest_rows):
@@ -157,6 +160,7 @@ class _Search:
         sla: SLA,
         config: TuneConfig,
         watch: Callable[[ScheduleConfig, Probe], None],
+        until_s: float,
     ) -> None:
         self._engine = engine
         self._factory = QueryPool(factory)
@@ -164,6 +168,7 @@ class _Search:
         self._sla = sla
         self._config = config
         self._watch = watch
+        self._until_s = until_s
         self._probes = SearchConfig(
             min_qps=config.min_qps,
             max_qps=config.max_qps,
@@ -174,7 +179,19 @@ class _Search:
             seed=config.seed,
         )
 
-    def full(self, schedule: ScheduleConfig, start_qps: float = 200.0) -> Trial:
+    def service_s(self) -> float:
+        """Seconds that one core works on a query of the mean size; the fastest of a few runs."""
+        rng = np.random.default_rng(self._config.seed)
+        rows = max(int(self._sizes.sample(1000, rng).mean()), 1)
+        batch = self._factory(0, rows).batch
+        taken = []
+        for _ in range(5):
+            began = time.perf_counter()
+            self._engine.run(batch)
+            taken.append(time.perf_counter() - began)
+        return min(taken)
+
+    def full(self, schedule: ScheduleConfig, start_qps: float) -> Trial:
         """Search the rate of a schedule, from `start_qps` both ways."""
         low, high = self._config.min_qps, self._config.max_qps
         start_qps = min(max(start_qps, low), high)
@@ -194,6 +211,7 @@ class _Search:
                 self._sla,
                 search,
                 watch=lambda probe: self._watch(schedule, probe),
+                go_on=lambda: time.monotonic() < self._until_s,
             )
         finally:
             dispatcher.close(drain=False)

@@ -9,7 +9,7 @@ from recstack.batch import Batch
 from recstack.engine.config import EngineConfig, choose_isa
 from recstack.engine.native.build import make_program
 from recstack.engine.reference.checks import check_batch
-from recstack.errors import BatchError, RecstackError
+from recstack.errors import BatchError, ConfigError, ModelError, RecstackError
 from recstack.model import Model
 from recstack.types import Scores
 
@@ -25,9 +25,17 @@ class Engine:
         self.model = model
         self.config = config
         self.isa = choose_isa(config.isa)
-        self.program = make_program(model, config)
+        try:
+            self.program = make_program(model, config)
+        except MemoryError:
+            raise ConfigError("the plan of this model does not fit in memory") from None
+        except TypeError as error:
+            raise ModelError(f"a number of this model is out of range: {error}") from error
         self.factory = _native.TeamFactory(self.program, config.threads)
-        self._runner = _native.Runner(self.factory)
+        try:
+            self._runner = _native.Runner(self.factory)
+        except MemoryError:
+            raise ConfigError("the workspace of this model does not fit in memory") from None
 
     def run(self, batch: Batch, out: Scores | None = None) -> Scores:
         """Scores of `batch`, (rows, outputs) float32, into `out` when given.
@@ -35,30 +43,41 @@ class Engine:
         Raises IndexOutOfRange, NonFinite or another BatchError naming feature, row and value; `out`
         then holds nothing of use. A row's scores do not depend on the rows beside it.
         """
-        if out is None:
-            out = np.empty((batch.rows, self.model.output_width), np.float32)
         try:
+            if out is None:
+                out = np.empty((batch.rows, self.model.output_width), np.float32)
             failed = self._runner.run(
-                batch.dense, batch.user_dense, batch.values, batch.lengths, batch.query_offsets,
-                batch.weights, out,
-            ) is not None  # fmt: skip
-        except TypeError:
-            failed = True
-        if failed:
+                batch.dense,
+                batch.user_dense,
+                batch.values,
+                batch.lengths,
+                batch.query_offsets,
+                batch.weights,
+                out,
+            )
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError):
+            raise fault(self.model, batch, out) from None
+        if failed is not None:
             raise fault(self.model, batch, out)
+        if batch.rows == 0:
+            check_batch(self.model, batch)
         return out
 
 
-def fault(model: Model, batch: Batch, out: Scores) -> RecstackError:
+def fault(model: Model, batch: Batch, out: Scores | None) -> RecstackError:
     """The error that says why a native run of `batch` failed."""
     try:
         check_batch(model, batch)
     except RecstackError as error:
         return error
     want = (batch.rows, model.output_width)
-    if out.shape != want or out.dtype != np.float32 or not out.flags.c_contiguous:
-        return BatchError(f"expected {want} float32, got {out.shape} {out.dtype}", "out")
+    if out is None or out.shape != want or out.dtype != np.float32 or not out.flags.c_contiguous:
+        return BatchError(f"expected {want} float32, got {_kind(out)}", "out")
     for name in ("dense", "user_dense", "values", "lengths", "query_offsets"):
         if not getattr(batch, name).flags.c_contiguous:
             return BatchError("expected a contiguous array, got a strided one", name)
     return RecstackError("the native engine refused a batch that the reference accepts")
+
+
+def _kind(out: Scores | None) -> str:
+    return "none" if out is None else f"{out.shape} {out.dtype}"

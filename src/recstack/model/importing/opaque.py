@@ -41,8 +41,21 @@ def run_opaque(
         with torch.no_grad():
             args = [decode(a) for a in op.arguments]
             out = function(*args, **{k: decode(v) for k, v in op.keywords.items()})
-    except (RuntimeError, IndexError, TypeError, ValueError) as error:
+            return _result(torch, op, out, entries)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ModelError(f"torch cannot run {op.target}: {error}", op.source) from error
+
+
+def _result(torch: Any, op: Opaque, out: Any, entries: int) -> Array:
+    """The op's value from what the operator returned."""
     tensor = out[op.result] if isinstance(out, list | tuple) else out
     complex_result = tensor.is_complex()
     entry = op.entry_shape[:-1] if complex_result else op.entry_shape
@@ -65,7 +78,36 @@ def _function(torch: Any, target: str) -> Any:
     function = getattr(packet, parts[2], None) if packet is not None else None
     if not isinstance(function, torch._ops.OpOverload):
         raise ModelError(f"expected an operator of the aten namespace, got {target!r}", "target")
+    schema = function._schema
+    reads_files = any("filename" in a.name for a in schema.arguments)
+    if schema.is_mutable or reads_files:
+        sort = "that reads files" if reads_files else "that works in place"
+        raise ModelError(f"expected an operator of tensors, got {target!r} {sort}", "target")
     return function
+
+
+def check_opaque(op: Opaque) -> None:
+    """Raise ModelError unless torch is there and `op` names an operator that a model may run.
+
+    Only functional operators may: none that writes to its arguments, and none that opens a file.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtra("torch", "torch") from None
+    _function(torch, op.target)
+    named = {s["weight"] for s in _specs([op.arguments, op.keywords]) if "weight" in s}
+    if missing := sorted(named - set(op.weight_names)):
+        raise ModelError(f"expected a weight of weight_names, got {missing[0]!r}", op.output)
+
+
+def _specs(value: Any) -> list[dict[str, Any]]:
+    """Every object among JSON arguments."""
+    if isinstance(value, dict):
+        return [value, *_specs(list(value.values()))]
+    if isinstance(value, list | tuple):
+        return [spec for item in value for spec in _specs(item)]
+    return []
 
 
 class _Decoder:

@@ -19,7 +19,8 @@ from recstack.errors import ModelError
 Shape = tuple[int, ...]
 Name = Annotated[str, Field(min_length=1, max_length=300)]
 WeightShapes = Mapping[str, Shape]
-MAX_ELEMENTS = 1 << 31
+MAX_ELEMENTS = 1 << 26
+MAX_RANK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +113,7 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
 
 def check_size(shape: Shape) -> Shape:
     """`shape`, or ModelError when it holds more elements than any entry may."""
+    require(len(shape) <= MAX_RANK, f"at most {MAX_RANK} axes", len(shape))
+    require(max(shape, default=0) <= MAX_ELEMENTS, f"sizes of at most {MAX_ELEMENTS}", shape)
     require(prod(shape) <= MAX_ELEMENTS, f"at most {MAX_ELEMENTS} elements per entry", shape)
     return shape

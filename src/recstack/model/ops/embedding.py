@@ -25,7 +25,7 @@ class EmbeddingBag(FeatureOp):
     kind: Literal["embedding_bag"] = "embedding_bag"
     table: Name
     pooling: Literal["sum", "mean", "weighted", "none"] = "sum"
-    padding_index: int | None = Field(default=None, ge=0)
+    padding_index: int | None = Field(default=None, ge=0, lt=1 << 63)
     row_offset: int = Field(default=0, ge=0)
     weight_fields: ClassVar[tuple[str, ...]] = ("table",)
 
@@ -55,7 +55,7 @@ class SequenceMask(FeatureOp):
     """
 
     kind: Literal["sequence_mask"] = "sequence_mask"
-    padding_index: int | None = Field(default=None, ge=0)
+    padding_index: int | None = Field(default=None, ge=0, lt=1 << 63)
 
     def feature_shape(self, feature: SparseInput, weights: WeightShapes) -> Shape:
         return (feature.length,)

@@ -232,7 +232,7 @@ class Slice(_Move):
     axis: int
     start: int = Field(ge=0)
     stop: int = Field(ge=0)
-    step: int = Field(default=1, ge=1)
+    step: int = Field(default=1, ge=1, le=1 << 31)
 
     def shape(self, inputs: Sequence[Shape], weights: WeightShapes) -> Shape:
         x = inputs[0]

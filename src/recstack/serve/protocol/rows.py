@@ -17,7 +17,7 @@ from recstack.serve.protocol.tensor import INT32, Tensor
 class Limits:
     """The most that one request may hold: bytes of JSON, rows, queries."""
 
-    max_json_bytes: int = 8 << 20
+    max_json_bytes: int = 1 << 19
     max_rows: int = 1 << 20
     max_queries: int = 1024
 
