@@ -146,12 +146,14 @@ def _serve(
     """Load the served model at rising shares of the tuned rate, until the target is missed."""
     from recstack.serve import ServeConfig, Server
 
+    found = tuned.best.found
+    reached = found.low_qps or min(probe.rate_qps for probe in found.probes) / 2
     dispatcher = start(engine, tuned.best.schedule, loop=True)
     runs = []
     try:
         with Server({engine.model.name: (engine.model, dispatcher)}, ServeConfig()) as server:
             for share in SHARES:
-                rate = max(share * tuned.best.found.low_qps, 1.0)
+                rate = max(share * reached, 1.0)
                 run = over_http(server.url, engine.model.name, pool, sizes.parse(SIZES), target,
                                 rate, RUN_S, seed)  # fmt: skip
                 runs.append((f"HTTP {share:.0%}", rate, run))
