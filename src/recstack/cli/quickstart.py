@@ -147,7 +147,7 @@ def _serve(
     from recstack.serve import ServeConfig, Server
 
     found = tuned.best.found
-    reached = found.low_qps or min(probe.rate_qps for probe in found.probes) / 2
+    reached = found.low_qps or min((p.rate_qps for p in found.probes), default=2.0) / 2
     dispatcher = start(engine, tuned.best.schedule, loop=True)
     runs = []
     try:
