@@ -62,14 +62,14 @@ class RecurrenceStep final : public Step {
                                 .hidden = hidden_,
                                 .out = h,
                                 .out_stride = state.stride});
-      if (sequence_) copy_state(c, entries, h, state.stride, c.at(out) + t * hidden_, out.stride);
+      if (sequence_) copy_state(entries, h, state.stride, c.at(out) + t * hidden_, out.stride);
     }
-    if (!sequence_) copy_state(c, entries, h, state.stride, c.at(out), out.stride);
+    if (!sequence_) copy_state(entries, h, state.stride, c.at(out), out.stride);
     return {};
   }
 
  private:
-  void copy_state(const Context&, int64_t entries, const float* h, int64_t h_stride, float* out,
+  void copy_state(int64_t entries, const float* h, int64_t h_stride, float* out,
                   int64_t out_stride) const {
     for (int64_t e = 0; e < entries; ++e) {
       std::copy_n(h + e * h_stride, hidden_, out + e * out_stride);

@@ -9,6 +9,9 @@ RecstackError
 |   |-- IndexOutOfRange    a lookup index outside its table
 |   `-- NonFinite          NaN or infinity in a dense input or a lookup weight
 |-- DataError              a data file is malformed
+|   |-- ResultWriteError   (results) a result file cannot be written
+|   `-- ReportWriteError   (report) a page cannot be written
+|-- ProcessFailed          (loadtest.apart) a process of the load generator failed
 `-- Refused                a query was not served
     |-- QueueFull          the bounded queue had no room
     |-- DeadlineExceeded   the query's deadline passed, or could not be met

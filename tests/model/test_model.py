@@ -8,7 +8,6 @@ import pytest
 from recstack.batch import DenseInput, SparseInput
 from recstack.errors import ModelError
 from recstack.model import Model, ModelDescription, Value, build, feature_tables
-from recstack.model.model import input_names
 from recstack.model.ops import (
     Binary,
     Constant,
@@ -41,7 +40,7 @@ def zeros(*shape: int) -> np.ndarray:
 
 def test_properties(tiny: Model) -> None:
     assert tiny.name == "tiny"
-    assert input_names(tiny.inputs) == ("x", "user", "item")
+    assert tuple(i.name for i in tiny.inputs) == ("x", "user", "item")
     assert [op.kind for op in tiny.ops][-1] == "linear"
     assert [item.name for item in tiny.dense] == ["x"]
     assert [item.name for item in tiny.sparse] == ["user", "item"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -206,8 +206,3 @@ def feature_tables(model: Model) -> Iterator[tuple[SparseInput, int]]:
             limits[op.inputs[0]] = min(limits[op.inputs[0]], rows)
     for item in model.sparse:
         yield item, limits[item.name]
-
-
-def input_names(inputs: Sequence[Input]) -> tuple[str, ...]:
-    """The names of inputs, in order."""
-    return tuple(i.name for i in inputs)
