@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "recstack"
 # Bottom up. Layers of one row never import each other.
 ROWS = (
     ("errors", "clock", "_native", "batch", "types", "results"),
-    ("model", "data"),
+    ("model", "data", "machine"),
     ("engine",),
     ("loadtest", "schedule"),
     ("tune",),
