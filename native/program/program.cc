@@ -52,30 +52,43 @@ class ProgramExecutor final : public Executor {
 
  private:
   void place_cursors(const BatchView& batch) {
+    const InputLayout& layout = program_->layout();
     const int32_t* lengths = batch.lengths;
     int64_t lookup = 0;
     for (size_t f = 0; f < cursors_.size(); ++f) {
-      const Scope scope = program_->layout().features[f];
-      const int64_t entries = scope == Scope::item ? batch.rows : batch.queries;
-      FeatureCursor& at = cursors_[f];
-      at = {.scope = scope, .lengths = lengths, .entry = 0, .lookup = lookup};
-      for (int64_t e = 0; e < entries; ++e) lookup += lengths[e];
-      at.end = lookup;
+      const int64_t entries = layout.features[f] == Scope::item ? batch.rows : batch.queries;
+      cursors_[f] = {.lengths = lengths, .entry = 0, .lookup = lookup, .lookups = 0};
+      lookup += count_lookups(f, 0, entries);
       lengths += entries;
     }
   }
 
-  void advance_cursors(Scope scope, int64_t entry) {
-    for (FeatureCursor& at : cursors_) {
-      if (at.scope != scope) continue;
-      for (; at.entry < entry; ++at.entry) at.lookup += at.lengths[at.entry];
+  // Of entries [begin, end) of feature f.
+  int64_t count_lookups(size_t f, int64_t begin, int64_t end) const {
+    const int64_t fixed = program_->layout().fixed_lengths[f];
+    if (fixed != 0) return (end - begin) * fixed;
+    int64_t lookups = 0;
+    for (int64_t e = begin; e < end; ++e) lookups += cursors_[f].lengths[e];
+    return lookups;
+  }
+
+  // Moves the features of `scope` on to entries [begin, begin + entries).
+  void advance_cursors(Scope scope, int64_t begin, int64_t entries) {
+    for (size_t f = 0; f < cursors_.size(); ++f) {
+      if (program_->layout().features[f] != scope) continue;
+      FeatureCursor& at = cursors_[f];
+      at.lookup += at.lookups;
+      at.lookup += count_lookups(f, at.entry + at.entries, begin);
+      at.entry = begin;
+      at.entries = entries;
+      at.lookups = count_lookups(f, begin, begin + entries);
     }
   }
 
   Status run_queries(int64_t query, int64_t queries) {
     context_.query0 = query;
     context_.queries = queries;
-    advance_cursors(Scope::user, query);
+    advance_cursors(Scope::user, query, queries);
     const int64_t columns = program_->layout().user_dense_columns;
     if (Status s = check_finite(context_.batch->user_dense, columns, query, queries, true);
         !s.ok()) {
@@ -85,7 +98,7 @@ class ProgramExecutor final : public Executor {
   }
 
   Status run_rows() {
-    advance_cursors(Scope::item, context_.row0);
+    advance_cursors(Scope::item, context_.row0, context_.rows);
     const int64_t columns = program_->layout().dense_columns;
     if (Status s =
             check_finite(context_.batch->dense, columns, context_.row0, context_.rows, false);
@@ -101,7 +114,6 @@ class ProgramExecutor final : public Executor {
   }
 
   Status run_steps(const std::vector<StepPtr>& steps) {
-    for (const StepPtr& step : steps) step->prefetch(context_);
     for (const StepPtr& step : steps) {
       if (Status s = step->run(context_); !s.ok()) return s;
     }

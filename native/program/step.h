@@ -56,13 +56,13 @@ struct Kernels {
   const ActKernels& act;
 };
 
-// How far a run has come in one sparse feature.
+// The tile's part of one sparse feature.
 struct FeatureCursor {
-  Scope scope = Scope::item;
   const int32_t* lengths = nullptr;  // of entry 0 of this feature
   int64_t entry = 0;                 // the tile's first entry
+  int64_t entries = 0;
   int64_t lookup = 0;                // position in `values` of that entry's first lookup
-  int64_t end = 0;                   // position past this feature's last lookup
+  int64_t lookups = 0;               // of the tile's entries together
 };
 
 // The tile that is being run: rows [row0, row0 + rows) of queries [query0, query0 + queries).
@@ -108,8 +108,6 @@ class Step {
   explicit Step(Scope scope) : scope(scope) {}
   virtual ~Step() = default;
   virtual Status run(const Context& context) const = 0;
-  // Starts the memory traffic of this step's first lookups; nothing by default.
-  virtual void prefetch(const Context&) const {}
   const Scope scope;
 };
 

@@ -1,13 +1,11 @@
 // Steps that read sparse features.
 #include <algorithm>
-#include <cmath>
 
+#include "core/aligned.h"
 #include "program/step.h"
 
 namespace recstack {
 namespace {
-
-constexpr int64_t kPrefetchDistance = 32;
 
 int64_t index_at(const void* values, IndexType type, int64_t i) {
   return type == IndexType::int32 ? static_cast<const int32_t*>(values)[i]
@@ -19,113 +17,117 @@ const void* index_pointer(const BatchView& batch, int64_t i) {
   return static_cast<const char*>(batch.values) + i * size;
 }
 
-// Entry of the tile that lookup `position` (counted from the tile's first) belongs to.
-int64_t entry_of(const FeatureCursor& cursor, int64_t position) {
-  int64_t entry = cursor.entry;
-  while (position >= cursor.lengths[entry]) position -= cursor.lengths[entry++];
-  return entry;
+// Refuses entries of the tile that hold more than `positions` lookups.
+Status check_fits(const Context& c, int64_t feature, int64_t positions) {
+  const FeatureCursor& at = c.cursors[feature];
+  if (c.layout->fixed_lengths[static_cast<size_t>(feature)] != 0) return {};
+  for (int64_t e = at.entry; e < at.entry + at.entries; ++e) {
+    if (at.lengths[e] > positions) {
+      return {.code = Status::Code::bag_too_long,
+              .feature = static_cast<int32_t>(feature),
+              .entry = e,
+              .value = at.lengths[e],
+              .limit = positions};
+    }
+  }
+  return {};
 }
 
-// What every feature step shares. ints: feature, table rows, dim, padding index (-1: none), then
-// the kind's own. weights: the table, already moved by row_offset.
-class FeatureStep : public Step {
+// "bags": tables of one width, each with its feature. operands: one output per table. ints = dim,
+// prefetch hint, prefetch distance, then for each table: feature, rows, padding index (-1: none),
+// pooling (0 sum, 1 mean, 2 weighted, 3 none), positions (with none). weights: the tables, already
+// moved by row_offset.
+class BagsStep final : public Step {
  public:
-  explicit FeatureStep(const StepSpec& spec)
-      : Step(spec.scope), feature_(spec.ints[0]), out_(spec.operands.back()) {}
+  explicit BagsStep(const StepSpec& spec)
+      : Step(spec.scope),
+        dim_(spec.ints[0]),
+        prefetch_{static_cast<PrefetchHint>(spec.ints[1]), spec.ints[2]},
+        zeros_(static_cast<size_t>(dim_)) {
+    std::fill_n(zeros_.data(), dim_, 0.0f);
+    for (size_t t = 0; t < spec.operands.size(); ++t) {
+      const int64_t* ints = &spec.ints[3 + 5 * t];
+      tables_.push_back({.data = spec.weights[t].data,
+                         .feature = ints[0],
+                         .rows = ints[1],
+                         .padding = ints[2],
+                         .pooling = ints[3],
+                         .positions = ints[4],
+                         .out = spec.operands[t]});
+    }
+  }
 
- protected:
-  const FeatureCursor& cursor(const Context& c) const { return c.cursors[feature_]; }
-
-  Status too_long(const Context& c, int64_t positions) const {
-    const FeatureCursor& at = cursor(c);
-    const int64_t entries = c.entries(scope);
-    for (int64_t e = at.entry; e < at.entry + entries; ++e) {
-      if (at.lengths[e] > positions) {
-        return {.code = Status::Code::bag_too_long,
-                .feature = static_cast<int32_t>(feature_),
-                .entry = e,
-                .value = at.lengths[e],
-                .limit = positions};
+  Status run(const Context& c) const override {
+    for (const Table& t : tables_) {
+      if (t.pooling == kWeighted) {
+        if (Status s = check_weights(c, t.feature); !s.ok()) return s;
+      } else if (t.pooling == kNone) {
+        if (Status s = check_fits(c, t.feature, t.positions); !s.ok()) return s;
       }
+    }
+    BagTable tables[kTablesAtOnce];
+    for (size_t first = 0; first < tables_.size(); first += kTablesAtOnce) {
+      const size_t count = std::min(kTablesAtOnce, tables_.size() - first);
+      for (size_t t = 0; t < count; ++t) tables[t] = view(c, tables_[first + t]);
+      const BadLookup bad = c.kernels->embag.bags_f32({.tables = tables,
+                                                       .count = static_cast<int64_t>(count),
+                                                       .dim = dim_,
+                                                       .bags = c.entries(scope),
+                                                       .index_type = c.batch->index_type,
+                                                       .prefetch = prefetch_,
+                                                       .zeros = zeros_.data()});
+      if (bad.table >= 0) return out_of_range(c, tables_[first + bad.table], bad.lookup);
     }
     return {};
   }
 
-  int64_t feature_;
-  Operand out_;
-};
-
-class TableStep : public FeatureStep {
- public:
-  explicit TableStep(const StepSpec& spec)
-      : FeatureStep(spec),
-        table_(spec.weights[0].data),
-        rows_(spec.ints[1]),
-        dim_(spec.ints[2]),
-        padding_(spec.ints[3]) {}
-
-  void prefetch(const Context& c) const override {
-    const FeatureCursor& at = cursor(c);
-    const int64_t count = std::min(kPrefetchDistance, at.end - at.lookup);
-    c.kernels->embag.prefetch_f32(table_, rows_, dim_, index_pointer(*c.batch, at.lookup),
-                                  c.batch->index_type, count);
-  }
-
- protected:
-  Status out_of_range(const Context& c, int64_t position) const {
-    const FeatureCursor& at = cursor(c);
-    return {.code = Status::Code::index_out_of_range,
-            .feature = static_cast<int32_t>(feature_),
-            .entry = entry_of(at, position),
-            .value = index_at(c.batch->values, c.batch->index_type, at.lookup + position),
-            .limit = rows_};
-  }
-
-  const float* table_;
-  int64_t rows_;
-  int64_t dim_;
-  int64_t padding_;
-};
-
-// "bag": ints + pooling (0 sum, 1 mean, 2 weighted).
-class BagStep final : public TableStep {
- public:
-  explicit BagStep(const StepSpec& spec) : TableStep(spec), pooling_(spec.ints[4]) {}
-
-  Status run(const Context& c) const override {
-    const FeatureCursor& at = cursor(c);
-    const bool weighted = pooling_ == 2;
-    if (weighted) {
-      if (Status s = check_weights(c); !s.ok()) return s;
-    }
-    EmbagArgs args{.table = table_,
-                   .rows = rows_,
-                   .dim = dim_,
-                   .indices = index_pointer(*c.batch, at.lookup),
-                   .index_type = c.batch->index_type,
-                   .lookups_ahead = at.end - at.lookup,
-                   .lengths = at.lengths + at.entry,
-                   .bags = c.entries(scope),
-                   .weights = weighted ? c.batch->weights + at.lookup : nullptr,
-                   .pooling = pooling_ == 1 ? Pooling::mean : Pooling::sum,
-                   .padding_index = padding_,
-                   .prefetch_distance = kPrefetchDistance,
-                   .out = c.at(out_),
-                   .out_stride = out_.stride};
-    const int64_t bad = c.kernels->embag.bag_f32(args);
-    return bad < 0 ? Status{} : out_of_range(c, bad);
-  }
-
  private:
-  Status check_weights(const Context& c) const {
-    const FeatureCursor& at = cursor(c);
+  static constexpr int64_t kMean = 1, kWeighted = 2, kNone = 3;
+  static constexpr size_t kTablesAtOnce = 64;
+
+  struct Table {
+    const float* data;
+    int64_t feature, rows, padding, pooling, positions;
+    Operand out;
+  };
+
+  BagTable view(const Context& c, const Table& t) const {
+    const FeatureCursor& at = c.cursors[t.feature];
+    return {.table = t.data,
+            .rows = t.rows,
+            .padding_index = t.padding,
+            .pooling = t.pooling == kNone   ? Pooling::none
+                       : t.pooling == kMean ? Pooling::mean
+                                            : Pooling::sum,
+            .positions = t.positions,
+            .indices = index_pointer(*c.batch, at.lookup),
+            .lookups = at.lookups,
+            .lengths = at.lengths + at.entry,
+            .weights = t.pooling == kWeighted ? c.batch->weights + at.lookup : nullptr,
+            .out = c.at(t.out),
+            .out_stride = t.out.stride};
+  }
+
+  Status out_of_range(const Context& c, const Table& t, int64_t position) const {
+    const FeatureCursor& at = c.cursors[t.feature];
+    int64_t entry = at.entry;
+    for (int64_t left = position; left >= at.lengths[entry];) left -= at.lengths[entry++];
+    return {.code = Status::Code::index_out_of_range,
+            .feature = static_cast<int32_t>(t.feature),
+            .entry = entry,
+            .value = index_at(c.batch->values, c.batch->index_type, at.lookup + position),
+            .limit = t.rows};
+  }
+
+  Status check_weights(const Context& c, int64_t feature) const {
+    const FeatureCursor& at = c.cursors[feature];
     int64_t lookup = at.lookup;
-    for (int64_t e = at.entry; e < at.entry + c.entries(scope); ++e) {
+    for (int64_t e = at.entry; e < at.entry + at.entries; ++e) {
       const int64_t bad =
           c.kernels->act.find_non_finite_f32(c.batch->weights + lookup, at.lengths[e]);
       if (bad >= 0) {
         return {.code = Status::Code::not_finite_weight,
-                .feature = static_cast<int32_t>(feature_),
+                .feature = static_cast<int32_t>(feature),
                 .entry = e,
                 .column = bad,
                 .value = lookup + bad};
@@ -135,50 +137,28 @@ class BagStep final : public TableStep {
     return {};
   }
 
-  int64_t pooling_;
-};
-
-// "sequence": ints + positions.
-class SequenceStep final : public TableStep {
- public:
-  explicit SequenceStep(const StepSpec& spec) : TableStep(spec), positions_(spec.ints[4]) {}
-
-  Status run(const Context& c) const override {
-    if (Status s = too_long(c, positions_); !s.ok()) return s;
-    const FeatureCursor& at = cursor(c);
-    SequenceArgs args{.table = table_,
-                      .rows = rows_,
-                      .dim = dim_,
-                      .indices = index_pointer(*c.batch, at.lookup),
-                      .index_type = c.batch->index_type,
-                      .lookups_ahead = at.end - at.lookup,
-                      .lengths = at.lengths + at.entry,
-                      .bags = c.entries(scope),
-                      .positions = positions_,
-                      .padding_index = padding_,
-                      .prefetch_distance = kPrefetchDistance,
-                      .out = c.at(out_),
-                      .out_stride = out_.stride};
-    const int64_t bad = c.kernels->embag.sequence_f32(args);
-    return bad < 0 ? Status{} : out_of_range(c, bad);
-  }
-
- private:
-  int64_t positions_;
+  int64_t dim_;
+  Prefetch prefetch_;
+  AlignedFloats zeros_;
+  std::vector<Table> tables_;
 };
 
 // "mask": ints = feature, positions, padding index (-1: none).
-class MaskStep final : public FeatureStep {
+class MaskStep final : public Step {
  public:
   explicit MaskStep(const StepSpec& spec)
-      : FeatureStep(spec), positions_(spec.ints[1]), padding_(spec.ints[2]) {}
+      : Step(spec.scope),
+        out_(spec.operands.back()),
+        feature_(spec.ints[0]),
+        positions_(spec.ints[1]),
+        padding_(spec.ints[2]) {}
 
   Status run(const Context& c) const override {
-    if (Status s = too_long(c, positions_); !s.ok()) return s;
-    const FeatureCursor& at = cursor(c);
+    if (Status s = check_fits(c, feature_, positions_); !s.ok()) return s;
+    const FeatureCursor& at = c.cursors[feature_];
     float* out = c.at(out_);
     int64_t lookup = at.lookup;
-    for (int64_t e = 0; e < c.entries(scope); ++e, out += out_.stride) {
+    for (int64_t e = 0; e < at.entries; ++e, out += out_.stride) {
       const int64_t length = at.lengths[at.entry + e];
       for (int64_t p = 0; p < positions_; ++p) {
         const bool held =
@@ -192,6 +172,8 @@ class MaskStep final : public FeatureStep {
   }
 
  private:
+  Operand out_;
+  int64_t feature_;
   int64_t positions_;
   int64_t padding_;
 };
@@ -199,8 +181,7 @@ class MaskStep final : public FeatureStep {
 }  // namespace
 
 StepPtr make_embedding_step(const StepSpec& spec, const Kernels&) {
-  if (spec.kind == "bag") return std::make_unique<BagStep>(spec);
-  if (spec.kind == "sequence") return std::make_unique<SequenceStep>(spec);
+  if (spec.kind == "bags") return std::make_unique<BagsStep>(spec);
   if (spec.kind == "mask") return std::make_unique<MaskStep>(spec);
   return nullptr;
 }

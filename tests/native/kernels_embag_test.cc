@@ -6,134 +6,167 @@
 namespace recstack::test {
 namespace {
 
-struct Case {
-  int64_t dim;
-  bool weighted;
-  Pooling pooling;
-  int64_t padding;
-  int64_t distance;
-  int64_t extra;  // indices past these bags, one of them out of range
-};
-
 constexpr int64_t kRows = 50;
-constexpr int32_t kLengths[] = {3, 0, 1, 20, 0, 33, 2, 7};
-constexpr int64_t kBags = 8;
-constexpr int64_t kLookups = 66;
+constexpr int32_t kLengths[] = {3, 0, 1, 20, 20, 0, 33, 2, 7, 150, 150};
+constexpr int64_t kBags = 11;
+constexpr int64_t kLookups = 386;
+constexpr int64_t kPositions = 151;
 
 template <class Index>
 constexpr IndexType kType = sizeof(Index) == 4 ? IndexType::int32 : IndexType::int64;
 
+// One table with indices of its own; bags 4 and 10 repeat the ones before them.
 template <class Index>
-void fill_indices(Guarded<Index>& indices, Random& random) {
-  for (int64_t i = 0; i < indices.size(); ++i) {
-    indices[i] = i < kLookups ? static_cast<Index>(random.below(kRows))
-                              : static_cast<Index>(i % 2 ? -7 : 1 << 30);
+struct Given {
+  Given(int64_t dim, Pooling how, bool with_weights, int64_t padding_index, uint64_t seed)
+      : pooling(how),
+        weighted(with_weights),
+        padding(padding_index),
+        width(how == Pooling::none ? kPositions * dim : dim),
+        table(kRows * dim),
+        weights(kLookups),
+        indices(kLookups),
+        lengths(kBags),
+        out(kBags, width, width + 3) {
+    Random random(seed);
+    fill(table, random);
+    fill(weights, random);
+    for (int64_t l = 0; l < kLookups; ++l) indices[l] = static_cast<Index>(random.below(kRows));
+    int64_t l = 0;
+    for (int64_t b = 0; b < kBags; ++b) {
+      lengths[b] = kLengths[b];
+      if (b == 4 || b == 10) {
+        for (int64_t i = l; i < l + lengths[b]; ++i) {
+          indices[i] = indices[i - lengths[b]];
+          weights[i] = weights[i - lengths[b]];
+        }
+      }
+      l += lengths[b];
+    }
   }
-}
 
-template <class Index>
-void check_bags(Isa isa, const Case& c) {
-  context = std::string(isa_name(isa)) + " int" + std::to_string(8 * sizeof(Index)) +
-            " dim=" + std::to_string(c.dim) + " weighted=" + std::to_string(c.weighted) +
-            " mean=" + std::to_string(c.pooling == Pooling::mean) +
-            " padding=" + std::to_string(c.padding) + " distance=" + std::to_string(c.distance);
-  Random random(static_cast<uint64_t>(c.dim * 17 + c.distance));
-  Guarded<float> table(kRows * c.dim), weights(kLookups);
-  Guarded<Index> indices(kLookups + c.extra);
-  Guarded<int32_t> lengths(kBags);
-  fill(table, random);
-  fill(weights, random);
-  fill_indices(indices, random);
-  for (int64_t b = 0; b < kBags; ++b) lengths[b] = kLengths[b];
-  Output out(kBags, c.dim, c.dim + 3);
-  EmbagArgs args = {table.data(),   kRows,        c.dim,
-                    indices.data(), kType<Index>, indices.size(),
-                    lengths.data(), kBags,        c.weighted ? weights.data() : nullptr,
-                    c.pooling,      c.padding,    c.distance,
-                    out.data(),     c.dim + 3};
-  CHECK_EQ(embag_kernels(isa).bag_f32(args), -1);
-  out.check_canaries();
-  Output alone(1, c.dim, c.dim);
-  int64_t l = 0;
-  for (int64_t b = 0; b < kBags; ++b) {
-    std::vector<double> sum(static_cast<size_t>(c.dim));
+  BagTable view() {
+    return {.table = table.data(),
+            .rows = kRows,
+            .padding_index = padding,
+            .pooling = pooling,
+            .positions = kPositions,
+            .indices = indices.data(),
+            .lookups = kLookups,
+            .lengths = lengths.data(),
+            .weights = weighted ? weights.data() : nullptr,
+            .out = out.data(),
+            .out_stride = width + 3};
+  }
+
+  double expected(int64_t bag, int64_t column, int64_t dim) const {
+    int64_t l = 0;
+    for (int64_t b = 0; b < bag; ++b) l += lengths[b];
+    if (pooling == Pooling::none) {
+      const int64_t p = column / dim;
+      const bool real = p < lengths[bag] && indices[l + p] != padding;
+      return real ? table[indices[l + p] * dim + column % dim] : 0.0;
+    }
+    double sum = 0;
     int64_t count = 0;
-    for (int64_t e = l; e < l + lengths[b]; ++e) {
-      if (indices[e] == c.padding) continue;
+    for (int64_t e = l; e < l + lengths[bag]; ++e) {
+      if (indices[e] == padding) continue;
       ++count;
-      for (int64_t d = 0; d < c.dim; ++d) {
-        sum[static_cast<size_t>(d)] +=
-            static_cast<double>(c.weighted ? weights[e] : 1.0f) * table[indices[e] * c.dim + d];
-      }
+      sum += static_cast<double>(weighted ? weights[e] : 1.0f) * table[indices[e] * dim + column];
     }
-    const double divisor = c.pooling == Pooling::mean && count > 0 ? static_cast<double>(count) : 1;
-    for (int64_t d = 0; d < c.dim; ++d) {
-      CHECK_NEAR(out.at(b, d), sum[static_cast<size_t>(d)] / divisor, 1e-5);
-    }
-    EmbagArgs one = args;
-    one.indices = indices.data() + l;
-    one.lookups_ahead = lengths[b];
-    one.lengths = lengths.data() + b;
-    one.bags = 1;
-    one.weights = c.weighted ? weights.data() + l : nullptr;
-    one.out = alone.data();
-    CHECK_EQ(embag_kernels(isa).bag_f32(one), -1);
-    CHECK_SAME_BITS(out.row(b), alone.data(), c.dim);
-    l += lengths[b];
+    return pooling == Pooling::mean && count > 0 ? sum / static_cast<double>(count) : sum;
   }
-  for (int64_t bad : {int64_t{0}, int64_t{5}, kLookups - 1}) {
-    for (int64_t value : {int64_t{-1}, kRows, int64_t{1} << 30}) {
-      const Index kept = indices[bad];
-      indices[bad] = static_cast<Index>(value);
-      CHECK_EQ(embag_kernels(isa).bag_f32(args), bad);
-      indices[bad] = kept;
+
+  Pooling pooling;
+  bool weighted;
+  int64_t padding;
+  int64_t width;
+  Guarded<float> table, weights;
+  Guarded<Index> indices;
+  Guarded<int32_t> lengths;
+  Output out;
+};
+
+template <class Index>
+void check_alone(Isa isa, Given<Index>& given, const BagsArgs& args) {
+  if (given.pooling == Pooling::none) return;
+  Output alone(1, args.dim, args.dim);
+  int64_t l = 0;
+  for (int64_t b = 0; b < kBags; ++b) {
+    BagTable one = given.view();
+    one.indices = given.indices.data() + l;
+    one.lookups = given.lengths[b];
+    one.lengths = given.lengths.data() + b;
+    one.weights = given.weighted ? given.weights.data() + l : nullptr;
+    one.out = alone.data();
+    BagsArgs single = args;
+    single.tables = &one;
+    single.count = 1;
+    single.bags = 1;
+    CHECK_EQ(embag_kernels(isa).bags_f32(single).table, -1);
+    CHECK_SAME_BITS(given.out.row(b), alone.data(), args.dim);
+    l += given.lengths[b];
+  }
+}
+
+template <class Index>
+void check_bad(Isa isa, const BagsArgs& args, std::vector<Given<Index>*> given) {
+  for (size_t t = 0; t < given.size(); ++t) {
+    for (int64_t bad : {int64_t{0}, int64_t{5}, int64_t{200}, kLookups - 1}) {
+      for (int64_t value : {int64_t{-1}, kRows, int64_t{1} << 30}) {
+        Index& at = given[t]->indices[bad];
+        const Index kept = at;
+        at = static_cast<Index>(value);
+        const BadLookup found = embag_kernels(isa).bags_f32(args);
+        CHECK_EQ(found.table, static_cast<int64_t>(t));
+        CHECK_EQ(found.lookup, bad);
+        at = kept;
+      }
     }
   }
 }
 
 template <class Index>
-void check_sequence(Isa isa, int64_t dim, int64_t padding, int64_t distance) {
-  context = std::string(isa_name(isa)) + " sequence dim=" + std::to_string(dim);
-  Random random(static_cast<uint64_t>(dim));
-  const int64_t positions = 33, width = positions * dim;
-  Guarded<float> table(kRows * dim);
-  Guarded<Index> indices(kLookups + 5);
-  Guarded<int32_t> lengths(kBags);
-  fill(table, random);
-  fill_indices(indices, random);
-  for (int64_t b = 0; b < kBags; ++b) lengths[b] = kLengths[b];
-  Output out(kBags, width, width + 5);
-  const SequenceArgs args = {table.data(),   kRows,          dim,      indices.data(), kType<Index>,
-                             indices.size(), lengths.data(), kBags,    positions,      padding,
-                             distance,       out.data(),     width + 5};
-  CHECK_EQ(embag_kernels(isa).sequence_f32(args), -1);
-  out.check_canaries();
-  int64_t l = 0;
-  for (int64_t b = 0; b < kBags; ++b) {
-    for (int64_t p = 0; p < positions; ++p) {
-      const bool real = p < lengths[b] && indices[l + p] != padding;
-      for (int64_t d = 0; d < dim; ++d) {
-        CHECK_EQ(out.at(b, p * dim + d), real ? table[indices[l + p] * dim + d] : 0.0f);
-      }
+void check(Isa isa, int64_t dim, Prefetch prefetch) {
+  context = std::string(isa_name(isa)) + " int" + std::to_string(8 * sizeof(Index)) +
+            " dim=" + std::to_string(dim) + " distance=" + std::to_string(prefetch.distance) +
+            " hint=" + std::to_string(static_cast<int>(prefetch.hint));
+  const auto seed = static_cast<uint64_t>(dim);
+  Given<Index> sum(dim, Pooling::sum, false, -1, seed), mean(dim, Pooling::mean, false, 4, seed + 1);
+  Given<Index> weighted(dim, Pooling::sum, true, 7, seed + 2);
+  Given<Index> padded(dim, Pooling::sum, false, 9, seed + 3);
+  Given<Index> none(dim, Pooling::none, false, 11, seed + 4);
+  std::vector<Given<Index>*> given = {&sum, &mean, &none, &weighted, &padded};
+  std::vector<BagTable> tables;
+  for (Given<Index>* g : given) tables.push_back(g->view());
+  std::vector<float> zeros(static_cast<size_t>(dim));
+  const BagsArgs args = {.tables = tables.data(),
+                         .count = static_cast<int64_t>(tables.size()),
+                         .dim = dim,
+                         .bags = kBags,
+                         .index_type = kType<Index>,
+                         .prefetch = prefetch,
+                         .zeros = zeros.data()};
+  CHECK_EQ(embag_kernels(isa).bags_f32(args).table, -1);
+  for (Given<Index>* g : given) {
+    g->out.check_canaries();
+    for (int64_t b = 0; b < kBags; ++b) {
+      for (int64_t d = 0; d < g->width; ++d) CHECK_NEAR(g->out.at(b, d), g->expected(b, d, dim), 4e-5);
     }
-    l += lengths[b];
+    check_alone(isa, *g, args);
   }
-  indices[40] = static_cast<Index>(kRows);
-  CHECK_EQ(embag_kernels(isa).sequence_f32(args), 40);
-  embag_kernels(isa).prefetch_f32(table.data(), kRows, dim, indices.data(), kType<Index>,
-                                  indices.size());
+  std::vector<const void*> lines(100);
+  CHECK_EQ(embag_kernels(isa).lines_f32(args, lines.data(), 100), 100);
+  if (prefetch.distance == 16) check_bad(isa, args, given);
 }
 
 template <class Index>
 void run(Isa isa) {
   for (int64_t dim : {1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 129, 257}) {
-    for (int64_t distance : {0, 1, 16, 1000}) {
-      check_bags<Index>(isa, {dim, false, Pooling::sum, -1, distance, 9});
-      check_bags<Index>(isa, {dim, true, Pooling::sum, 4, distance, 9});
-      check_bags<Index>(isa, {dim, false, Pooling::mean, 4, distance, 0});
-    }
-    check_sequence<Index>(isa, dim, -1, 8);
-    check_sequence<Index>(isa, dim, 3, 0);
+    check<Index>(isa, dim, {PrefetchHint::none, 32});
+    check<Index>(isa, dim, {PrefetchHint::t0, 1});
+    check<Index>(isa, dim, {PrefetchHint::t1, 16});
+    check<Index>(isa, dim, {PrefetchHint::nta, Prefetch::kMaxDistance});
   }
 }
 

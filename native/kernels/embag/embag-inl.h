@@ -1,77 +1,107 @@
 #pragma once
 
-#include "kernels/embag/bag-inl.h"
+#include "kernels/embag/bags-inl.h"
 
 namespace recstack::RECSTACK_ISA_NS {
 namespace {
 
-RECSTACK_INLINE void copy_row(const float* from, int64_t dim, float* to) {
-  int64_t i = 0;
-  for (; i + kLanes <= dim; i += kLanes) store(to + i, load(from + i));
-  if (i < dim) store_n(to + i, load_n(from + i, dim - i), dim - i);
+RECSTACK_INLINE RowShape shape_of(const BagsArgs& args) {
+  const int64_t wide = (args.dim - 1) / kMaxBlock * kMaxBlock;
+  bool aligned = args.dim % 16 == 0;
+  for (int64_t t = 0; t < args.count; ++t) {
+    aligned &= reinterpret_cast<uintptr_t>(args.tables[t].table) % 64 == 0;
+  }
+  return {.wide = wide,
+          .vectors = (args.dim - wide + kLanes - 1) / kLanes,
+          .last = (args.dim - 1) % kLanes + 1,
+          .row_bytes = args.dim * 4,
+          .aligned = aligned};
 }
 
-RECSTACK_INLINE void clear(float* to, int64_t n) {
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(to + i, zero());
-  if (i < n) store_n(to + i, zero(), n - i);
+template <int kVectors, bool kTail, int kHint>
+BadLookup all_tables(const BagsArgs& args, const RowShape& shape) {
+  Walk walk(args);
+  const int64_t first = lesser(args.prefetch.distance, walk.filled());
+  for (int64_t l = 0; l < first; ++l) {
+    prefetch_row<kHint>(walk.window()[l], shape.row_bytes, shape.aligned);
+  }
+  for (int64_t t = 0; t < args.count && walk.bad().table < 0; ++t) {
+    table_bags<kVectors, kTail, kHint>(args, args.tables[t], shape, walk);
+  }
+  return walk.bad();
 }
 
-template <class Index>
-int64_t sequence_rows(const SequenceArgs& args) {
-  const int64_t prefetch_end =
-      args.prefetch_distance > 0 ? args.lookups_ahead - args.prefetch_distance : 0;
-  int64_t l = 0;
-  for (int64_t b = 0; b < args.bags; ++b) {
-    float* to = args.out + b * args.out_stride;
-    for (const int64_t end = l + args.lengths[b]; l < end; ++l, to += args.dim) {
-      if (l < prefetch_end) {
-        prefetch_row(args.table, args.dim,
-                     index_at<Index>(args.indices, l + args.prefetch_distance));
-      }
-      const uint64_t i = index_at<Index>(args.indices, l);
-      if (i >= static_cast<uint64_t>(args.rows)) return l;
-      if (i == static_cast<uint64_t>(args.padding_index)) {
-        clear(to, args.dim);
-      } else {
-        copy_row(args.table + i * static_cast<uint64_t>(args.dim), args.dim, to);
-      }
+template <int kVectors, int kHint>
+BadLookup of_tail(const BagsArgs& args, const RowShape& shape) {
+  return shape.last == kLanes ? all_tables<kVectors, false, kHint>(args, shape)
+                              : all_tables<kVectors, true, kHint>(args, shape);
+}
+
+template <int kHint>
+BadLookup of_hint(const BagsArgs& args) {
+  const RowShape shape = shape_of(args);
+  switch (shape.vectors) {
+    case 1:
+      return of_tail<1, kHint>(args, shape);
+    case 2:
+      return of_tail<2, kHint>(args, shape);
+    case 3:
+      return of_tail<3, kHint>(args, shape);
+#if RECSTACK_ISA == 2
+    default:
+      return of_tail<4, kHint>(args, shape);
+#else
+    case 4:
+      return of_tail<4, kHint>(args, shape);
+    case 5:
+      return of_tail<5, kHint>(args, shape);
+    case 6:
+      return of_tail<6, kHint>(args, shape);
+    case 7:
+      return of_tail<7, kHint>(args, shape);
+    default:
+      return of_tail<8, kHint>(args, shape);
+#endif
+  }
+}
+
+BadLookup bags_f32(const BagsArgs& args) {
+  BagsArgs at_once = args;
+  switch (args.prefetch.hint) {
+    case PrefetchHint::t0:
+      return of_hint<kT0>(args);
+    case PrefetchHint::t1:
+      return of_hint<kT1>(args);
+    case PrefetchHint::nta:
+      return of_hint<kNta>(args);
+    case PrefetchHint::none:
+      at_once.prefetch.distance = 0;
+      return of_hint<kT0>(at_once);
+  }
+  return {};
+}
+
+int64_t lines_f32(const BagsArgs& args, const void** lines, int64_t count) {
+  const RowShape shape = shape_of(args);
+  Walk walk(args);
+  int64_t made = 0;
+  for (int64_t l = 0; l < walk.filled(); ++l) {
+    const uintptr_t row = walk.window()[l];
+    const uintptr_t end = row + static_cast<uint64_t>(shape.row_bytes);
+    for (uintptr_t at = row & ~uintptr_t{63}; at < end; at += 64) {
+      if (made == count) return made;
+      lines[made++] = reinterpret_cast<const void*>(at);
     }
-    clear(to, (args.positions - args.lengths[b]) * args.dim);
   }
-  return -1;
-}
-
-int64_t sequence_f32(const SequenceArgs& args) {
-  return args.index_type == IndexType::int32 ? sequence_rows<int32_t>(args)
-                                             : sequence_rows<int64_t>(args);
-}
-
-template <class Index>
-RECSTACK_INLINE void prefetch_rows(const float* table, uint64_t rows, int64_t dim,
-                                   const void* indices, int64_t count) {
-  for (int64_t l = 0; l < count; ++l) {
-    const uint64_t i = index_at<Index>(indices, l);
-    prefetch_row(table, dim, i < rows ? i : 0);
-  }
-}
-
-void prefetch_f32(const float* table, int64_t rows, int64_t dim, const void* indices,
-                  IndexType index_type, int64_t count) {
-  if (index_type == IndexType::int32) {
-    prefetch_rows<int32_t>(table, static_cast<uint64_t>(rows), dim, indices, count);
-  } else {
-    prefetch_rows<int64_t>(table, static_cast<uint64_t>(rows), dim, indices, count);
-  }
+  return made;
 }
 
 }  // namespace
 
 extern const EmbagKernels embag_table;
 const EmbagKernels embag_table = {
-    .bag_f32 = bag_f32,
-    .sequence_f32 = sequence_f32,
-    .prefetch_f32 = prefetch_f32,
+    .bags_f32 = bags_f32,
+    .lines_f32 = lines_f32,
 };
 
 }  // namespace recstack::RECSTACK_ISA_NS

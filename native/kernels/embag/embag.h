@@ -1,17 +1,22 @@
-// Embedding bags: pooled and unpooled lookups of fp32 rows.
+// Embedding bags: pooled and unpooled lookups of fp32 rows, many tables in one pass.
 //
-//   for b in bags:
+//   for t in tables: for b in bags:
 //     acc[d] = 0, count = 0
-//     for l in lookups of bag b, in order:
-//       i = indices[l]; if i < 0 or i >= rows: return l
-//       if i != padding_index: acc[d] = fma(weight[l] or 1, table[i * dim + d], acc[d]); count += 1
-//     out[b * out_stride + d] = mean ? (count ? acc[d] / count : 0) : acc[d]
+//     for l in lookups of bag b of table t, in order:
+//       i = t.indices[l]; if i < 0 or i >= t.rows: return {t, l}
+//       if i == t.padding_index: continue
+//       acc[d] = fma(t.weights[l] or 1, t.table[i * dim + d], acc[d]); count += 1
+//     t.out[b * t.out_stride + d] = mean ? (count ? acc[d] / count : 0) : acc[d]
+//   Pooling::none instead: out[b, p, :] = table[indices[p of bag b]] for p < length, zeros up to
+//     `positions` (a longer bag is refused by the caller); padding_index rows become zeros.
 //
 // Accumulator: one fp32 per output element, in lookup order, so a bag's result does not depend on
-// the bags beside it. Unweighted sums use plain adds. The tail of a row is masked; nothing needs
-// alignment; nothing past `dim` is read or written. Rows `prefetch_distance` lookups ahead are
-// prefetched to L2, across bag ends, up to `lookups_ahead` (at least the lookups of these bags;
-// more when the next tile's indices follow); an index out of range there is never dereferenced.
+// the bags and tables beside it. Unweighted sums use plain adds. The tail of a row is masked;
+// nothing needs alignment; nothing past `dim` is read or written.
+//
+// Indices become row addresses a window at a time, bounds checked on the way, so that the loop over
+// rows prefetches `distance` lookups ahead across the ends of bags and tables alike. A bag that
+// repeats the one before it (a client that sends a user's features once per candidate) is copied.
 // Cost: lookups * dim adds (weighted: fma), lookups * (4 * dim + index) + bags * 4 * dim bytes.
 #pragma once
 
@@ -21,51 +26,55 @@
 
 namespace recstack {
 
-enum class Pooling { sum, mean };
+enum class Pooling { sum, mean, none };
 enum class IndexType { int32, int64 };
 
-struct EmbagArgs {
+// Which cache a row ahead is brought to: x86's T0 (L1), T1 (L2) and NTA.
+enum class PrefetchHint { none, t0, t1, nta };
+
+struct Prefetch {
+  static constexpr int64_t kMaxDistance = 128;
+  PrefetchHint hint = PrefetchHint::t1;
+  int64_t distance = 32;  // lookups, 1 to kMaxDistance
+};
+
+// One table and its bags.
+struct BagTable {
   const float* table;  // (rows, dim)
   int64_t rows;
-  int64_t dim;
-  const void* indices;  // lookups of these bags, then perhaps more
-  IndexType index_type;
-  int64_t lookups_ahead;   // readable indices from `indices` on
-  const int32_t* lengths;  // (bags,)
-  int64_t bags;
-  const float* weights;  // beside indices, or null; with Pooling::sum only
-  Pooling pooling;
   int64_t padding_index;  // -1: none
-  int64_t prefetch_distance;
-  float* out;  // (bags, dim), rows out_stride apart
+  Pooling pooling;
+  int64_t positions;        // with Pooling::none
+  const void* indices;      // (lookups,)
+  int64_t lookups;          // the sum of lengths
+  const int32_t* lengths;   // (bags,)
+  const float* weights;     // (lookups,) or null; with Pooling::sum only
+  float* out;               // (bags, dim), or with Pooling::none (bags, positions * dim)
   int64_t out_stride;
 };
 
-// Unpooled: out[b, p, :] = table[indices[p of bag b]] for p < min(length, positions), zeros after.
-// A bag longer than `positions` is refused by the caller; padding_index rows become zeros.
-struct SequenceArgs {
-  const float* table;
-  int64_t rows;
-  int64_t dim;
-  const void* indices;
+struct BagsArgs {
+  const BagTable* tables;
+  int64_t count;
+  int64_t dim;   // of every table here
+  int64_t bags;  // of every table here
   IndexType index_type;
-  int64_t lookups_ahead;
-  const int32_t* lengths;
-  int64_t bags;
-  int64_t positions;
-  int64_t padding_index;
-  int64_t prefetch_distance;
-  float* out;  // (bags, positions * dim), rows out_stride apart
-  int64_t out_stride;
+  Prefetch prefetch;
+  const float* zeros;  // (dim,) zeros: what padding reads
+};
+
+// The first lookup whose index is out of range; table is -1 when there is none.
+struct BadLookup {
+  int64_t table = -1;
+  int64_t lookup = 0;
 };
 
 struct EmbagKernels {
-  // -1, or the position in `indices` of the first index out of range.
-  int64_t (*bag_f32)(const EmbagArgs&);
-  int64_t (*sequence_f32)(const SequenceArgs&);
-  // Prefetch to L2 the rows of the first `count` indices; never faults, whatever they are.
-  void (*prefetch_f32)(const float* table, int64_t rows, int64_t dim, const void* indices,
-                       IndexType index_type, int64_t count);
+  // What `out` holds after a bad lookup is of no use.
+  BadLookup (*bags_f32)(const BagsArgs&);
+  // Writes the addresses of the first cache lines that bags_f32 would read, at most `count`;
+  // returns how many. Stops at a bad lookup.
+  int64_t (*lines_f32)(const BagsArgs&, const void** lines, int64_t count);
 };
 
 const EmbagKernels& embag_kernels(Isa isa);

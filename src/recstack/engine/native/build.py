@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 
 from recstack import _native
 from recstack.engine.config import EngineConfig, choose_isa
-from recstack.engine.native import lower_dense, lower_sequence, lower_tensor
+from recstack.engine.native import lower_dense, lower_embedding, lower_sequence, lower_tensor
 from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
 from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
 from recstack.engine.native.plan import Buffer, Place, Plan
 from recstack.engine.reference.registry import OPS
 from recstack.model import Model
-from recstack.model.ops import FeatureOp
+from recstack.model.ops import EmbeddingBag, FeatureOp
 
-LOWERINGS = (lower_dense, lower_sequence, lower_tensor)  # imported for what they register
+LOWERINGS = (lower_dense, lower_embedding, lower_sequence, lower_tensor)  # imported for what they register
 TILE_BYTES = 512 << 10
 MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 128
 
@@ -29,8 +29,9 @@ def make_plan(model: Model) -> Plan:
     place_inputs(plan)
     place_outputs(plan, output)
     place_concatenations(plan)
+    lower_embedding.lower_bags(plan, "T1", 32)
     for op in model.ops:
-        if op.output not in plan.constants:
+        if op.output not in plan.constants and not isinstance(op, EmbeddingBag):
             lower(plan, op)
     column = 0
     for name in model.outputs:

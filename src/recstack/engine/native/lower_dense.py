@@ -1,4 +1,4 @@
-"""Steps of embedding bags, dense layers, interactions and normalisations."""
+"""Steps of dense layers, interactions and normalisations."""
 
 from __future__ import annotations
 
@@ -17,41 +17,14 @@ from recstack.model.ops import (
     Cross,
     Dice,
     DotInteraction,
-    EmbeddingBag,
     LayerNorm,
     Linear,
     Op,
     Prelu,
-    SequenceMask,
     Softmax,
 )
 
 ACTIVATIONS = {"none": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
-
-
-@lowers(EmbeddingBag)
-def embedding_bag(plan: Plan, op: EmbeddingBag) -> None:
-    names = [i.name for i in plan.model.sparse]
-    feature = names.index(op.inputs[0])
-    table = plan.model.weights[op.table][op.row_offset :]
-    padding = -1 if op.padding_index is None else op.padding_index
-    ints = [feature, *table.shape, padding]
-    scope, out = plan.scope_of(op.output), plan.result(op.output)
-    if op.pooling == "none":
-        length = plan.model.sparse[feature].length
-        plan.emit("sequence", scope, [out], [*ints, length], weights=[table])
-    else:
-        pooling = {"sum": 0, "mean": 1, "weighted": 2}[op.pooling]
-        plan.emit("bag", scope, [out], [*ints, pooling], weights=[table])
-
-
-@lowers(SequenceMask)
-def sequence_mask(plan: Plan, op: SequenceMask) -> None:
-    names = [i.name for i in plan.model.sparse]
-    feature = names.index(op.inputs[0])
-    padding = -1 if op.padding_index is None else op.padding_index
-    ints = [feature, plan.model.sparse[feature].length, padding]
-    plan.emit("mask", plan.scope_of(op.output), [plan.result(op.output)], ints)
 
 
 def emit_linear(
