@@ -148,10 +148,10 @@ void bind_program(nb::module_& m) {
   nb::class_<TeamFactory, ExecutorFactory>(m, "TeamFactory")
       .def(
           "__init__",
-          [](TeamFactory* self, std::shared_ptr<ExecutorFactory> factory, int threads) {
-            new (self) TeamFactory(std::move(factory), threads);
+          [](TeamFactory* self, std::shared_ptr<Program> program, int threads) {
+            new (self) TeamFactory(std::move(program), threads);
           },
-          "factory"_a, "threads"_a);
+          "program"_a, "threads"_a);
   nb::class_<Runner>(m, "Runner")
       .def(
           "__init__",

@@ -33,12 +33,15 @@ class Program final : public ExecutorFactory, public std::enable_shared_from_thi
   const Kernels& kernels() const { return kernels_; }
   const std::vector<StepPtr>& user_steps() const { return user_steps_; }
   const std::vector<StepPtr>& item_steps() const { return item_steps_; }
+  // Floats of the packed weights whose steps divide.
+  int64_t shared_floats() const { return shared_floats_; }
 
  private:
   ProgramSpec spec_;
   Kernels kernels_;
   std::vector<StepPtr> user_steps_;
   std::vector<StepPtr> item_steps_;
+  int64_t shared_floats_ = 0;
   std::vector<std::shared_ptr<void>> owners_;
 };
 
