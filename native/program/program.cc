@@ -1,6 +1,7 @@
 #include "program/program.h"
 
 #include "core/aligned.h"
+#include "program/step_times.h"
 
 #include <algorithm>
 #include <stdexcept>
@@ -11,8 +12,10 @@ namespace {
 // Runs a program's steps tile by tile.
 class ProgramExecutor final : public Executor {
  public:
-  explicit ProgramExecutor(std::shared_ptr<const Program> program)
+  // `times`, unless null, takes what each step spends.
+  ProgramExecutor(std::shared_ptr<const Program> program, std::shared_ptr<StepNanoseconds> times)
       : program_(std::move(program)),
+        times_(std::move(times)),
         item_(static_cast<size_t>(program_->spec().item_floats * program_->spec().tile_rows)),
         user_(static_cast<size_t>(program_->spec().user_floats * program_->spec().tile_rows)),
         query_of_row_(static_cast<size_t>(program_->spec().tile_rows)),
@@ -81,6 +84,7 @@ class ProgramExecutor final : public Executor {
         !s.ok()) {
       return s;
     }
+    if (times_) return times_->user.run(program_->user_steps(), context_);
     return run_steps(program_->user_steps());
   }
 
@@ -97,6 +101,7 @@ class ProgramExecutor final : public Executor {
       while (offsets[q + 1] <= context_.row0 + r) ++q;
       query_of_row_[r] = static_cast<int32_t>(q);
     }
+    if (times_) return times_->item.run(program_->item_steps(), context_);
     return run_steps(program_->item_steps());
   }
 
@@ -121,6 +126,7 @@ class ProgramExecutor final : public Executor {
   }
 
   std::shared_ptr<const Program> program_;
+  std::shared_ptr<StepNanoseconds> times_;
   AlignedFloats item_;
   AlignedFloats user_;
   std::vector<int32_t> query_of_row_;
@@ -141,7 +147,11 @@ Program::Program(ProgramSpec spec, const std::vector<StepSpec>& steps,
 }
 
 std::unique_ptr<Executor> Program::make() const {
-  return std::make_unique<ProgramExecutor>(shared_from_this());
+  return std::make_unique<ProgramExecutor>(shared_from_this(), nullptr);
+}
+
+std::unique_ptr<Executor> Program::make_timed(std::shared_ptr<StepNanoseconds> times) const {
+  return std::make_unique<ProgramExecutor>(shared_from_this(), std::move(times));
 }
 
 }  // namespace recstack
