@@ -21,4 +21,8 @@ std::unique_ptr<Executor> Program::make() const {
   return std::make_unique<TileRunner>(shared_from_this());
 }
 
+std::unique_ptr<Executor> Program::make_timed(std::shared_ptr<StepNanoseconds> times) const {
+  return std::make_unique<TileRunner>(shared_from_this(), std::move(times));
+}
+
 }  // namespace recstack

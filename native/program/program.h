@@ -10,6 +10,8 @@
 
 namespace recstack {
 
+struct StepNanoseconds;  // step_times.h
+
 // What a program needs beyond its steps.
 struct ProgramSpec {
   Isa isa = Isa::scalar;
@@ -27,6 +29,8 @@ class Program final : public ExecutorFactory, public std::enable_shared_from_thi
   Program(const Program&) = delete;
 
   std::unique_ptr<Executor> make() const override;
+  // An executor that adds what each step spends to `times`.
+  std::unique_ptr<Executor> make_timed(std::shared_ptr<StepNanoseconds> times) const;
   const InputLayout& layout() const override { return spec_.layout; }
 
   const ProgramSpec& spec() const { return spec_; }

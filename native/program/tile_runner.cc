@@ -4,8 +4,10 @@
 
 namespace recstack {
 
-TileRunner::TileRunner(std::shared_ptr<const Program> program)
+TileRunner::TileRunner(std::shared_ptr<const Program> program,
+                       std::shared_ptr<StepNanoseconds> times)
     : program_(std::move(program)),
+      times_(std::move(times)),
       item_(static_cast<size_t>(program_->spec().item_floats * program_->spec().tile_rows)),
       user_(static_cast<size_t>(program_->spec().user_floats * program_->spec().tile_rows)),
       query_of_row_(static_cast<size_t>(program_->spec().tile_rows)),
@@ -110,7 +112,7 @@ Status TileRunner::run_queries(int64_t query, int64_t queries) {
   if (Status s = check_finite(context_.batch->user_dense, columns, query, queries, true); !s.ok()) {
     return s;
   }
-  return run_steps(program_->user_steps());
+  return run_steps(Scope::user);
 }
 
 Status TileRunner::run_rows() {
@@ -125,11 +127,14 @@ Status TileRunner::run_rows() {
     while (offsets[q + 1] <= context_.row0 + r) ++q;
     query_of_row_[r] = static_cast<int32_t>(q);
   }
-  return run_steps(program_->item_steps());
+  return run_steps(Scope::item);
 }
 
-Status TileRunner::run_steps(const std::vector<StepPtr>& steps) {
+Status TileRunner::run_steps(Scope scope) {
+  const bool user = scope == Scope::user;
+  const std::vector<StepPtr>& steps = user ? program_->user_steps() : program_->item_steps();
   if (crew_ != nullptr) return run_steps_together(steps);
+  if (times_) return (user ? times_->user : times_->item).run(steps, context_);
   for (const StepPtr& step : steps) {
     if (Status s = step->run(context_); !s.ok()) return s;
   }

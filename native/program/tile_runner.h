@@ -8,6 +8,7 @@
 #include "core/aligned.h"
 #include "core/team.h"
 #include "program/program.h"
+#include "program/step_times.h"
 
 namespace recstack {
 
@@ -22,7 +23,9 @@ struct Crew {
 
 class TileRunner final : public Executor {
  public:
-  explicit TileRunner(std::shared_ptr<const Program> program);
+  // `times`, unless null, takes what each step of a run alone spends.
+  explicit TileRunner(std::shared_ptr<const Program> program,
+                      std::shared_ptr<StepNanoseconds> times = nullptr);
 
   Status run(const BatchView& batch, int64_t row_begin, int64_t row_end, float* out) override;
 
@@ -41,12 +44,13 @@ class TileRunner final : public Executor {
   void advance_cursors(Scope scope, int64_t begin, int64_t entries);
   Status run_queries(int64_t query, int64_t queries);
   Status run_rows();
-  Status run_steps(const std::vector<StepPtr>& steps);
+  Status run_steps(Scope scope);
   Status run_steps_together(const std::vector<StepPtr>& steps);
   bool all_well(bool well);
   Status check_finite(const float* x, int64_t columns, int64_t entry, int64_t entries, bool user);
 
   std::shared_ptr<const Program> program_;
+  std::shared_ptr<StepNanoseconds> times_;
   AlignedFloats item_;
   AlignedFloats user_;
   std::vector<int32_t> query_of_row_;
