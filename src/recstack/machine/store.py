@@ -21,9 +21,19 @@ from recstack.results import Machine, ResultWriteError, fingerprint, replace_fil
 
 
 def home() -> Path:
-    """The folder of recstack's own files: `$RECSTACK_HOME`, or `~/.cache/recstack`."""
+    """The folder of recstack's own files: `$RECSTACK_HOME`, or `~/.cache/recstack`.
+
+    Raises
+    ------
+    DataError: RECSTACK_HOME is not set and the user has no home.
+    """
     given = os.environ.get("RECSTACK_HOME")
-    return Path(given) if given else Path.home() / ".cache" / "recstack"
+    if given:
+        return Path(given)
+    try:
+        return Path.home() / ".cache" / "recstack"
+    except RuntimeError as error:
+        raise DataError(f"expected a home folder or RECSTACK_HOME, got neither: {error}") from error
 
 
 def peaks_path(machine: Machine | None = None) -> Path:
@@ -57,10 +67,10 @@ def find_peaks() -> Peaks:
     """
     machine = fingerprint()
     path = peaks_path(machine)
-    if not path.exists():
-        raise DataError(f"{path}: no peaks are stored for this machine")
     try:
         peaks = Peaks.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no peaks are stored for this machine") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read: {error}") from error
     except ValidationError as error:
