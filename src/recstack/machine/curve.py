@@ -13,7 +13,7 @@ def log_log(points: Iterable[tuple[float, float]], x: float) -> float:
     Straight between neighbours when both axes are logarithmic, so a power law is met exactly; past
     the ends the value of the end: nothing is known there.
 
-    >>> log_log([(1, 10), (100, 1000)], 10)
+    >>> round(log_log([(1, 10), (100, 1000)], 10), 9)
     100.0
     >>> log_log([(1, 10), (100, 1000)], 1e6)
     1000
