@@ -93,16 +93,21 @@ def footprints(caches: Caches, threads: int) -> list[tuple[Level, int]]:
     return [(level, size // READ_STEP * READ_STEP) for level, size in sizes]
 
 
+def smallest(level: Level, wanted_bytes: int) -> int:
+    """The least of a footprint of `footprints` that still is of its level, memory being short."""
+    return wanted_bytes // 8 if level == "DRAM" else wanted_bytes
+
+
 def layer_stack(footprint_bytes: int) -> tuple[int, int, int]:
     """(k, n, layers) of equal dense layers that fill `footprint_bytes` or a little less.
 
-    512 wide where there is room, one layer that is narrower below, square when it is small.
+    512 x 512 where two fit, one layer of 512 x n below, square when it is small.
 
     >>> layer_stack(8 << 20), layer_stack(512 << 10), layer_stack(16 << 10)
     ((512, 512, 8), (512, 256, 1), (64, 64, 1))
     """
     floats = footprint_bytes // 4
-    if floats >= 512 * 512:
+    if floats >= 2 * 512 * 512:
         return 512, 512, floats // (512 * 512)
     if floats >= 512 * 128:
         return 512, floats // 512 // 32 * 32, 1
@@ -134,6 +139,8 @@ def _reads(place: Place, isas: list[str], caches: Caches, seconds: float) -> Ite
         cores = place.cores[:threads]
         for level, wanted in footprints(caches, threads):
             size = min(wanted, place.arena.nbytes // threads // READ_STEP * READ_STEP)
+            if size < smallest(level, wanted):
+                continue
             ns = min(_stream(isa, place.arena, size, cores, budget_ns) for isa in isas)
             yield ReadPeak(
                 kind="stream", level=level, threads=threads, footprint_bytes=size, gb_s=1 / ns
