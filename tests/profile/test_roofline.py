@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from recstack import results
+from recstack.errors import ConfigError
 from recstack.profile.floor import floor
 from recstack.profile.roofline import roofline_record
 from tests.profile.machine import machine
@@ -41,6 +42,11 @@ def test_a_model_without_lookups_has_no_gather_roof() -> None:
 def test_threads_that_were_not_measured_have_no_roof() -> None:
     record = roofline_record(floor(layers(8, 8), 1, 2, PEAKS), machine(threads=(1,)))
     assert record["roofs"] == []
+
+
+def test_a_batch_of_nothing_has_no_place() -> None:
+    with pytest.raises(ConfigError, match="got 0 FLOP on 0 bytes - at `by-hand`, 0 rows"):
+        roofline_record(floor(mixed(), 0, 1, PEAKS), PEAKS)
 
 
 def test_it_is_a_record_of_a_result_file(tmp_path: Path) -> None:

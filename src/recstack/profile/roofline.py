@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recstack.errors import ConfigError
 from recstack.machine.peaks import Level, Peaks
 from recstack.profile.floor import Floor
 
@@ -19,10 +20,19 @@ def roofline_record(floor: Floor, peaks: Peaks, measured_us: float | None = None
     peaks: what the floor was made from; they become the roofs.
     measured_us: median microseconds of the same batch; None where nothing was timed.
 
-    `origin` is measured where there is a time (the floor beside it is modelled). `bytes` are weights
-    and rows; FLOP / bytes is the intensity that the roofline has on its x axis (Williams, Waterman
-    and Patterson 2009, "Roofline").
+    `origin` is measured where there is a time (the floor beside it is modelled). FLOP per byte of
+    weights and rows is a roofline's x axis (Williams, Waterman and Patterson 2009).
+
+    Raises
+    ------
+    ConfigError: the batch computes or reads nothing, so it has no place on a roofline.
     """
+    read_bytes = floor.weight_bytes + floor.gather_bytes
+    if not floor.flops or not read_bytes:
+        raise ConfigError(
+            f"expected a batch that computes and reads, got {floor.flops} FLOP on {read_bytes} "
+            f"bytes - at `{floor.model}`, {floor.rows} rows"
+        )
     return {
         "origin": "modelled" if measured_us is None else "measured",
         "record": "roofline",
@@ -34,7 +44,7 @@ def roofline_record(floor: Floor, peaks: Peaks, measured_us: float | None = None
         "flops": floor.flops,
         "weight_bytes": floor.weight_bytes,
         "gather_bytes": floor.gather_bytes,
-        "bytes": floor.weight_bytes + floor.gather_bytes,
+        "bytes": read_bytes,
         "measured_us": measured_us,
         "floor_us": floor.ns / 1e3,
         "serial_us": floor.serial_ns / 1e3,
@@ -46,7 +56,7 @@ def roofline_record(floor: Floor, peaks: Peaks, measured_us: float | None = None
 
 def _roofs(floor: Floor, peaks: Peaks) -> list[dict[str, Any]]:
     """The best stream of each level, and the rows of this model's tables as they arrive."""
-    roofs = []
+    roofs: list[dict[str, Any]] = []
     for level in LEVELS:
         found = [
             figure.gb_s
