@@ -8,6 +8,30 @@ def fill_uniform(
     out: NDArray[Any], seed: int, stream: int, low: float, high: float, threads: int
 ) -> None: ...
 def empty_pages(nbytes: int) -> tuple[NDArray[Any], bool]: ...
+def compute_peaks() -> list[tuple[str, str]]: ...
+def peak_compute(dtype: str, isa: str, cores: Sequence[int], budget_ns: int) -> float: ...
+def peak_stream(
+    isa: str, arena: NDArray[Any], footprint_bytes: int, cores: Sequence[int], budget_ns: int
+) -> float: ...
+def peak_weights(
+    isa: str,
+    arena: NDArray[Any],
+    k: int,
+    n: int,
+    layers: int,
+    cores: Sequence[int],
+    budget_ns: int,
+) -> float: ...
+def peak_gather(
+    isa: str,
+    arena: NDArray[Any],
+    footprint_bytes: int,
+    row_bytes: int,
+    choices: Sequence[tuple[str, int]],
+    seed: int,
+    cores: Sequence[int],
+    budget_ns: int,
+) -> list[float]: ...
 
 class InputLayout:
     def __init__(

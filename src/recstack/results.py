@@ -139,7 +139,7 @@ def write(
         machine=fingerprint() if machine is None else machine,
         records=len(lines),
     )
-    _replace(target, "\n".join([header.model_dump_json(), *lines, ""]))
+    replace_file(target, "\n".join([header.model_dump_json(), *lines, ""]))
     return header
 
 
@@ -215,7 +215,13 @@ def _record(line: str, where: str) -> dict[str, Any]:
     return record
 
 
-def _replace(target: Path, text: str) -> None:
+def replace_file(target: Path, text: str) -> None:
+    """Write `text` to `target` whole or not at all: aside, synced, renamed.
+
+    Raises
+    ------
+    ResultWriteError: the disk is full or the folder cannot be written; `target` is as it was.
+    """
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         with partial.open("x", encoding="utf-8") as out:
