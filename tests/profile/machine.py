@@ -29,12 +29,7 @@ class RoundPeaks(Peaks):
         self, footprint_bytes: int, threads: int, kind: Literal["stream", "weights"] = "stream"
     ) -> float:
         assert footprint_bytes > 0
-        level = (
-            "L1" if footprint_bytes <= L1
-            else "L2" if footprint_bytes <= L2
-            else "L3" if footprint_bytes * threads <= L3
-            else "DRAM"
-        )  # fmt: skip
+        level = self.level(footprint_bytes, threads)
         scale = (KERNEL[level] if kind == "weights" else 1.0) * (1 if level == "DRAM" else threads)
         return 1e9 * scale * READ_GB_S[level]
 
@@ -55,6 +50,7 @@ def machine(threads: tuple[int, ...] = (1, 2)) -> RoundPeaks:
         l1_bytes=L1,
         l2_bytes=L2,
         l3_bytes=L3,
+        l3_cores=2,
         compute=tuple(
             ComputePeak(threads=t, dtype="fp32", isa="avx512", gops=100.0 * t) for t in threads
         ),

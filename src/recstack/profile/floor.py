@@ -24,7 +24,7 @@ from recstack.model.cost import OpCost, Scope, describe
 from recstack.model.model import Model
 from recstack.model.ops import Constant
 from recstack.profile.gather import gather_ns
-from recstack.profile.reading import level_of, weights_ns_per_byte
+from recstack.profile.reading import weights_level, weights_ns_per_byte
 
 Bound = Literal["compute", "weights", "gather"]
 
@@ -159,7 +159,7 @@ def floor(
         queries=queries,
         threads=threads,
         isa=isa,
-        weights_level=level_of(peaks, dense_bytes, threads),
+        weights_level=weights_level(peaks, dense_bytes, threads),
         ops=ops,
     )
 
