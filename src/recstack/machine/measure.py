@@ -57,14 +57,11 @@ def measure_peaks(
     compute = tuple(_compute(place, effort.seconds * COMPUTE_SHARE))
     say("sequential reads")
     read = tuple(_reads(place, isas[1:] or isas, caches, effort.seconds * READ_SHARE))
-    gather = []
-    for peak in measure_lookups(place, effort, effort.seconds * LOOKUP_SHARE):
-        say(f"rows of {peak.row_bytes} bytes from {peak.footprint_bytes >> 20} MiB")
-        gather.append(peak)
+    gather = tuple(measure_lookups(place, effort, effort.seconds * LOOKUP_SHARE, say))
     return Peaks(
         machine=fingerprint(), created=datetime.now(UTC).isoformat(timespec="seconds"),
         l1_bytes=caches.l1_bytes, l2_bytes=caches.l2_bytes, l3_bytes=caches.l3_bytes,
-        l3_cores=caches.l3_cores, compute=compute, read=read, gather=tuple(gather),
+        l3_cores=caches.l3_cores, compute=compute, read=read, gather=gather,
     )  # fmt: skip
 
 

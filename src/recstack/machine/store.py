@@ -21,9 +21,19 @@ from recstack.results import Machine, ResultWriteError, fingerprint, replace_fil
 
 
 def home() -> Path:
-    """The folder of recstack's own files: `$RECSTACK_HOME`, or `~/.cache/recstack`."""
+    """The folder of recstack's own files: `$RECSTACK_HOME`, or `~/.cache/recstack`.
+
+    Raises
+    ------
+    DataError: RECSTACK_HOME is not set and the user has no home.
+    """
     given = os.environ.get("RECSTACK_HOME")
-    return Path(given) if given else Path.home() / ".cache" / "recstack"
+    if given:
+        return Path(given)
+    try:
+        return Path.home() / ".cache" / "recstack"
+    except RuntimeError as error:
+        raise DataError(f"expected a home folder or RECSTACK_HOME, got neither: {error}") from error
 
 
 def peaks_path(machine: Machine | None = None) -> Path:
@@ -47,34 +57,37 @@ def save_peaks(peaks: Peaks) -> Path:
     return path
 
 
-def read_peaks(path: Path) -> Peaks:
-    """The peaks in a file.
+def find_peaks() -> Peaks:
+    """This machine's stored peaks.
 
     Raises
     ------
-    DataError: the file is not there, cannot be read, is damaged, or of another version.
+    DataError: none are stored, or the file cannot be read, is damaged, of another version of its
+        format, or another machine's.
     """
+    machine = fingerprint()
+    path = peaks_path(machine)
     try:
-        return Peaks.model_validate_json(path.read_text(encoding="utf-8"))
+        peaks = Peaks.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no peaks are stored for this machine") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "file"
         raise DataError(f"{path}: {first['msg']} - at `{place}`") from error
+    if _hash(peaks.machine) != _hash(machine):
+        raise DataError(f"{path}: expected the peaks of {machine.cpu}, got {peaks.machine.cpu}'s")
+    return peaks
 
 
 def load_peaks() -> Peaks | None:
-    """This machine's stored peaks; None where none are, or none that can be used.
-
-    `recstack doctor` says why a file cannot be used, and `--peaks` replaces it.
-    """
-    machine = fingerprint()
+    """This machine's stored peaks; None where `find_peaks` would say why there are none."""
     try:
-        peaks = read_peaks(peaks_path(machine))
+        return find_peaks()
     except DataError:
         return None
-    return peaks if _hash(peaks.machine) == _hash(machine) else None
 
 
 def _hash(machine: Machine) -> str:
