@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from recstack.machine import Peaks, save_peaks
+from recstack.results import fingerprint
 from tests.profile.machine import machine
 
 MODULE = """
@@ -57,20 +59,20 @@ def test_describe_folds_equal_tables(tmp_path: Path) -> None:
     assert len(text.splitlines()) < 30
 
 
-def test_describe_gives_the_floor_of_stored_peaks(tmp_path: Path) -> None:
-    home = {"RECSTACK_HOME": str(tmp_path)}
-    arguments = ("describe", "rm2", "--rows", "64")
-    refused = run(*arguments, "--floor", cwd=tmp_path, **home)
+def test_describe_gives_the_floor_of_stored_peaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSTACK_HOME", str(tmp_path))
+    arguments = ("describe", "rm2", "--floor", "--rows", "64")
+    refused = run(*arguments, cwd=tmp_path)
     assert refused.returncode == 2 and "recstack doctor --peaks" in refused.stderr
-    (tmp_path / "there.json").write_text(machine().model_dump_json())
-    text = run(*arguments, "--peaks", "there.json", cwd=tmp_path, **home).stdout
+    save_peaks(Peaks(**{**dict(machine()), "machine": fingerprint()}))
+    text = run(*arguments, cwd=tmp_path).stdout
     assert "bag_[0..31] x 32" in text and "one op after another" in text
-    there = data(run(*arguments, "--peaks", "there.json", "--json", cwd=tmp_path, **home))
-    assert there["floor"]["rows"] == 64 and there["floor"]["bound"] == "gather"
+    found = data(run(*arguments, "--json", cwd=tmp_path))["floor"]
+    assert found["rows"] == 64 and found["bound"] == "gather"
     # 3840 lookups a row of 256 bytes: twice the 12 ns measured for 128.
-    assert there["floor"]["gather_ns"] == pytest.approx(64 * 3840 * 24.0)
-    wrong = run(*arguments, "--peaks", "none.json", cwd=tmp_path, **home)
-    assert wrong.returncode == 2 and "none.json" in wrong.stderr
+    assert found["gather_ns"] == pytest.approx(64 * 3840 * 24.0)
 
 
 def test_doctor_lists_instruction_sets(tmp_path: Path) -> None:

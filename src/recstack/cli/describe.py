@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from recstack.cli.models import ModelName, RowsScale, open_model
 from recstack.cli.output import Json, console, print_json
-from recstack.errors import ConfigError
-from recstack.machine.store import load_peaks, read_peaks
+from recstack.errors import ConfigError, DataError
+from recstack.machine.store import find_peaks
 from recstack.model import Model, zoo
 from recstack.model.cost import describe as describe_model
 from recstack.model.cost_table import cost_table
@@ -28,16 +27,13 @@ def describe(
     ] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads of the floor.")] = 1,
     isa: Annotated[str, typer.Option(help="Instruction set of the floor.")] = "auto",
-    peaks: Annotated[
-        Path | None, typer.Option(help="Peaks of another machine, for the floor there.")
-    ] = None,
     rows_scale: RowsScale = 1.0,
     json: Json = False,
 ) -> None:
     """Print per op its parameters, FLOPs and bytes, per row or per query, and the totals."""
     made = _outline(model, rows_scale)
     cost = describe_model(made, rows=rows, queries=queries)
-    least = _floor(made, rows, queries, threads, isa, peaks) if floor or peaks else None
+    least = _floor(made, rows, queries, threads, isa) if floor else None
     if json:
         print_json({**cost.as_dict(), "floor": least.as_dict()} if least else cost.as_dict())
         return
@@ -55,10 +51,9 @@ def _outline(name: str, rows_scale: float) -> Model:
     return open_model(name)
 
 
-def _floor(
-    model: Model, rows: int, queries: int, threads: int, isa: str, file: Path | None
-) -> Floor:
-    peaks = load_peaks() if file is None else read_peaks(file)
-    if peaks is None:
-        raise ConfigError("no peaks of this machine are stored: run `recstack doctor --peaks` once")
+def _floor(model: Model, rows: int, queries: int, threads: int, isa: str) -> Floor:
+    try:
+        peaks = find_peaks()
+    except DataError as error:
+        raise ConfigError(f"{error}; `recstack doctor --peaks` measures and stores them") from error
     return least_time(model, rows, threads, peaks, queries, None if isa == "auto" else isa)
