@@ -1,5 +1,6 @@
 // Dense layers and interactions.
 #include <algorithm>
+#include <optional>
 
 #include "core/aligned.h"
 #include "program/step.h"
@@ -7,14 +8,15 @@
 namespace recstack {
 namespace {
 
-// "linear": operands x, out; ints = inner rows per entry, k, n, activation; weights = weight (n, k)
-// and, when there is one, bias (n,).
+// "linear": operands x, out, or x, start, out; ints = inner rows per entry, k, n, activation;
+// weights = weight (n, k) and, when there is one, bias (n,). An item-scope step with one inner row
+// may have `start`, a user-scope value (n,) that its rows' chains go on from, read in place.
 class LinearStep final : public Step {
  public:
   LinearStep(const StepSpec& spec, const Kernels& kernels)
       : Step(spec.scope),
-        x_(spec.operands[0]),
-        out_(spec.operands[1]),
+        x_(spec.operands.front()),
+        out_(spec.operands.back()),
         inner_(spec.ints[0]),
         k_(spec.ints[1]),
         n_(spec.ints[2]),
@@ -23,6 +25,7 @@ class LinearStep final : public Step {
         bias_(spec.weights.size() > 1 ? static_cast<size_t>(n_) : 0) {
     kernels.gemm.pack_f32(spec.weights[0].data, n_, k_, k_, packed_.data());
     if (bias_.size()) std::copy_n(spec.weights[1].data, n_, bias_.data());
+    if (spec.operands.size() > 2) start_ = spec.operands[1];
   }
 
   Status run(const Context& c) const override {
@@ -53,10 +56,14 @@ class LinearStep final : public Step {
                               .bias = bias_.data(),
                               .activation = activation_,
                               .out = out,
-                              .out_stride = out_stride});
+                              .out_stride = out_stride,
+                              .start = start_ ? c.at(*start_) : nullptr,
+                              .start_stride = start_ ? start_->stride : 0,
+                              .start_of_row = c.query_of_row});
   }
 
   Operand x_, out_;
+  std::optional<Operand> start_;
   int64_t inner_, k_, n_;
   Activation activation_;
   AlignedFloats packed_;

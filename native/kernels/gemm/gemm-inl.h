@@ -54,13 +54,15 @@ RECSTACK_INLINE void multiply_group(Tile tile, int64_t rows, int64_t columns) {
   const int64_t blocks = (rows + kMaxRows - 1) / kMaxRows;
   if (blocks == 1) return kBlocks[rows](tile, columns);
   for (int64_t j = 0; j < columns; j += kPanel) {
-    Tile part = tile;
-    part.b += (j / kPanel) * tile.panel_stride;
-    if (part.bias != nullptr) part.bias += j;
+    Tile panel = tile;
+    panel.b += (j / kPanel) * tile.panel_stride;
+    skip_columns(panel, j);
     for (int64_t b = 0, r = 0; b < blocks; ++b) {
       const int64_t end = rows * (b + 1) / blocks;
-      part.a = tile.a + r * kCopyStride;
-      part.out = tile.out + r * tile.out_stride + j;
+      Tile part = panel;
+      part.a += r * kCopyStride;
+      part.out += r * tile.out_stride;
+      if (part.start != nullptr) part.start_of_row += r;
       kBlocks[end - r](part, lesser(kPanel, columns - j));
       r = end;
     }
@@ -88,7 +90,10 @@ void gemm_f32(const GemmArgs& args) {
                          .out_stride = args.out_stride,
                          .bias = args.bias,
                          .activation = args.activation,
-                         .last = t + steps >= args.k};
+                         .last = t + steps >= args.k,
+                         .start = args.start,
+                         .start_stride = args.start_stride,
+                         .start_of_row = args.start == nullptr ? nullptr : args.start_of_row + r};
       multiply_group(tile, end - r, columns);
       t += steps;
     } while (t < args.k);
