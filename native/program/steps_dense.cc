@@ -122,8 +122,8 @@ class MatmulStep final : public Step {
     const int64_t m = ints_[0], k = ints_[1], n = ints_[2], batches = ints_[4];
     const int64_t b_row = ints_[3] ? 1 : n, b_col = ints_[3] ? k : 1;
     for (int64_t e = 0; e < c.entries(scope); ++e) {
-      const float* a = c.at(v_[0]) + e * v_[0].stride;
-      const float* b = c.at(v_[1]) + e * v_[1].stride;
+      const float* a = c.entry(v_[0], scope, e);
+      const float* b = c.entry(v_[1], scope, e);
       float* out = c.at(v_[2]) + e * v_[2].stride;
       for (int64_t i = 0; i < batches; ++i) {
         const int64_t* at = &ints_[5 + 3 * i];

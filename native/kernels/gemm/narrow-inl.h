@@ -66,10 +66,12 @@ RECSTACK_INLINE void narrow_rows(const GemmArgs& args, int64_t first, int64_t r,
   RECSTACK_UNROLL
   for (int v = 0; v < kVectors; ++v) {
     RECSTACK_UNROLL
-    for (int j = 0; j < kColumns; ++j) {
-      acc[v][j] = args.start == nullptr ? zero()
-                                        : start_lanes(args, first + j, r + v * kLanes,
-                                                      lesser(kLanes, rows - v * kLanes));
+    for (int j = 0; j < kColumns; ++j) acc[v][j] = zero();
+  }
+  if (args.start != nullptr) {
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t at = r + v * kLanes, filled = lesser(kLanes, rows - v * kLanes);
+      for (int j = 0; j < kColumns; ++j) acc[v][j] = start_lanes(args, first + j, at, filled);
     }
   }
   multiply_lanes<kColumns, kVectors>(args.x + r * args.x_stride, args.x_stride, rows, args.k,

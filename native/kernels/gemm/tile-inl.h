@@ -8,7 +8,8 @@
 namespace recstack::RECSTACK_ISA_NS {
 namespace {
 
-// Steps of k per pass; partial sums rest in `out` between passes and the same chain resumes.
+// Steps of k per pass; partial sums rest in `out` between passes and the same chain resumes. Chains
+// that go on from another product's are first copied there.
 constexpr int64_t kDepth = 512;
 // Rows of x are copied here first. The constant stride gives the inner loop constant displacements,
 // and keeps rows a power of two apart from fighting over one cache set.
@@ -40,24 +41,9 @@ struct Tile {
   int64_t out_stride;
   const float* bias;  // of the first column, or null
   Activation activation;
-  bool last;           // the chains end in this pass
-  const float* start;  // of the first column, or null; where chains start in the first pass
-  int64_t start_stride;
-  const int32_t* start_of_row;  // of the first row
+  bool resume;  // the chains go on from what lies in `out`
+  bool last;    // the chains end in this pass
 };
-
-// Where the chains of row m of the block go on from.
-RECSTACK_INLINE const float* resume_from(const Tile& tile, int m) {
-  return tile.first_step > 0 ? tile.out + m * tile.out_stride
-                             : tile.start + tile.start_of_row[m] * tile.start_stride;
-}
-
-// The tile of what starts `columns` further on: the caller moves `b`, whose panels differ.
-RECSTACK_INLINE void skip_columns(Tile& tile, int64_t columns) {
-  tile.out += columns;
-  if (tile.bias != nullptr) tile.bias += columns;
-  if (tile.start != nullptr) tile.start += columns;
-}
 
 template <int kRows>
 RECSTACK_INLINE void activate_block(const Tile& tile, int64_t columns) {
@@ -85,20 +71,12 @@ RECSTACK_INLINE void multiply(const Tile& tile, int64_t columns) {
       }
     }
   }
-  if (tile.first_step == 0 && tile.start == nullptr) {
+  RECSTACK_UNROLL
+  for (int m = 0; m < kRows; ++m) {
     RECSTACK_UNROLL
-    for (int m = 0; m < kRows; ++m) {
-      RECSTACK_UNROLL
-      for (int c = 0; c < kColumns; ++c) acc[m][c] = zero();
-    }
-  } else {
-    RECSTACK_UNROLL
-    for (int m = 0; m < kRows; ++m) {
-      const float* from = resume_from(tile, m);
-      RECSTACK_UNROLL
-      for (int c = 0; c < kColumns; ++c) {
-        acc[m][c] = kFull ? load(from + c * kLanes) : load_n(from + c * kLanes, lanes(c));
-      }
+    for (int c = 0; c < kColumns; ++c) {
+      const float* out = tile.out + m * tile.out_stride + c * kLanes;
+      acc[m][c] = !tile.resume ? zero() : kFull ? load(out) : load_n(out, lanes(c));
     }
   }
   accumulate<kRows, kVectors, kPanels>(tile.a, kCopyStride,
@@ -143,7 +121,8 @@ RECSTACK_INLINE void multiply_panels(Tile tile, int64_t panels) {
   for (; panels >= kPanels; panels -= kPanels) {
     multiply<kRows, kPanelVectors, kPanels, true>(tile, 0);
     tile.b += kPanels * tile.panel_stride;
-    skip_columns(tile, kPanels * kPanel);
+    tile.out += kPanels * kPanel;
+    if (tile.bias != nullptr) tile.bias += kPanels * kPanel;
   }
   if constexpr (kPanels > 1) multiply_panels<kRows, kPanels / 2>(tile, panels);
 }
@@ -157,7 +136,8 @@ void block(const Tile& first, int64_t columns) {
   if (left == 0) return;
   Tile tile = first;
   tile.b += panels * tile.panel_stride;
-  skip_columns(tile, panels * kPanel);
+  tile.out += panels * kPanel;
+  if (tile.bias != nullptr) tile.bias += panels * kPanel;
   if (left <= kLanes) {
     multiply<kRows, 1, 1, false>(tile, left);
   } else {

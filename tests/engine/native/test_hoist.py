@@ -114,7 +114,7 @@ def test_a_concatenation_that_others_read_stays_and_is_read_in_part() -> None:
     x = d.op("concat", d.dense(20, "user"), d.bag(d.sparse(2)), d.bag(d.sparse(2)))
     model = d.model(d.linear(x, 28, 8), d.op("unary", x, fn="tanh"))
     assert linears(model) == [("user", 20, False), ("item", 8, True)]
-    assert sorted(others(model)) == ["bag", "bag", "gather_user", "unary"]
+    assert sorted(others(model)) == ["bag", "bag", "copy", "unary"]
     check(model)
 
 

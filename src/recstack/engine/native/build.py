@@ -40,7 +40,7 @@ def make_plan(model: Model, *, hoist: bool = True) -> Plan:
         n = model.values[name].elements
         target = output.part(column)
         if not lower_tensor.same_place(plan.places.get(name), target):
-            x = plan.operand(name, "item")
+            x = plan.operand(name, "item", in_place=True)
             lower_tensor.emit_copy(plan, "item", x, target, (n,), (1,), (1,))
         column += n
     return plan

@@ -25,7 +25,7 @@ from recstack.model.ops.base import WeightShapes
 
 # Multiply-adds per row below which a step more costs small batches more than it saves large ones.
 MIN_MACS = 64
-# A float that must be copied for the item's part costs about as much as this many multiply-adds.
+# Copying a float per row costs about as much as this many multiply-adds.
 MACS_PER_COPY = 8
 
 
@@ -120,9 +120,10 @@ class _Graph:
         user, item = self.columns(x)
         if not user or not item:
             return False
+        macs = len(user) * self.model.values[op.output].elements
         copies = len(item) if whole and not _contiguous(item) else 0
-        saved = len(user) * self.model.values[op.output].elements
-        return saved >= MIN_MACS + MACS_PER_COPY * copies
+        saved_copies = 0 if whole else len(user)
+        return macs + MACS_PER_COPY * (saved_copies - copies) >= MIN_MACS
 
 
 @dataclass

@@ -142,12 +142,15 @@ class Plan:
         assert scope != "const", "constants are folded before planning"
         return scope
 
-    def operand(self, name: str, scope: ScopeName) -> Place:
-        """The value as an op of `scope` reads it; user values are spread over rows for item ops."""
+    def operand(self, name: str, scope: ScopeName, *, in_place: bool = False) -> Place:
+        """The value as an op of `scope` reads it; user values are spread over rows for item ops.
+
+        in_place: the step finds each row's query itself (`Context::entry`), so nothing is spread.
+        """
         if name in self.constants:
             return Place("constant", data=self.constants[name])
         place = self.places[name]
-        if scope == "user" or self.model.values[name].scope != "user":
+        if in_place or scope == "user" or self.model.values[name].scope != "user":
             return place
         if name not in self.gathered:
             value = self.model.values[name]
