@@ -158,6 +158,21 @@ def test_a_layer_over_positions_is_left_alone() -> None:
     check(model)
 
 
+def test_recurrences_project_a_users_sequence_once_per_query() -> None:
+    d = Draft()
+    x = d.bag(d.sparse(4, "user"), dim=3, pooling="none")
+    weights = {"weight_ih": d.weight(15, 3), "weight_hh": d.weight(15, 5), "bias_ih": d.weight(15)}
+    scores = d.op("softmax", d.dense(4))
+    cell = d.op("gru_cell", d.dense(3), d.dense(5, "user"), **weights)
+    model = d.model(d.op("augru", x, scores, **weights), cell)
+    projections = [(k, n) for k, n, _ in linears(model)]
+    assert sorted(projections) == [("item", 3), ("user", 3), ("user", 5)]
+    batch = make_batch(model, (0, 33, 1, 150))
+    on, off = (rs.compile(model, EngineConfig(hoist=h)).run(batch) for h in (True, False))
+    assert np.array_equal(on, off)
+    check(model)
+
+
 @pytest.mark.parametrize("queries", [1, 5, 200])
 def test_a_published_model_with_half_its_tables_user_scope(queries: int) -> None:
     model = zoo.build("rm1", rows_scale=1e-4, user_scope_tables=4)

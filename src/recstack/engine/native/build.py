@@ -27,7 +27,7 @@ def make_plan(model: Model, *, hoist: bool = True) -> Plan:
     model = optimise(model)
     if hoist:
         model = hoist_user_parts(model)
-    plan = Plan(model, fold_constants(model))
+    plan = Plan(model, fold_constants(model), hoist)
     output = Place("output", 0, model.output_width, Buffer("output", model.output_width))
     place_inputs(plan)
     place_outputs(plan, output)

@@ -88,6 +88,7 @@ class Plan:
 
     model: Model
     constants: dict[str, NDArray[np.float32]]
+    hoist: bool = True
     steps: list[Step] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
@@ -154,10 +155,19 @@ class Plan:
             return place
         if name not in self.gathered:
             value = self.model.values[name]
-            out = self.new_buffer("item", value.elements, dense=len(value.shape) > 1)
-            self.emit("gather_user", "item", [place, out], [value.elements])
-            self.gathered[name] = out
+            self.gathered[name] = self.spread(place, value.elements, dense=len(value.shape) > 1)
         return self.gathered[name]
+
+    def spread(self, place: Place, elements: int, *, dense: bool = False) -> Place:
+        """A copy of a user-scope value of so many `elements` in every row of its query."""
+        out = self.new_buffer("item", elements, dense=dense)
+        self.emit("gather_user", "item", [place, out], [elements])
+        return out
+
+    def scope_to_project(self, name: str, scope: ScopeName) -> ScopeName:
+        """Where a product with `name` alone belongs that an op of `scope` needs: user if it can."""
+        own = self.model.values[name].scope if name not in self.constants else scope
+        return "user" if own == "user" and self.hoist else scope
 
     def result(self, name: str) -> Place:
         """Where the op that makes `name` is to write."""
