@@ -25,6 +25,12 @@ struct Operand {
   const float* data = nullptr;  // constants
 };
 
+// Whether a step of `scope` reads `v` once per row though it has one entry per query.
+inline bool spread(const Operand& v, Scope scope) {
+  return scope == Scope::item &&
+         (v.kind == Operand::Kind::user || v.kind == Operand::Kind::user_dense);
+}
+
 struct WeightView {
   const float* data = nullptr;
   std::vector<int64_t> shape;
@@ -105,6 +111,11 @@ struct Context {
         break;
     }
     return const_cast<float*>(v.data);
+  }
+
+  // What entry `e` of a step of `scope` reads of `v`: a row reads its query's entry of user values.
+  const float* entry(const Operand& v, Scope scope, int64_t e) const {
+    return at(v) + (spread(v, scope) ? query_of_row[e] : e) * v.stride;
   }
 };
 

@@ -19,6 +19,8 @@ class EngineConfig(BaseModel):
         else the fastest that this processor has.
     threads: threads that share one batch, by rows.
     tile_rows: rows that go through all layers together; None chooses by workspace size.
+    hoist: do the user's part of a layer over user and item features once per query, not per row;
+        exact to rounding. Off is for measuring what it gains.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,6 +28,7 @@ class EngineConfig(BaseModel):
     isa: str = "auto"
     threads: int = Field(default=1, ge=1, le=1024)
     tile_rows: int | None = Field(default=None, ge=1, le=65536)
+    hoist: bool = True
 
 
 def instruction_sets() -> dict[str, bool]:

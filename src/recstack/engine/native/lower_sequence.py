@@ -18,10 +18,7 @@ def recurrence(plan: Plan, op: Gru | Augru) -> None:
     positions = plan.model.values[op.inputs[0]].shape[0]
     w_hh = weights[op.weight_hh]
     gates, hidden = w_hh.shape
-    xg = plan.new_buffer(scope, positions * gates, dense=True)
-    bias_ih = weights[op.bias_ih] if op.bias_ih else None
-    x = plan.operand(op.inputs[0], scope)
-    emit_linear(plan, scope, x, xg, positions, weights[op.weight_ih], bias_ih)
+    xg = _project(plan, op.inputs[0], scope, positions, op.weight_ih, op.bias_ih)
     others = [plan.operand(name, scope) for name in op.inputs[1:]]
     attention = isinstance(op, Augru)
     masked = len(op.inputs) > (2 if attention else 1)
@@ -38,15 +35,25 @@ def recurrence(plan: Plan, op: Gru | Augru) -> None:
 @lowers(GruCell)
 def gru_cell(plan: Plan, op: GruCell) -> None:
     scope = plan.scope_of(op.output)
+    x, h = op.inputs
+    xg = _project(plan, x, scope, 1, op.weight_ih, op.bias_ih)
+    hg = _project(plan, h, scope, 1, op.weight_hh, op.bias_hh)
+    hidden = plan.model.weights[op.weight_hh].shape[1]
+    operands = [xg, hg, plan.operand(h, scope), plan.result(op.output)]
+    plan.emit("gru_gates", scope, operands, [hidden])
+
+
+def _project(
+    plan: Plan, name: str, scope: ScopeName, positions: int, weight: str, bias: str | None
+) -> Place:
+    """The value's product with `weight`, for an op of `scope`; a user's is made once per query."""
     weights = plan.model.weights
-    x, h = (plan.operand(name, scope) for name in op.inputs)
-    gates, hidden = weights[op.weight_hh].shape
-    projected = []
-    for source, weight, bias in ((x, op.weight_ih, op.bias_ih), (h, op.weight_hh, op.bias_hh)):
-        out = plan.new_buffer(scope, gates)
-        emit_linear(plan, scope, source, out, 1, weights[weight], weights[bias] if bias else None)
-        projected.append(out)
-    plan.emit("gru_gates", scope, [*projected, h, plan.result(op.output)], [hidden])
+    where = plan.scope_to_project(name, scope)
+    elements = positions * weights[weight].shape[0]
+    out = plan.new_buffer(where, elements, dense=positions > 1)
+    x = plan.operand(name, where)
+    emit_linear(plan, where, x, out, positions, weights[weight], weights[bias] if bias else None)
+    return out if where == scope else plan.spread(out, elements, dense=positions > 1)
 
 
 @lowers(AttentionPooling)
