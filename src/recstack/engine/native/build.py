@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from recstack import _native
 from recstack.engine.config import EngineConfig, choose_isa
-from recstack.engine.native import lower_dense, lower_sequence, lower_tensor
+from recstack.engine.native import lower_attention, lower_dense, lower_sequence, lower_tensor
 from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
 from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
@@ -16,7 +16,12 @@ from recstack.engine.reference.registry import OPS
 from recstack.model import Model
 from recstack.model.ops import FeatureOp
 
-LOWERINGS = (lower_dense, lower_sequence, lower_tensor)  # imported for what they register
+LOWERINGS = (
+    lower_attention,
+    lower_dense,
+    lower_sequence,
+    lower_tensor,
+)  # imported for what they register
 TILE_BYTES = 512 << 10
 MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 128
 

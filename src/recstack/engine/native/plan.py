@@ -162,6 +162,16 @@ class Plan:
             self.gathered[name] = out
         return self.gathered[name]
 
+    def shared_operand(self, name: str, scope: ScopeName) -> Place:
+        """As `operand`, but a user value stays where it is: for steps that find it by query."""
+        if name in self.places and self.model.values[name].scope == "user":
+            return self.places[name]
+        return self.operand(name, scope)
+
+    def scope_with(self, name: str, scope: ScopeName) -> ScopeName:
+        """The scope of what a step of `scope` derives from `name` alone: user where it can be."""
+        return "user" if self.model.values[name].scope == "user" else scope
+
     def result(self, name: str) -> Place:
         """Where the op that makes `name` is to write."""
         if name not in self.places:

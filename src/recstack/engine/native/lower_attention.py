@@ -1,0 +1,143 @@
+"""Steps of DIN's attention unit; its first layer is folded as native/kernels/seq/unit.h has it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recstack.engine.native.lower import lowers
+from recstack.engine.native.lower_dense import dice_weights, emit_linear
+from recstack.engine.native.plan import Place, Plan, ScopeName
+from recstack.model.ops import AttentionLayer, AttentionPooling
+from recstack.model.ops.sequence import FEATURE_ORDER
+
+ACTIVATIONS = ("none", "relu", "sigmoid", "tanh", "prelu", "dice")
+UNIT_WEIGHTS, UNIT_WIDTH, UNIT_POSITIONS = 8192, 256, 32  # kUnit* of unit.h
+UNIT_PADDING = 12  # at most so many rows are padded to one block
+
+Floats = NDArray[np.float64]
+
+
+@lowers(AttentionPooling)
+def attention_pooling(plan: Plan, op: AttentionPooling) -> None:
+    scope = plan.scope_of(op.output)
+    keys = plan.shared_operand(op.inputs[1], scope)
+    positions, dim = plan.model.values[op.inputs[1]].shape
+    masked, softmax = len(op.inputs) > 2, op.normalise == "softmax"
+    scores = plan.result(op.output) if op.result == "scores" else None
+    at = scores if scores and not masked and not softmax else plan.new_buffer(scope, positions)
+    if fits(plan, op, dim):
+        _unit(plan, op, scope, at, positions, dim)
+    else:
+        _layer_by_layer(plan, op, scope, at, positions, dim)
+    scores = scores or at
+    if masked:
+        mask = plan.shared_operand(op.inputs[2], scope)
+        plan.emit("mask_scores", scope, [at, mask, scores], [positions, softmax])
+    elif softmax:
+        plan.emit("softmax", scope, [at, scores], [positions, 1])
+    if op.result == "pooled":
+        operands = [scores, keys, plan.result(op.output)]
+        plan.emit("weighted_sum", scope, operands, [positions, dim])
+
+
+def fits(plan: Plan, op: AttentionPooling, dim: int) -> bool:
+    """Whether the fused unit has room for these layers."""
+    widths = [plan.model.weights[layer.weight].shape[0] for layer in op.layers]
+    return bool((widths[0] + UNIT_PADDING) * dim <= UNIT_WEIGHTS and max(widths) <= UNIT_WIDTH)
+
+
+def fold_features(
+    features: tuple[str, ...], weight: NDArray[np.float32], dim: int
+) -> tuple[Floats | None, Floats, Floats | None]:
+    """What (n, len(features) * dim) weights give the query, the key and their product: (n, dim).
+
+    None where a part is absent; the key's is zeros then.
+    """
+    part = {f: weight[:, i * dim : (i + 1) * dim] for i, f in enumerate(features)}
+    w = {f: x.astype(np.float64) for f, x in part.items()}
+    none = np.zeros((weight.shape[0], dim))
+    key = w.get("key", none) - w.get("difference", none) + w.get("sum", none)
+    of_query = [w[f] for f in ("query", "difference", "sum") if f in w]
+    return (sum(of_query, none) if of_query else None), key, w.get("product")
+
+
+def _unit(
+    plan: Plan, op: AttentionPooling, scope: ScopeName, out: Place, positions: int, dim: int
+) -> None:
+    weights = plan.model.weights
+    first = op.layers[0]
+    query, key, product = fold_features(op.features, weights[first.weight], dim)
+    q = plan.operand(op.inputs[0], scope)
+    bias = weights[first.bias] if first.bias else None
+    added: list[Place] = []
+    if query is not None:
+        added.append(plan.new_buffer(scope, key.shape[0]))
+        emit_linear(plan, scope, q, added[0], 1, query.astype(np.float32), bias)
+    elif bias is not None:
+        added.append(Place("constant", data=bias))
+    ints = [positions, dim, bool(added)]
+    parts: list[NDArray[np.float32]] = []
+    for layer in op.layers:
+        weight, other = weights[layer.weight], weights[layer.bias] if layer.bias else None
+        if layer is first:
+            weight = key.astype(np.float32)
+            other = product.astype(np.float32) if product is not None else None
+        ints += [weight.shape[0], ACTIVATIONS.index(layer.activation), other is not None]
+        parts += [weight] if other is None else [weight, other]
+        parts += _activation_weights(plan, layer, weight.shape[0])
+    panels = _key_panels(plan, op.inputs[1], scope, positions, dim)
+    plan.emit("attention_unit", scope, [q, panels, *added, out], ints, weights=parts)
+
+
+def _key_panels(plan: Plan, keys: str, scope: ScopeName, positions: int, dim: int) -> Place:
+    """The keys with positions side by side, once per query where the history is the user's."""
+    own = plan.scope_with(keys, scope)
+    padded = -(-positions // UNIT_POSITIONS) * UNIT_POSITIONS
+    panels = plan.new_buffer(own, padded * dim)
+    plan.emit("key_panels", own, [plan.operand(keys, own), panels], [positions, dim])
+    return panels
+
+
+def _activation_weights(plan: Plan, layer: AttentionLayer, n: int) -> list[NDArray[np.float32]]:
+    """Slope, and dice's scale and shift, one per output."""
+    if layer.activation == "prelu" and layer.slope:
+        return [np.broadcast_to(plan.model.weights[layer.slope], (n,))]
+    if layer.activation == "dice" and layer.slope and layer.mean and layer.variance:
+        parts = dice_weights(plan, layer.slope, layer.mean, layer.variance, layer.eps)
+        scale, shift, alpha = (p.astype(np.float32) for p in parts)
+        return [alpha, scale, shift]
+    return []
+
+
+def _layer_by_layer(
+    plan: Plan, op: AttentionPooling, scope: ScopeName, out: Place, positions: int, dim: int
+) -> None:
+    """The unit as its definition has it: features, then a layer at a time over all positions."""
+    query, keys = (plan.operand(name, scope) for name in op.inputs[:2])
+    at = plan.new_buffer(scope, positions * len(op.features) * dim, dense=True)
+    bits = sum(1 << FEATURE_ORDER.index(f) for f in op.features)
+    plan.emit("attention_features", scope, [query, keys, at], [positions, dim, bits])
+    for layer in op.layers:
+        last = layer is op.layers[-1]
+        at = _layer(plan, scope, at, positions, layer, out if last else None)
+
+
+def _layer(
+    plan: Plan, scope: ScopeName, x: Place, positions: int, layer: AttentionLayer, out: Place | None
+) -> Place:
+    """One layer of the attention unit over all positions; returns where its result lies."""
+    weights = plan.model.weights
+    weight = weights[layer.weight]
+    n = weight.shape[0]
+    out = out or plan.new_buffer(scope, positions * n, dense=True)
+    fused = layer.activation if layer.activation not in ("prelu", "dice") else "none"
+    bias = weights[layer.bias] if layer.bias else None
+    emit_linear(plan, scope, x, out, positions, weight, bias, fused)
+    parts = _activation_weights(plan, layer, n)
+    if layer.activation == "prelu":
+        plan.emit("prelu", scope, [out, out], [n, positions, 1], weights=parts)
+    elif layer.activation == "dice":
+        alpha, scale, shift = parts
+        plan.emit("dice", scope, [out, out], [n, positions], weights=[scale, shift, alpha])
+    return out
