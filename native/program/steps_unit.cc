@@ -28,17 +28,23 @@ class KeyPanelsStep final : public Step {
 
 // "attention_unit": operands query, panels, the first layer's bias if has_bias, out. Item steps
 // read panels of user scope by query.
-//   ints = positions, dim, has_bias, then per layer n, activation and whether it has a product (the
+//   ints = positions, dim, has_bias, sum (0 scores, 1 sum), then per layer n, activation and
+//   whether it has a product (the
 //     first) or a bias (the others).
 //   weights, per layer: weight (n, k), then the product's weights or the bias, then slope (n,) of
 //     prelu and dice, scale and shift (n,) of dice.
 class UnitStep final : public Step {
  public:
   UnitStep(const StepSpec& spec, const Kernels& kernels)
-      : Step(spec.scope), v_(spec.operands), positions_(spec.ints[0]), has_bias_(spec.ints[2]) {
+      : Step(spec.scope),
+        v_(spec.operands),
+        positions_(spec.ints[0]),
+        has_bias_(spec.ints[2]),
+        result_(spec.ints[3] ? UnitResult::sum : UnitResult::scores) {
+    constexpr size_t kFirst = 4;
     size_t next = 0;
     int64_t k = spec.ints[1];
-    for (size_t i = 3; i < spec.ints.size(); i += 3) {
+    for (size_t i = kFirst; i < spec.ints.size(); i += 3) {
       const int64_t n = spec.ints[i];
       UnitLayer layer = {.n = n,
                          .k = k,
@@ -49,8 +55,9 @@ class UnitStep final : public Step {
                          .slope = nullptr,
                          .scale = nullptr,
                          .shift = nullptr};
-      if (spec.ints[i + 2] && i == 3) layer.product = packed(kernels, spec.weights[next++], n, k);
-      if (spec.ints[i + 2] && i > 3) layer.bias = copied(spec.weights[next++], n);
+      if (spec.ints[i + 2] && i == kFirst)
+        layer.product = packed(kernels, spec.weights[next++], n, k);
+      if (spec.ints[i + 2] && i > kFirst) layer.bias = copied(spec.weights[next++], n);
       if (layer.activation >= UnitActivation::prelu) layer.slope = copied(spec.weights[next++], n);
       if (layer.activation == UnitActivation::dice) {
         layer.scale = copied(spec.weights[next++], n);
@@ -73,6 +80,7 @@ class UnitStep final : public Step {
                                             .layer_count = static_cast<int64_t>(layers_.size()),
                                             .rows = c.entries(scope),
                                             .positions = positions_,
+                                            .result = result_,
                                             .out = c.at(v_.back()),
                                             .out_stride = v_.back().stride});
     return {};
@@ -93,6 +101,7 @@ class UnitStep final : public Step {
   std::vector<Operand> v_;
   int64_t positions_;
   bool has_bias_;
+  UnitResult result_;
   std::vector<AlignedFloats> held_;
   std::vector<UnitLayer> layers_;
 };

@@ -87,6 +87,7 @@ void check_unit(Isa isa, int64_t positions, int64_t dim, int64_t hidden, UnitAct
                               .layer_count = 2,
                               .rows = rows,
                               .positions = positions,
+                              .result = UnitResult::scores,
                               .out = out.data(),
                               .out_stride = positions + 3});
   out.check_canaries();
@@ -110,7 +111,51 @@ void check_unit(Isa isa, int64_t positions, int64_t dim, int64_t hidden, UnitAct
   }
 }
 
+// The sum over positions of a layer is what adding up its scores, output by output, gives.
+void check_sum(Isa isa, int64_t positions, int64_t n) {
+  context = std::string(isa_name(isa)) + " sum positions=" + std::to_string(positions) +
+            " n=" + std::to_string(n);
+  const int64_t dim = 7, rows = 2;
+  Random random(static_cast<uint64_t>(positions * 100 + n));
+  Layer layer(isa, n, dim, UnitActivation::relu, true, random);
+  UnitLayer view = layer.view;
+  view.product = nullptr;
+  Guarded<float> keys(positions * dim), bias(n);
+  fill(keys, random);
+  fill(bias, random);
+  const UnitKernels& kernels = seq_kernels(isa).unit;
+  Guarded<float> panels((positions + kUnitPositions - 1) / kUnitPositions * kUnitPositions * dim);
+  kernels.key_panels_f32(keys.data(), positions, dim, panels.data());
+  Output out(rows, n, n + 3);
+  UnitArgs args = {};
+  args.panels = panels.data();
+  args.bias = bias.data();
+  args.layers = &view;
+  args.layer_count = 1;
+  args.rows = rows;
+  args.positions = positions;
+  args.result = UnitResult::sum;
+  args.out = out.data();
+  args.out_stride = n + 3;
+  kernels.attention_unit_f32(args);
+  out.check_canaries();
+  for (int64_t j = 0; j < n; ++j) {
+    double total = 0;
+    for (int64_t t = 0; t < positions; ++t) {
+      double sum = bias[j];
+      for (int64_t d = 0; d < dim; ++d) {
+        sum += static_cast<double>(layer.weight[j * dim + d]) * keys[t * dim + d];
+      }
+      total += std::fmax(sum, 0);
+    }
+    for (int64_t r = 0; r < rows; ++r) CHECK_NEAR(out.at(r, j), total, 2e-5 * (1 + total));
+  }
+}
+
 void run(Isa isa) {
+  for (int64_t positions : {0, 1, 16, 31, 64, 250}) {
+    for (int64_t n : {1, 13, 32, 256}) check_sum(isa, positions, n);
+  }
   for (int64_t positions : {0, 1, 15, 32, 33, 70}) {
     for (int64_t dim : {1, 8, 17, 32}) {
       for (int64_t hidden : {1, 5, 12, 13, 36, 80}) {

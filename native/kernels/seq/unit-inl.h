@@ -142,32 +142,63 @@ RECSTACK_INLINE void fold_query(const UnitLayer& layer, const float* q, float* s
   }
 }
 
+// sums (n, kLanes) += x (n, kPanel), of its first `columns` positions.
+RECSTACK_INLINE void add_positions(const float* x, int64_t n, int64_t columns, float* sums) {
+  for (int64_t j = 0; j < n; ++j) {
+    V sum = load(sums + j * kLanes);
+    RECSTACK_UNROLL
+    for (int c = 0; c < kPanelVectors; ++c) {
+      const V y = load(x + j * kPanel + c * kLanes);
+      const int64_t lanes = lesser(kLanes, greater(0, columns - c * kLanes));
+      sum = add(sum, lanes == kLanes ? y : first_of(y, zero(), lanes));
+    }
+    store(sums + j * kLanes, sum);
+  }
+}
+
+RECSTACK_INLINE void fold_sums(const float* sums, int64_t n, float* out) {
+  for (int64_t j = 0; j < n; ++j) {
+    out[j] = first_lane(fold_all(load(sums + j * kLanes), [](V a, V b) { return add(a, b); }));
+  }
+}
+
 void attention_unit_f32(const UnitArgs& args) {
   alignas(64) float folded[kUnitWeights];
   alignas(64) float spread[kUnitWeights];
   alignas(64) float hidden[2][kUnitWidth * kPanel];
+  alignas(64) float sums[kUnitWidth * kLanes];
   const UnitLayer& first = args.layers[0];
+  const int64_t outputs = args.layers[args.layer_count - 1].n;
   for (int64_t r = 0; r < args.rows; ++r) {
     const int64_t entry = args.entry_of_row == nullptr ? r : args.entry_of_row[r];
     const float* panels = args.panels + entry * args.panels_stride;
     const float* bias = args.bias == nullptr ? nullptr : args.bias + r * args.bias_stride;
     const float* weight = first.weight;
+    float* out = args.out + r * args.out_stride;
     if (first.product != nullptr) {
       fold_query(first, args.query + r * args.query_stride, spread, folded);
       weight = folded;
     }
+    for (int64_t j = 0; args.result == UnitResult::sum && j < outputs; ++j) {
+      store(sums + j * kLanes, zero());
+    }
     for (int64_t t = 0; t < args.positions; t += kPanel) {
+      const int64_t columns = lesser(kPanel, args.positions - t);
       unit_layer(first, weight, bias, panels + t * first.k, hidden[0]);
       for (int64_t l = 1; l < args.layer_count; ++l) {
         const UnitLayer& layer = args.layers[l];
         unit_layer(layer, layer.weight, layer.bias, hidden[(l - 1) % 2], hidden[l % 2]);
       }
-      const float* scores = hidden[(args.layer_count - 1) % 2];
-      for (int64_t i = t; i < lesser(t + kPanel, args.positions); i += kLanes) {
-        store_n(args.out + r * args.out_stride + i, load(scores + i - t),
-                lesser(kLanes, args.positions - i));
+      const float* last = hidden[(args.layer_count - 1) % 2];
+      if (args.result == UnitResult::sum) {
+        add_positions(last, outputs, columns, sums);
+        continue;
+      }
+      for (int64_t i = 0; i < columns; i += kLanes) {
+        store_n(out + t + i, load(last + i), lesser(kLanes, columns - i));
       }
     }
+    if (args.result == UnitResult::sum) fold_sums(sums, outputs, out);
   }
 }
 

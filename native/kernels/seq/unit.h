@@ -10,10 +10,11 @@
 //   for r in rows: for t in positions:
 //     x = keys[entry_of_row[r], t]; w = key_weight + product_weight * query[r]; b = bias[r]
 //     for layer in layers: x = activation(x @ w.T + b); w, b = the next layer's
-//     out[r, t] = x[0]
+//     out[r, t] = x[0], or with `sum` out[r, j] += x[j] for all outputs of the last layer
 //
-// Accumulator: one fp32 chain per output in the order of k, as kernels/gemm. Lanes are positions,
-// so no narrow layer pads them. Takes 130 KB of stack.
+// Accumulator: one fp32 chain per output in the order of k, as kernels/gemm; `sum` adds positions
+// in lanes, t mod 16 (a set of fewer lanes: t mod those), then the lanes in a tree. Lanes are
+// positions, so no narrow layer pads them. Takes 130 KB of stack.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +43,8 @@ struct UnitLayer {
   const float* shift;
 };
 
+enum class UnitResult { scores, sum };
+
 struct UnitArgs {
   const float* query;  // (rows, dim), rows query_stride apart; read for products only
   int64_t query_stride;
@@ -50,11 +53,12 @@ struct UnitArgs {
   const int32_t* entry_of_row;  // (rows,); null: row r's keys are entry r
   const float* bias;            // of the first layer, (n,) per row, bias_stride apart; or null
   int64_t bias_stride;
-  const UnitLayer* layers;  // the last one's n is 1
+  const UnitLayer* layers;  // for scores the last one's n is 1
   int64_t layer_count;
   int64_t rows;
   int64_t positions;
-  float* out;  // (rows, positions), rows out_stride apart
+  UnitResult result;
+  float* out;  // scores (rows, positions) or sums (rows, last n), rows out_stride apart
   int64_t out_stride;
 };
 

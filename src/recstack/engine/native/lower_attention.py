@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from recstack.engine.native.lower import lowers
 from recstack.engine.native.lower_dense import dice_weights, emit_linear
 from recstack.engine.native.plan import Place, Plan, ScopeName
+from recstack.engine.native.unit_sum import UnitSum, fits
 from recstack.model.ops import AttentionLayer, AttentionPooling
 from recstack.model.ops.sequence import FEATURE_ORDER
 
 ACTIVATIONS = ("none", "relu", "sigmoid", "tanh", "prelu", "dice")
-UNIT_WEIGHTS, UNIT_WIDTH, UNIT_POSITIONS = 8192, 256, 32  # kUnit* of unit.h
-UNIT_PADDING = 12  # at most so many rows are padded to one block
+UNIT_POSITIONS = 32  # kUnitPositions of unit.h
 
+Array = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 
@@ -26,8 +29,9 @@ def attention_pooling(plan: Plan, op: AttentionPooling) -> None:
     masked, softmax = len(op.inputs) > 2, op.normalise == "softmax"
     scores = plan.result(op.output) if op.result == "scores" else None
     at = scores if scores and not masked and not softmax else plan.new_buffer(scope, positions)
-    if fits(plan, op, dim):
-        _unit(plan, op, scope, at, positions, dim)
+    shapes = {name: w.shape for name, w in plan.model.weights.items()}
+    if fits(op.layers, shapes, dim):
+        _unit(plan, op, scope, at)
     else:
         _layer_by_layer(plan, op, scope, at, positions, dim)
     scores = scores or at
@@ -41,14 +45,26 @@ def attention_pooling(plan: Plan, op: AttentionPooling) -> None:
         plan.emit("weighted_sum", scope, operands, [positions, dim])
 
 
-def fits(plan: Plan, op: AttentionPooling, dim: int) -> bool:
-    """Whether the fused unit has room for these layers."""
-    widths = [plan.model.weights[layer.weight].shape[0] for layer in op.layers]
-    return bool((widths[0] + UNIT_PADDING) * dim <= UNIT_WEIGHTS and max(widths) <= UNIT_WIDTH)
+@lowers(UnitSum)
+def unit_sum(plan: Plan, op: UnitSum) -> None:
+    scope = plan.scope_of(op.output)
+    weights, first = plan.model.weights, op.layers[0]
+    key, row = weights[first.weight], weights[op.row_weight]
+    own = plan.scope_with(op.inputs[1], scope)
+    added = plan.new_buffer(own, key.shape[0])
+    bias = weights[first.bias] if first.bias else None
+    x = plan.operand(op.inputs[1], own)
+    emit_linear(plan, own, x, added, 1, row, bias)
+    if own != scope:
+        spread = plan.new_buffer(scope, key.shape[0])
+        plan.emit("gather_user", scope, [added, spread], [key.shape[0]])
+        added = spread
+    out = plan.result(op.output)
+    _emit_unit(plan, scope, x, op.inputs[0], [added], op.layers, (key, None), out, total=True)
 
 
 def fold_features(
-    features: tuple[str, ...], weight: NDArray[np.float32], dim: int
+    features: tuple[str, ...], weight: Array, dim: int
 ) -> tuple[Floats | None, Floats, Floats | None]:
     """What (n, len(features) * dim) weights give the query, the key and their product: (n, dim).
 
@@ -62,10 +78,9 @@ def fold_features(
     return (sum(of_query, none) if of_query else None), key, w.get("product")
 
 
-def _unit(
-    plan: Plan, op: AttentionPooling, scope: ScopeName, out: Place, positions: int, dim: int
-) -> None:
+def _unit(plan: Plan, op: AttentionPooling, scope: ScopeName, out: Place) -> None:
     weights = plan.model.weights
+    dim = plan.model.values[op.inputs[1]].shape[1]
     first = op.layers[0]
     query, key, product = fold_features(op.features, weights[first.weight], dim)
     q = plan.operand(op.inputs[0], scope)
@@ -76,18 +91,36 @@ def _unit(
         emit_linear(plan, scope, q, added[0], 1, query.astype(np.float32), bias)
     elif bias is not None:
         added.append(Place("constant", data=bias))
-    ints = [positions, dim, bool(added)]
-    parts: list[NDArray[np.float32]] = []
-    for layer in op.layers:
+    folded = (key.astype(np.float32), None if product is None else product.astype(np.float32))
+    _emit_unit(plan, scope, q, op.inputs[1], added, op.layers, folded, out)
+
+
+def _emit_unit(
+    plan: Plan,
+    scope: ScopeName,
+    query: Place,
+    keys: str,
+    added: list[Place],
+    layers: Sequence[AttentionLayer],
+    folded: tuple[Array, Array | None],
+    out: Place,
+    *,
+    total: bool = False,
+) -> None:
+    """The step; `folded` are the first layer's weights for keys and for products."""
+    positions, dim = plan.model.values[keys].shape
+    weights = plan.model.weights
+    ints = [positions, dim, bool(added), total]
+    parts: list[Array] = []
+    for i, layer in enumerate(layers):
         weight, other = weights[layer.weight], weights[layer.bias] if layer.bias else None
-        if layer is first:
-            weight = key.astype(np.float32)
-            other = product.astype(np.float32) if product is not None else None
+        if i == 0:
+            weight, other = folded
         ints += [weight.shape[0], ACTIVATIONS.index(layer.activation), other is not None]
         parts += [weight] if other is None else [weight, other]
         parts += _activation_weights(plan, layer, weight.shape[0])
-    panels = _key_panels(plan, op.inputs[1], scope, positions, dim)
-    plan.emit("attention_unit", scope, [q, panels, *added, out], ints, weights=parts)
+    panels = _key_panels(plan, keys, scope, positions, dim)
+    plan.emit("attention_unit", scope, [query, panels, *added, out], ints, weights=parts)
 
 
 def _key_panels(plan: Plan, keys: str, scope: ScopeName, positions: int, dim: int) -> Place:
@@ -99,7 +132,7 @@ def _key_panels(plan: Plan, keys: str, scope: ScopeName, positions: int, dim: in
     return panels
 
 
-def _activation_weights(plan: Plan, layer: AttentionLayer, n: int) -> list[NDArray[np.float32]]:
+def _activation_weights(plan: Plan, layer: AttentionLayer, n: int) -> list[Array]:
     """Slope, and dice's scale and shift, one per output."""
     if layer.activation == "prelu" and layer.slope:
         return [np.broadcast_to(plan.model.weights[layer.slope], (n,))]
