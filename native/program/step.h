@@ -94,6 +94,12 @@ struct Context {
 
   int64_t entries(Scope scope) const { return scope == Scope::item ? rows : queries; }
 
+  // For steps that read values of user scope where they lie: the entry of each row, or null where
+  // entry e of `v` belongs to entry e of the step.
+  const int32_t* entry_of_row(const Operand& v, Scope scope) const {
+    return spread(v, scope) ? query_of_row : nullptr;
+  }
+
   float* at(const Operand& v) const {
     switch (v.kind) {
       case Operand::Kind::item:
@@ -139,6 +145,8 @@ StepPtr make_step(const StepSpec& spec, const Kernels& kernels);
 StepPtr make_embedding_step(const StepSpec& spec, const Kernels& kernels);
 StepPtr make_dense_step(const StepSpec& spec, const Kernels& kernels);
 StepPtr make_sequence_step(const StepSpec& spec, const Kernels& kernels);
+StepPtr make_recurrence_step(const StepSpec& spec, const Kernels& kernels);
+StepPtr make_unit_step(const StepSpec& spec, const Kernels& kernels);
 StepPtr make_elementwise_step(const StepSpec& spec, const Kernels& kernels);
 StepPtr make_move_step(const StepSpec& spec, const Kernels& kernels);
 

@@ -7,7 +7,13 @@ from numpy.typing import NDArray
 
 from recstack import _native
 from recstack.engine.config import EngineConfig, choose_isa
-from recstack.engine.native import lower_dense, lower_embedding, lower_sequence, lower_tensor
+from recstack.engine.native import (
+    lower_attention,
+    lower_dense,
+    lower_embedding,
+    lower_sequence,
+    lower_tensor,
+)
 from recstack.engine.native.hoist import hoist_user_parts
 from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
@@ -18,7 +24,7 @@ from recstack.model import Model
 from recstack.model.ops import EmbeddingBag, FeatureOp
 
 # Imported for what they register.
-LOWERINGS = (lower_dense, lower_embedding, lower_sequence, lower_tensor)
+LOWERINGS = (lower_attention, lower_dense, lower_embedding, lower_sequence, lower_tensor)
 TILE_BYTES = 512 << 10
 MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 128
 
