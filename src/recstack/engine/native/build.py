@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from numpy.typing import NDArray
 
 from recstack import _native
 from recstack.engine.config import EngineConfig, choose_isa
+from recstack.engine.memory import BuildCost
 from recstack.engine.native import lower_dense, lower_embedding, lower_sequence, lower_tensor
 from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
@@ -65,18 +68,30 @@ def make_layout(model: Model) -> _native.InputLayout:
     )
 
 
-def make_program(model: Model, config: EngineConfig) -> _native.Program:
-    """A native program for `model`: weights packed, tables shared with the model's own arrays."""
+def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, BuildCost]:
+    """A native program for `model` and what it took; tables are the model's own arrays."""
+    began = time.perf_counter()
     plan = make_plan(model)
     item, user = plan.workspace_floats("item"), plan.workspace_floats("user")
-    return _native.Program(
+    tile_rows = config.tile_rows or choose_tile_rows(item)
+    layout, steps = make_layout(model), [step.to_native() for step in plan.steps]
+    planned = time.perf_counter()
+    program = _native.Program(
         isa=choose_isa(config.isa),
-        layout=make_layout(model),
-        tile_rows=config.tile_rows or choose_tile_rows(item),
+        layout=layout,
+        tile_rows=tile_rows,
         item_floats=item,
         user_floats=user,
-        steps=[step.to_native() for step in plan.steps],
+        steps=steps,
     )
+    packed = [w for step in plan.steps if step.kind not in TABLE_STEPS for w in step.weights]
+    cost = BuildCost(
+        plan_ms=1e3 * (planned - began),
+        packing_ms=1e3 * (time.perf_counter() - planned),
+        packed_weight_bytes=sum(w.nbytes for w in packed),
+        workspace_bytes=4 * tile_rows * (item + user),
+    )
+    return program, cost
 
 
 def choose_tile_rows(item_floats: int) -> int:
