@@ -16,6 +16,7 @@ from recstack.engine.native.passes import optimise
 from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
 from recstack.engine.native.plan import Buffer, Place, Plan
 from recstack.engine.reference.registry import OPS
+from recstack.engine.tables import table_names
 from recstack.model import Model
 from recstack.model.ops import EmbeddingBag, FeatureOp
 
@@ -84,11 +85,11 @@ def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, B
         user_floats=user,
         steps=steps,
     )
-    packed = [w for step in plan.steps if step.kind not in TABLE_STEPS for w in step.weights]
+    packed = {w for op in plan.model.ops for w in op.weights()} - set(table_names(plan.model))
     cost = BuildCost(
         plan_ms=1e3 * (planned - began),
         packing_ms=1e3 * (time.perf_counter() - planned),
-        packed_weight_bytes=sum(w.nbytes for w in packed),
+        packed_weight_bytes=sum(plan.model.weights[w].nbytes for w in packed),
         workspace_bytes=4 * tile_rows * (item + user),
     )
     return program, cost
