@@ -8,6 +8,8 @@ import typer
 
 from recstack.cli.models import ModelName, RowsScale, open_model
 from recstack.cli.output import Json, console, print_json, table
+from recstack.engine.memory import WHERE
+from recstack.engine.tables import find_place
 from recstack.model import zoo
 from recstack.model.cost import OpCost, Total
 from recstack.model.cost import describe as describe_model
@@ -27,8 +29,10 @@ def describe(
     else:
         made = open_model(model)
     cost = describe_model(made, rows=rows, queries=queries)
+    tables = find_place(made, "auto")
     if json:
-        print_json(cost.as_dict())
+        place = {"table_memory": tables.kind, "table_reason": tables.reason}
+        print_json({**cost.as_dict(), **place})
         return
     columns = ("op", "kind", "per", "shape", "params", "weights B", "FLOP", "lookups", "gather B",
                "moved B")  # fmt: skip
@@ -42,6 +46,11 @@ def describe(
         f"\n{cost.parameters:,} parameters, {cost.weight_bytes / 1e6:,.1f} MB of weights, "
         f"of which {cost.tables} tables with {cost.table_bytes / 1e6:,.1f} MB"
     )
+    if tables.kind != "shared":
+        console.print(
+            f"an engine here would have the tables {WHERE[tables.kind]} ({tables.reason})",
+            soft_wrap=True,
+        )
 
 
 def _row(op: OpCost) -> tuple[object, ...]:

@@ -8,6 +8,7 @@ import importlib.util
 from recstack.cli.output import Json, console, print_json, table
 from recstack.engine import EngineConfig, instruction_sets
 from recstack.engine.config import choose_isa
+from recstack.memory import available_bytes, huge_pages_available
 from recstack.results import fingerprint
 
 EXTRAS = {
@@ -24,9 +25,10 @@ def doctor(json: Json = False) -> None:
     extras = {
         extra: {name: _version(name) for name in packages} for extra, packages in EXTRAS.items()
     }
+    memory = {"huge_pages": huge_pages_available(), "available_bytes": available_bytes()}
     if json:
         print_json({"instruction_sets": sets, "chosen": chosen, "machine": machine,
-                    "extras": extras})  # fmt: skip
+                    "memory": memory, "extras": extras})  # fmt: skip
         return
     rows = [
         (name, "yes" if has else "no", "chosen" if name == chosen else "")
@@ -35,7 +37,8 @@ def doctor(json: Json = False) -> None:
     console.print(table("Instruction sets (force one with RECSTACK_ISA)",
                         ("set", "this processor", ""), rows))  # fmt: skip
     console.print()
-    console.print(table("Machine", ("", ""), [(k, _short(v)) for k, v in machine.items()]))
+    both = {**machine, **memory}
+    console.print(table("Machine", ("", ""), [(k, _short(v)) for k, v in both.items()]))
     console.print()
     found = [
         (f"[{extra}]".replace("[", r"\["), name, version or "absent")

@@ -40,8 +40,10 @@ def tune(
         )
     made = load_model(model)
     engine_config = EngineConfig(isa=isa)
+    engine = compile(made, engine_config)
+    progress.print(str(engine.memory), style="dim")
     found = tune_engine(
-        compile(made, engine_config),
+        engine,
         random_queries(made, seed),
         size_forms.parse(sizes),
         sla_forms.parse(sla),
@@ -58,7 +60,8 @@ def tune(
     )
     deployment.save(out)
     if json:
-        print_json({"plan": str(out), **tuned_record(found)})
+        memory = engine.memory.to_record()
+        print_json({"plan": str(out), "memory": memory, **tuned_record(found)})
     else:
         console.print(tuned_table(found, sla, sizes))
         console.print(f"\nwrote {out}" + ("" if found.complete else " (stopped by --budget-s)"))

@@ -41,29 +41,34 @@ def table_names(model: Model) -> tuple[str, ...]:
     return tuple(dict.fromkeys(op.table for op in model.ops if isinstance(op, EmbeddingBag)))
 
 
-def place_tables(model: Model, wanted: Wanted) -> tuple[Model, Tables]:
-    """`model` with its tables where they are to lie, and where that is.
+def find_place(model: Model, wanted: Wanted) -> Tables:
+    """Where an engine of `model` would have its tables now; moves nothing.
 
-    Tables move only where the model's weights are mapped from files. Raises ConfigError when `huge`
-    is wanted and there is no memory for it, ModelFileError when a file has been cut short.
+    Raises ConfigError when `huge` is wanted and there is no memory for it.
     """
-    names = table_names(model)
-    weights = model.weights
+    names, weights = table_names(model), model.weights
     if not isinstance(weights, MappedWeights):
-        return model, Tables(names, "shared", "the model's weights are in memory")
+        return Tables(names, "shared", "the model's weights are in memory")
+    if wanted != "mapped" and weights.copied(names):
+        return Tables(names, "huge", "another engine of this model has them there")
     size = sum(weights[name].nbytes for name in names)
-    if weights.copied(names):
-        kind: Kind = "mapped" if wanted == "mapped" else "huge"
-        reason = "asked for" if wanted != "auto" else "another engine of this model has them there"
-    else:
-        kind, reason = choose(wanted, size, available_bytes(), huge_pages_available())
-    if kind == "huge":
-        try:
-            moved = weights.in_huge_pages(names, usable_cpus())
-        except MemoryError:
-            raise ConfigError(_no_room(size, available_bytes())) from None
-        model = replace(model, weights={**weights, **moved})
-    return model, Tables(names, kind, reason)
+    return Tables(names, *choose(wanted, size, available_bytes(), huge_pages_available()))
+
+
+def place_tables(model: Model, wanted: Wanted) -> tuple[Model, Tables]:
+    """`model` with its tables where `find_place` says, and where that is.
+
+    Raises ConfigError when there is no memory, ModelFileError when a file has been cut short.
+    """
+    tables, weights = find_place(model, wanted), model.weights
+    if tables.kind != "huge" or not isinstance(weights, MappedWeights):
+        return model, tables
+    try:
+        moved = weights.in_huge_pages(tables.names, usable_cpus())
+    except MemoryError:
+        size = sum(weights[name].nbytes for name in tables.names)
+        raise ConfigError(_no_room(size, available_bytes())) from None
+    return replace(model, weights={**weights, **moved}), tables
 
 
 def drop_packed(model: Model, tables: Tables) -> None:

@@ -15,6 +15,7 @@ from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
 from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
 from recstack.engine.native.plan import Buffer, Place, Plan
+from recstack.engine.reference.arrays import in_float32_range
 from recstack.engine.reference.registry import OPS
 from recstack.engine.tables import table_names
 from recstack.model import Model
@@ -25,8 +26,12 @@ TILE_BYTES = 512 << 10
 MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 128
 
 
+@np.errstate(all="ignore")  # a model's numbers may overflow, as they would in a run
 def make_plan(model: Model) -> Plan:
-    """The steps that compute `model`, with every value's place."""
+    """The steps that compute `model`, with every value's place.
+
+    Raises ModelError for a normalisation whose scale is not finite.
+    """
     model = optimise(model)
     plan = Plan(model, fold_constants(model))
     output = Place("output", 0, model.output_width, Buffer("output", model.output_width))
@@ -53,7 +58,8 @@ def fold_constants(model: Model) -> dict[str, NDArray[np.float32]]:
     folded: dict[str, NDArray[np.float64]] = {}
     for op in model.ops:
         if model.values[op.output].scope == "const" and not isinstance(op, FeatureOp):
-            folded[op.output] = OPS[type(op)](op, [folded[n] for n in op.inputs], model.weights)
+            made = OPS[type(op)](op, [folded[n] for n in op.inputs], model.weights)
+            folded[op.output] = in_float32_range(made)
     return {n: np.ascontiguousarray(v[0], dtype=np.float32) for n, v in folded.items()}
 
 
