@@ -11,12 +11,10 @@ synced, renamed), and the header counts the records, so that a copy cut short is
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import json
 import os
 import platform
-import secrets
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recstack.errors import DataError
+from recstack.files import write_whole
 from recstack.types import Origin
 
 FORMAT: Literal[1] = 1
@@ -139,7 +138,10 @@ def write(
         machine=fingerprint() if machine is None else machine,
         records=len(lines),
     )
-    _replace(target, "\n".join([header.model_dump_json(), *lines, ""]))
+    try:
+        write_whole(target, "\n".join([header.model_dump_json(), *lines, ""]))
+    except OSError as error:
+        raise ResultWriteError(f"{target}: cannot write: {error.strerror or error}") from error
     return header
 
 
@@ -213,20 +215,6 @@ def _record(line: str, where: str) -> dict[str, Any]:
         raise DataError(f"{where}: expected an object, got {type(record).__name__}")
     _check_origin(record, where)
     return record
-
-
-def _replace(target: Path, text: str) -> None:
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("x", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise ResultWriteError(f"{target}: cannot write: {error.strerror or error}") from error
 
 
 def fingerprint() -> Machine:
