@@ -21,6 +21,9 @@ from recstack.tune import Deployment, Trial, TuneConfig, Tuned
 from recstack.tune import tune as tune_engine
 
 
+ENDS = {"fail": "latency", "invalid": "generator", "undecided": "undecided"}
+
+
 def tune(
     model: Annotated[str, typer.Argument(help="A model folder.")],
     sla: SlaText = "p95<=10ms",
@@ -98,18 +101,18 @@ def tuned_record(found: Tuned) -> dict[str, Any]:
 
 
 def tuned_table(found: Tuned, sla: str, sizes: str) -> Any:
-    """Baseline against tuned."""
-    rows = [
-        (label, describe_schedule(t.schedule), f"{t.found.low_qps:.0f}", bracket(t))
-        for label, t in (("baseline (static)", found.baseline), ("tuned", found.best))
-    ]
-    heads = ("", "schedule", "QPS", "bracket")
-    return table(f"QPS at {sla}, sizes {sizes} (measured, in process)", heads, rows)
+    """Baseline (the static schedule) against tuned; at most 80 columns wide.
 
-
-def bracket(trial: Trial) -> str:
-    """The rates between which the answer lies, why it ends there, and the confidence."""
-    found = trial.found
-    ends = {"invalid": ", generator-bound", "undecided": ", undecided"}
-    reason = ends.get(found.high_outcome or "", "")
-    return f"{found.low_qps:.0f}..{found.high_qps:.0f} at {found.confidence:.0%}{reason}"
+    bracket: the rates between which the answer lies. ended by: why it lies no higher.
+    """
+    rows = []
+    for label, trial in (("baseline", found.baseline), ("tuned", found.best)):
+        one = trial.found
+        bracket = f"{one.low_qps:.0f}..{one.high_qps:.0f}"
+        reason = ENDS.get(one.high_outcome or "", "")
+        rows.append((label, describe_schedule(trial.schedule), f"{one.low_qps:.0f}", bracket, reason))
+    heads = ("", "schedule", "QPS", "bracket", "ended by")
+    confidence = f"{found.best.found.confidence:.0%} confidence"
+    return table(
+        f"QPS at {sla}, sizes {sizes} (measured, in process, {confidence})", heads, rows
+    )
