@@ -1,4 +1,4 @@
-"""Long JSON is read beside the loop: others are answered meanwhile, and replies keep their order."""
+"""Long JSON is read beside the loop: others are answered meanwhile, replies keep their order."""
 
 from __future__ import annotations
 

@@ -20,7 +20,6 @@ from recstack.schedule import ScheduleConfig
 from recstack.tune import Deployment, Trial, TuneConfig, Tuned
 from recstack.tune import tune as tune_engine
 
-
 ENDS = {"fail": "latency", "invalid": "generator", "undecided": "undecided"}
 
 
@@ -110,9 +109,9 @@ def tuned_table(found: Tuned, sla: str, sizes: str) -> Any:
         one = trial.found
         bracket = f"{one.low_qps:.0f}..{one.high_qps:.0f}"
         reason = ENDS.get(one.high_outcome or "", "")
-        rows.append((label, describe_schedule(trial.schedule), f"{one.low_qps:.0f}", bracket, reason))
+        rows.append(
+            (label, describe_schedule(trial.schedule), f"{one.low_qps:.0f}", bracket, reason)
+        )
     heads = ("", "schedule", "QPS", "bracket", "ended by")
     confidence = f"{found.best.found.confidence:.0%} confidence"
-    return table(
-        f"QPS at {sla}, sizes {sizes} (measured, in process, {confidence})", heads, rows
-    )
+    return table(f"QPS at {sla}, sizes {sizes} (measured, in process, {confidence})", heads, rows)

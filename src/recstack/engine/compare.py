@@ -50,10 +50,11 @@ def compare(
 ) -> Iterator[Timing]:
     """Time `engine` on batches of `sizes` rows; with `torch`, torch eager on as many threads.
 
-    Torch reads the engine's own tables, on huge pages where the engine has them there. It gets its inputs as tensors in the layout that suits it, made before the clock starts, and
-    reads tables of one width by one fused call; the engine checks and reads the batch as it came.
-    Inputs rotate among enough different batches that embedding rows of large tables do not stay in
-    cache. Raises RecstackError when the contenders' scores differ by more than 1e-4.
+    Torch reads the engine's own tables, on huge pages where those are, by one fused call for tables
+    of one width; its inputs are tensors in the layout that suits it, made before the clock starts.
+    The engine checks and reads the batch as it came. Inputs rotate among enough different batches
+    that embedding rows of large tables do not stay in cache. Raises RecstackError when the
+    contenders' scores differ by more than 1e-4.
     """
     model, threads = engine.model, engine.config.threads
     peer = _torch_peer(engine.placed, threads) if torch else None

@@ -10,7 +10,11 @@ from recstack.engine.tables import Kind, Tables
 from recstack.memory import huge_bytes
 from recstack.model import Model
 
-WHERE = {"huge": "copied into memory", "mapped": "mapped from file", "shared": "in the model's memory"}
+WHERE = {
+    "huge": "copied into memory",
+    "mapped": "mapped from file",
+    "shared": "in the model's memory",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ class MappedWeights(Mapping[str, Array]):
             begins[name] = at
             at += -(-self._extents[name].array.nbytes // LINE_BYTES) * LINE_BYTES
         arena: Bytes = _native.empty_pages(at)[0]
-        memory = memoryview(arena)
+        memory = arena.data
         pieces = [p for name, begin in begins.items() for p in self._pieces(name, begin)]
         with ThreadPoolExecutor(threads, "recstack-read") as pool:
             for done in [

@@ -100,7 +100,5 @@ def test_scalars_that_float32_cannot_hold(scalar: float) -> None:
 
 def test_a_shift_that_overflows_is_infinite_in_both() -> None:
     d = Draft()
-    scores = same_scores(
-        d.model(normalised(d, d.dense(CHANNELS), 1.0, 0.0, mean=-3e38, bias=3e38))
-    )
+    scores = same_scores(d.model(normalised(d, d.dense(CHANNELS), 1.0, 0.0, mean=-3e38, bias=3e38)))
     assert np.isinf(scores).all()
