@@ -79,7 +79,7 @@ def test_engines_that_start_together_share_one_copy(weights: MappedWeights) -> N
 def test_a_replaced_file_changes_nothing(
     path: Path, weights: MappedWeights, arrays: dict[str, np.ndarray]
 ) -> None:
-    os.rename(path, path.with_name("old"))
+    path.rename(path.with_name("old"))
     path.write_bytes(b"another file")
     assert weights.in_huge_pages(["a"], 1)["a"].tobytes() == arrays["a"].tobytes()
 
@@ -105,11 +105,11 @@ def test_dropped_pages_leave_memory_and_come_back(
 
 def test_descriptors_are_closed(path: Path) -> None:
     weights = storage.read_safetensors(path)
-    open_now = len(os.listdir("/proc/self/fd"))
+    open_now = len(list(Path("/proc/self/fd").iterdir()))
     copy = weights.in_huge_pages(["c"], 1)
     del weights
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) < open_now
+    assert len(list(Path("/proc/self/fd").iterdir())) < open_now
     assert copy["c"].shape == (1,)
 
 

@@ -14,7 +14,7 @@ from recstack.model.zoo.fill import usable_cpus
 
 Wanted = Literal["auto", "mapped", "huge"]
 Kind = Literal["mapped", "huge", "shared"]
-# Below this a table's page walks mostly hit the caches (LOG.md: huge pages gain little there).
+# Below this page walks mostly hit the caches and the first touch is soon over (LOG.md).
 LEAST_HUGE_BYTES = 256 << 20
 # What a copy leaves free at least: room for workspaces, requests and the page cache.
 SPARE_SHARE = 0.1

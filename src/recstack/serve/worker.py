@@ -14,8 +14,8 @@ T = TypeVar("T")
 class Worker:
     """Runs functions on `threads` threads, oldest first; results come back on the loop's thread.
 
-    With one thread, work that holds the interpreter (decoding JSON) takes turns with the loop; with
-    more, the loop would be one of many that wait for it.
+    With one thread, work that holds the interpreter (decoding JSON) takes turns with the loop,
+    though not inside one call of C; with more, the loop would be one of many that wait for it.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, threads: int, name: str) -> None:
