@@ -5,6 +5,7 @@ namespace recstack {
 void bind_program(nanobind::module_& m);
 void bind_memory(nanobind::module_& m);
 void bind_dispatch(nanobind::module_& m);
+void bind_peaks(nanobind::module_& m);
 }  // namespace recstack
 
 NB_MODULE(_native, m) {
@@ -12,4 +13,5 @@ NB_MODULE(_native, m) {
   recstack::bind_program(m);
   recstack::bind_memory(m);
   recstack::bind_dispatch(m);
+  recstack::bind_peaks(m);
 }

@@ -12,6 +12,7 @@
 
 #include "bind_batch.h"
 #include "program/program.h"
+#include "program/step_times.h"
 #include "program/team_executor.h"
 
 namespace nb = nanobind;
@@ -145,13 +146,27 @@ void bind_program(nb::module_& m) {
   nb::class_<Program, ExecutorFactory>(m, "Program")
       .def(nb::new_(&make_program), "isa"_a, "layout"_a, "tile_rows"_a, "item_floats"_a,
            "user_floats"_a, "steps"_a);
+  nb::class_<StepTimes, ExecutorFactory>(m, "StepTimes")
+      .def(
+          "__init__",
+          [](StepTimes* self, std::shared_ptr<Program> program) {
+            new (self) StepTimes(std::move(program));
+          },
+          "program"_a)
+      // steps_ns of the user steps, and of the item steps
+      .def("read",
+           [](const StepTimes& self) {
+             const auto& [user, item] = self.times();
+             return std::make_pair(user.steps_ns, item.steps_ns);
+           })
+      .def("clear", &StepTimes::clear);
   nb::class_<TeamFactory, ExecutorFactory>(m, "TeamFactory")
       .def(
           "__init__",
-          [](TeamFactory* self, std::shared_ptr<ExecutorFactory> factory, int threads) {
-            new (self) TeamFactory(std::move(factory), threads);
+          [](TeamFactory* self, std::shared_ptr<Program> program, int threads) {
+            new (self) TeamFactory(std::move(program), threads);
           },
-          "factory"_a, "threads"_a);
+          "program"_a, "threads"_a);
   nb::class_<Runner>(m, "Runner")
       .def(
           "__init__",

@@ -13,7 +13,7 @@ ROWS = (
     ("errors", "clock", "_native", "batch", "types", "results", "files", "memory"),
     ("model", "data", "machine"),
     ("engine",),
-    ("loadtest", "schedule"),
+    ("profile", "loadtest", "schedule"),
     ("tune",),
     ("serve", "report"),
     ("cli",),
@@ -66,7 +66,7 @@ def test_every_module_has_a_layer() -> None:
         ("uvloop", {"serve", "loadtest"}),
         ("httptools", {"serve/http"}),
         ("prometheus_client", {"serve"}),
-        ("rich", {"cli", "model"}),
+        ("rich", {"cli", "model", "profile"}),
         ("typer", {"cli"}),
     ],
 )

@@ -12,6 +12,7 @@ struct Status {
     bag_too_long,        // feature, entry, value (its length), limit
     non_finite,          // feature (a dense input), entry, column
     not_finite_weight,   // feature, entry, column (position in the bag)
+    stopped,             // another thread of the run failed, and says why
     callback_failed,     // an executor that is not native failed; it keeps its own message
   };
   Code code = Code::ok;

@@ -5,19 +5,21 @@
 namespace recstack {
 namespace {
 
-// Waits up to about 20 us for `ready` before the caller parks: one batch is often shorter.
-template <typename Ready>
-bool spin(Ready ready) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(20);
+// Between jobs: one batch is often shorter than waking a thread.
+constexpr auto kSpin = std::chrono::microseconds(50);
+
+// Returns when `value` is no longer `old`: spins first, then sleeps.
+void wait_while(std::atomic<uint32_t>& value, uint32_t old) {
+  const auto until = std::chrono::steady_clock::now() + kSpin;
   do {
     for (int i = 0; i < 64; ++i) {
-      if (ready()) return true;
+      if (value.load(std::memory_order_acquire) != old) return;
 #if defined(__x86_64__)
       __builtin_ia32_pause();
 #endif
     }
   } while (std::chrono::steady_clock::now() < until);
-  return ready();
+  value.wait(old, std::memory_order_acquire);
 }
 
 }  // namespace
@@ -27,48 +29,43 @@ Team::Team(int members) {
 }
 
 Team::~Team() {
-  {
-    std::lock_guard lock(mutex_);
-    closing_ = true;
-    round_hint_.store(++round_);
-  }
-  start_.notify_all();
+  call_ = nullptr;
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
-void Team::run(const std::function<void(int)>& job) {
-  if (threads_.empty()) return job(0);
-  {
-    std::lock_guard lock(mutex_);
-    job_ = &job;
-    running_.store(static_cast<int>(threads_.size()));
-    round_hint_.store(++round_);
-  }
-  start_.notify_all();
-  job(0);
-  if (!spin([this] { return running_.load() == 0; })) {
-    std::unique_lock lock(mutex_);
-    done_.wait(lock, [this] { return running_.load() == 0; });
+void Team::run(Call call, const void* job) {
+  if (threads_.empty()) return call(job, 0);
+  call_ = call;
+  job_ = job;
+  running_.store(static_cast<uint32_t>(threads_.size()), std::memory_order_relaxed);
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+  call(job, 0);
+  for (uint32_t left; (left = running_.load(std::memory_order_acquire)) != 0;) {
+    wait_while(running_, left);
   }
 }
 
 void Team::work(int part) {
-  uint64_t seen = 0;
-  for (;;) {
-    spin([&] { return round_hint_.load() != seen; });
-    const std::function<void(int)>* job;
-    {
-      std::unique_lock lock(mutex_);
-      start_.wait(lock, [&] { return round_ != seen; });
-      seen = round_;
-      if (closing_) return;
-      job = job_;
-    }
-    (*job)(part);
-    if (running_.fetch_sub(1) == 1) {
-      std::lock_guard lock(mutex_);
-      done_.notify_one();
-    }
+  for (uint32_t seen = 0;; ++seen) {
+    wait_while(round_, seen);
+    if (call_ == nullptr) return;
+    call_(job_, part);
+    running_.fetch_sub(1, std::memory_order_release);
+    running_.notify_one();
+  }
+}
+
+void Barrier::arrive_and_wait() {
+  const uint32_t phase = phase_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == members_) {
+    arrived_.store(0, std::memory_order_relaxed);
+    phase_.fetch_add(1, std::memory_order_release);
+    phase_.notify_all();
+  } else {
+    wait_while(phase_, phase);
   }
 }
 

@@ -1,10 +1,9 @@
-// A team of threads that runs one job at a time, in as many parts as it has members.
+// A team of threads that runs one job at a time, in as many parts as it has members. Members spin
+// for some microseconds between jobs, then sleep.
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
-#include <functional>
-#include <mutex>
+#include <cstdint>
 #include <thread>
 #include <vector>
 
@@ -21,20 +20,35 @@ class Team {
 
   // Calls job(part) for every part in [0, members) at once; returns when all have returned. Jobs
   // must not throw. One caller at a time.
-  void run(const std::function<void(int)>& job);
+  template <typename Job>
+  void run(const Job& job) {
+    run([](const void* given, int part) { (*static_cast<const Job*>(given))(part); }, &job);
+  }
 
  private:
+  using Call = void (*)(const void* job, int part);
+
+  void run(Call call, const void* job);
   void work(int part);
 
-  std::mutex mutex_;
-  std::condition_variable start_;
-  std::condition_variable done_;
-  const std::function<void(int)>* job_ = nullptr;
-  uint64_t round_ = 0;
-  std::atomic<uint64_t> round_hint_{0};
-  std::atomic<int> running_{0};
-  bool closing_ = false;
+  Call call_ = nullptr;  // null: the team closes
+  const void* job_ = nullptr;
+  std::atomic<uint32_t> round_{0};
+  std::atomic<uint32_t> running_{0};
   std::vector<std::thread> threads_;
+};
+
+// Lets `members` threads of a team wait for each other, again and again.
+class Barrier {
+ public:
+  explicit Barrier(int members) : members_(static_cast<uint32_t>(members)) {}
+
+  void arrive_and_wait();
+
+ private:
+  const uint32_t members_;
+  std::atomic<uint32_t> arrived_{0};
+  std::atomic<uint32_t> phase_{0};
 };
 
 }  // namespace recstack

@@ -52,19 +52,14 @@ RECSTACK_INLINE V is_nan_select(V probe, V if_nan, V otherwise) {
 RECSTACK_INLINE V nan_max(V a, V b) { return is_nan_select(a, a, max(a, b)); }
 RECSTACK_INLINE V nan_min(V a, V b) { return is_nan_select(a, a, min(a, b)); }
 
-// Lanes folded in a fixed tree: halves onto each other.
-template <class Fold>
-RECSTACK_INLINE float fold_lanes(V x, Fold fold) {
-  float lane[kLanes];
-  store(lane, x);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lane[i] = fold(lane[i], lane[i + width]);
-  }
-  return lane[0];
+// Every lane becomes the fold of all, in a fixed tree: halves onto each other.
+template <int kWidth = kLanes / 2, class Fold>
+RECSTACK_INLINE V fold_all(V x, Fold fold) {
+  x = fold(x, fold_down<kWidth>(x));
+  if constexpr (kWidth > 1) x = fold_all<kWidth / 2>(x, fold);
+  return x;
 }
-RECSTACK_INLINE float sum_lanes(V x) {
-  return fold_lanes(x, [](float a, float b) { return a + b; });
-}
+RECSTACK_INLINE float first_lane(V x) { return x.r[0]; }
 
 RECSTACK_INLINE int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 RECSTACK_INLINE int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "dispatch/affinity.h"
+#include "core/affinity.h"
 
 namespace recstack {
 namespace {

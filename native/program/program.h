@@ -10,6 +10,8 @@
 
 namespace recstack {
 
+struct StepNanoseconds;  // step_times.h
+
 // What a program needs beyond its steps.
 struct ProgramSpec {
   Isa isa = Isa::scalar;
@@ -27,18 +29,23 @@ class Program final : public ExecutorFactory, public std::enable_shared_from_thi
   Program(const Program&) = delete;
 
   std::unique_ptr<Executor> make() const override;
+  // An executor that adds what each step spends to `times`.
+  std::unique_ptr<Executor> make_timed(std::shared_ptr<StepNanoseconds> times) const;
   const InputLayout& layout() const override { return spec_.layout; }
 
   const ProgramSpec& spec() const { return spec_; }
   const Kernels& kernels() const { return kernels_; }
   const std::vector<StepPtr>& user_steps() const { return user_steps_; }
   const std::vector<StepPtr>& item_steps() const { return item_steps_; }
+  // Floats of the packed weights whose steps divide.
+  int64_t shared_floats() const { return shared_floats_; }
 
  private:
   ProgramSpec spec_;
   Kernels kernels_;
   std::vector<StepPtr> user_steps_;
   std::vector<StepPtr> item_steps_;
+  int64_t shared_floats_ = 0;
   std::vector<std::shared_ptr<void>> owners_;
 };
 

@@ -61,8 +61,8 @@ struct FeatureCursor {
   const int32_t* lengths = nullptr;  // of entry 0 of this feature
   int64_t entry = 0;                 // the tile's first entry
   int64_t entries = 0;
-  int64_t lookup = 0;                // position in `values` of that entry's first lookup
-  int64_t lookups = 0;               // of the tile's entries together
+  int64_t lookup = 0;   // position in `values` of that entry's first lookup
+  int64_t lookups = 0;  // of the tile's entries together
 };
 
 // The tile that is being run: rows [row0, row0 + rows) of queries [query0, query0 + queries).
@@ -80,6 +80,11 @@ struct Context {
   int64_t queries = 0;
   const int32_t* query_of_row = nullptr;  // (rows,) relative to query0
   FeatureCursor* cursors = nullptr;
+  int part = 0;  // of a step that divides: which share this call is to do
+  int parts = 1;
+
+  // The share of `n` things that is this part's: [share(n, part), share(n, part + 1)).
+  int64_t share(int64_t n, int which) const { return n * which / parts; }
 
   int64_t entries(Scope scope) const { return scope == Scope::item ? rows : queries; }
 
@@ -108,6 +113,9 @@ class Step {
   explicit Step(Scope scope) : scope(scope) {}
   virtual ~Step() = default;
   virtual Status run(const Context& context) const = 0;
+  // Whether `run` does only its share of the work (Context::part) when there are several parts.
+  virtual bool divides() const { return false; }
+  virtual int64_t packed_floats() const { return 0; }
   const Scope scope;
 };
 

@@ -19,11 +19,15 @@ class LinearStep final : public Step {
         k_(spec.ints[1]),
         n_(spec.ints[2]),
         activation_(static_cast<Activation>(spec.ints[3])),
+        panel_(kernels.gemm.panel),
         packed_(kernels.gemm.packed_size(n_, k_)),
         bias_(spec.weights.size() > 1 ? static_cast<size_t>(n_) : 0) {
     kernels.gemm.pack_f32(spec.weights[0].data, n_, k_, k_, packed_.data());
     if (bias_.size()) std::copy_n(spec.weights[1].data, n_, bias_.data());
   }
+
+  bool divides() const override { return n_ * k_ >= kDivisibleFloats && n_ >= 2 * panel_; }
+  int64_t packed_floats() const override { return static_cast<int64_t>(packed_.size()); }
 
   Status run(const Context& c) const override {
     const int64_t entries = c.entries(scope);
@@ -42,23 +46,35 @@ class LinearStep final : public Step {
   }
 
  private:
+  // Below this a meeting of the threads costs more than the half that it saves.
+  static constexpr int64_t kDivisibleFloats = 16 << 10;
+
+  // This part's columns, whole panels of them.
   void multiply(const Context& c, const float* x, int64_t rows, int64_t x_stride, float* out,
                 int64_t out_stride) const {
+    int64_t begin = 0, end = n_;
+    if (c.parts > 1) {
+      const int64_t panels = (n_ + panel_ - 1) / panel_;
+      begin = c.share(panels, c.part) * panel_;
+      end = std::min(c.share(panels, c.part + 1) * panel_, n_);
+      if (begin >= end) return;
+    }
     c.kernels->gemm.gemm_f32({.x = x,
                               .rows = rows,
                               .k = k_,
                               .x_stride = x_stride,
-                              .packed = packed_.data(),
-                              .n = n_,
-                              .bias = bias_.data(),
+                              .packed = packed_.data() + begin * k_,
+                              .n = end - begin,
+                              .bias = bias_.size() ? bias_.data() + begin : nullptr,
                               .activation = activation_,
-                              .out = out,
+                              .out = out + begin,
                               .out_stride = out_stride});
   }
 
   Operand x_, out_;
   int64_t inner_, k_, n_;
   Activation activation_;
+  int64_t panel_;
   AlignedFloats packed_;
   AlignedFloats bias_;
 };

@@ -57,17 +57,31 @@ class BagsStep final : public Step {
     }
   }
 
+  bool divides() const override { return tables_.size() > 1; }
+
   Status run(const Context& c) const override {
-    for (const Table& t : tables_) {
-      if (t.pooling == kWeighted) {
-        if (Status s = check_weights(c, t.feature); !s.ok()) return s;
-      } else if (t.pooling == kNone) {
-        if (Status s = check_fits(c, t.feature, t.positions); !s.ok()) return s;
-      }
+    const auto all = static_cast<int64_t>(tables_.size());
+    return run_tables(c, static_cast<size_t>(c.share(all, c.part)),
+                      static_cast<size_t>(c.share(all, c.part + 1)));
+  }
+
+ private:
+  static constexpr int64_t kMean = 1, kWeighted = 2, kNone = 3;
+  static constexpr size_t kTablesAtOnce = 64;
+
+  struct Table {
+    const float* data;
+    int64_t feature, rows, padding, pooling, positions;
+    Operand out;
+  };
+
+  Status run_tables(const Context& c, size_t begin, size_t end) const {
+    for (size_t t = begin; t < end; ++t) {
+      if (Status s = check_lengths_and_weights(c, tables_[t]); !s.ok()) return s;
     }
     BagTable tables[kTablesAtOnce];
-    for (size_t first = 0; first < tables_.size(); first += kTablesAtOnce) {
-      const size_t count = std::min(kTablesAtOnce, tables_.size() - first);
+    for (size_t first = begin; first < end; first += kTablesAtOnce) {
+      const size_t count = std::min(kTablesAtOnce, end - first);
       for (size_t t = 0; t < count; ++t) tables[t] = view(c, tables_[first + t]);
       const BadLookup bad = c.kernels->embag.bags_f32({.tables = tables,
                                                        .count = static_cast<int64_t>(count),
@@ -80,16 +94,6 @@ class BagsStep final : public Step {
     }
     return {};
   }
-
- private:
-  static constexpr int64_t kMean = 1, kWeighted = 2, kNone = 3;
-  static constexpr size_t kTablesAtOnce = 64;
-
-  struct Table {
-    const float* data;
-    int64_t feature, rows, padding, pooling, positions;
-    Operand out;
-  };
 
   BagTable view(const Context& c, const Table& t) const {
     const FeatureCursor& at = c.cursors[t.feature];
@@ -117,6 +121,11 @@ class BagsStep final : public Step {
             .entry = entry,
             .value = index_at(c.batch->values, c.batch->index_type, at.lookup + position),
             .limit = t.rows};
+  }
+
+  Status check_lengths_and_weights(const Context& c, const Table& t) const {
+    if (t.pooling == kWeighted) return check_weights(c, t.feature);
+    return t.pooling == kNone ? check_fits(c, t.feature, t.positions) : Status{};
   }
 
   Status check_weights(const Context& c, int64_t feature) const {

@@ -1,24 +1,24 @@
-// Executors that run one batch over several threads, by rows.
+// Executors that run one batch over several threads.
 #pragma once
 
 #include <memory>
 
-#include "program/factory.h"
+#include "program/program.h"
 
 namespace recstack {
 
-// Makes executors that share each run's rows among `threads` threads, the caller's among them, each
-// with an executor of `factory`.
+// Makes executors that share each run among `threads` threads, the caller's among them: by rows,
+// or, where rows are too few, each step by its tables or output columns.
 class TeamFactory final : public ExecutorFactory {
  public:
-  TeamFactory(std::shared_ptr<const ExecutorFactory> factory, int threads)
-      : factory_(std::move(factory)), threads_(threads) {}
+  TeamFactory(std::shared_ptr<const Program> program, int threads)
+      : program_(std::move(program)), threads_(threads) {}
 
   std::unique_ptr<Executor> make() const override;
-  const InputLayout& layout() const override { return factory_->layout(); }
+  const InputLayout& layout() const override { return program_->layout(); }
 
  private:
-  std::shared_ptr<const ExecutorFactory> factory_;
+  std::shared_ptr<const Program> program_;
   int threads_;
 };
 

@@ -138,10 +138,7 @@ def write(
         machine=fingerprint() if machine is None else machine,
         records=len(lines),
     )
-    try:
-        write_whole(target, "\n".join([header.model_dump_json(), *lines, ""]))
-    except OSError as error:
-        raise ResultWriteError(f"{target}: cannot write: {error.strerror or error}") from error
+    replace_file(target, "\n".join([header.model_dump_json(), *lines, ""]))
     return header
 
 
@@ -215,6 +212,19 @@ def _record(line: str, where: str) -> dict[str, Any]:
         raise DataError(f"{where}: expected an object, got {type(record).__name__}")
     _check_origin(record, where)
     return record
+
+
+def replace_file(target: Path, text: str) -> None:
+    """Write `text` to `target` whole or not at all: aside, synced, renamed.
+
+    Raises
+    ------
+    ResultWriteError: the disk is full or the folder cannot be written; `target` is as it was.
+    """
+    try:
+        write_whole(target, text)
+    except OSError as error:
+        raise ResultWriteError(f"{target}: cannot write: {error.strerror or error}") from error
 
 
 def fingerprint() -> Machine:

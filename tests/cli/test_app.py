@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from recstack.machine import Peaks, save_peaks
+from recstack.results import fingerprint
+from tests.profile.machine import machine
+
 MODULE = """
 import torch
 def small():
@@ -47,6 +51,28 @@ def test_describe_needs_no_memory_for_a_preset(tmp_path: Path) -> None:
     described = data(run("describe", "rm2", "--json", cwd=tmp_path))
     assert described["row"]["lookups"] == 3840
     assert "embedding_bag" in run("describe", "rm2", cwd=tmp_path).stdout
+
+
+def test_describe_folds_equal_tables(tmp_path: Path) -> None:
+    text = run("describe", "din:deeprecsys", cwd=tmp_path).stdout
+    assert "bag_[1..250] x 250" in text
+    assert len(text.splitlines()) < 30
+
+
+def test_describe_gives_the_floor_of_stored_peaks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECSTACK_HOME", str(tmp_path))
+    arguments = ("describe", "rm2", "--floor", "--rows", "64")
+    refused = run(*arguments, cwd=tmp_path)
+    assert refused.returncode == 2 and "recstack doctor --peaks" in refused.stderr
+    save_peaks(Peaks(**{**dict(machine()), "machine": fingerprint()}))
+    text = run(*arguments, cwd=tmp_path).stdout
+    assert "bag_[0..31] x 32" in text and "one op after another" in text
+    found = data(run(*arguments, "--json", cwd=tmp_path))["floor"]
+    assert found["rows"] == 64 and found["bound"] == "gather"
+    # 3840 lookups a row of 256 bytes: twice the 12 ns measured for 128.
+    assert found["gather_ns"] == pytest.approx(64 * 3840 * 24.0)
 
 
 def test_doctor_lists_instruction_sets(tmp_path: Path) -> None:

@@ -103,7 +103,22 @@ def test_a_split_query_equals_the_whole_bit_for_bit(name, variant, isa) -> None:
             for at in range(0, batch.rows, width)
         ]
         assert np.array_equal(np.concatenate(parts), whole)
-    assert np.array_equal(compile(model, EngineConfig(isa=isa, threads=3)).run(batch), whole)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(("name", "variant"), ZOO, ids=ZOO_IDS)
+def test_threads_change_no_bit(name, variant, isa) -> None:
+    model = small_zoo(name, variant)
+    alone, team = engine_of(name, variant, isa), compile(model, EngineConfig(isa=isa, threads=3))
+    for rows in (1, 2, 5, 61):
+        batch = random_batch(model, rows=rows, seed=3, lengths="ragged")
+        assert np.array_equal(team.run(batch), alone.run(batch))
+        if batch.values.size == 0:
+            continue
+        wrong = batch.replace(values=np.append(batch.values[:-1], batch.values.dtype.type(1 << 30)))
+        with pytest.raises(IndexOutOfRange):
+            team.run(wrong)
+        assert np.array_equal(team.run(batch), alone.run(batch))
 
 
 def test_two_engines_with_other_settings_live_side_by_side() -> None:

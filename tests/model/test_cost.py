@@ -99,6 +99,6 @@ def test_json(tiny: Model) -> None:
 
 def test_text() -> None:
     text = render(describe(zoo.outline("din", variant="deeprecsys"), rows=64))
-    assert "bag_1 .. bag_250 (250)" in text and "(modelled)" in text
+    assert "bag_[1..250] x 250" in text and "(modelled)" in text
     assert "48,576" in text and len(text.splitlines()) < 25
     assert all(len(line) <= 120 for line in text.splitlines())

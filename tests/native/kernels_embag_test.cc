@@ -132,7 +132,8 @@ void check(Isa isa, int64_t dim, Prefetch prefetch) {
             " dim=" + std::to_string(dim) + " distance=" + std::to_string(prefetch.distance) +
             " hint=" + std::to_string(static_cast<int>(prefetch.hint));
   const auto seed = static_cast<uint64_t>(dim);
-  Given<Index> sum(dim, Pooling::sum, false, -1, seed), mean(dim, Pooling::mean, false, 4, seed + 1);
+  Given<Index> sum(dim, Pooling::sum, false, -1, seed),
+      mean(dim, Pooling::mean, false, 4, seed + 1);
   Given<Index> weighted(dim, Pooling::sum, true, 7, seed + 2);
   Given<Index> padded(dim, Pooling::sum, false, 9, seed + 3);
   Given<Index> none(dim, Pooling::none, false, 11, seed + 4);
@@ -151,7 +152,8 @@ void check(Isa isa, int64_t dim, Prefetch prefetch) {
   for (Given<Index>* g : given) {
     g->out.check_canaries();
     for (int64_t b = 0; b < kBags; ++b) {
-      for (int64_t d = 0; d < g->width; ++d) CHECK_NEAR(g->out.at(b, d), g->expected(b, d, dim), 4e-5);
+      for (int64_t d = 0; d < g->width; ++d)
+        CHECK_NEAR(g->out.at(b, d), g->expected(b, d, dim), 4e-5);
     }
     check_alone(isa, *g, args);
   }

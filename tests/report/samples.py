@@ -147,3 +147,25 @@ def found_record(label: str, low_qps: float = 400.0, high_qps: float | None = 42
         "confidence": 0.95,
         "probes": probes,
     }
+
+
+def roofline_record(rows: int = 1, **changes: Any) -> Record:
+    """A batch of a model that does 1000 FLOP a row on 2000 bytes of weights and 50 a row."""
+    return {
+        "record": "roofline",
+        "model": "wnd",
+        "rows": rows,
+        "queries": 1,
+        "threads": 1,
+        "isa": "",
+        "flops": 1000 * rows,
+        "weight_bytes": 2000,
+        "gather_bytes": 50 * rows,
+        "bytes": 2000 + 50 * rows,
+        "measured_us": 0.05 * rows,
+        "floor_us": 0.02 * rows,
+        "serial_us": 0.03 * rows,
+        "bound": "weights",
+        "peak_gflop_s": 100.0,
+        "roofs": [{"name": "L2", "gb_s": 80.0}, {"name": "gather", "gb_s": 4.0}],
+    } | changes

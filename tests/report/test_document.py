@@ -56,8 +56,8 @@ def test_a_wrong_record_is_named_by_file_and_line(
 
 
 def test_a_file_of_another_kind_is_refused(write: Write) -> None:
-    path = write(kind="bench")
-    with pytest.raises(DataError, match=f"^{path}:1: expected kind quickstart .* got 'bench'"):
+    path = write(kind="weather")
+    with pytest.raises(DataError, match=f"^{path}:1: expected kind quickstart .* got 'weather'"):
         read([path])
 
 

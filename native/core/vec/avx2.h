@@ -63,6 +63,18 @@ RECSTACK_INLINE I shift_right(I x) {
   return {_mm256_srai_epi32(x.r, kBits)};
 }
 
+// Lane i takes lane i + kWidth of each run of 2 * kWidth lanes; kWidth a power of two.
+template <int kWidth>
+RECSTACK_INLINE V fold_down(V x) {
+  if constexpr (kWidth == 4) return {_mm256_permute2f128_ps(x.r, x.r, 0x01)};
+  if constexpr (kWidth == 2) return {_mm256_permute_ps(x.r, 0x4e)};
+  if constexpr (kWidth == 1) return {_mm256_permute_ps(x.r, 0xb1)};
+}
+// The first n lanes of x, the others of `rest`.
+RECSTACK_INLINE V first_of(V x, V rest, int64_t n) {
+  return {_mm256_blendv_ps(rest.r, x.r, _mm256_castsi256_ps(first(n)))};
+}
+
 RECSTACK_INLINE float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
 // Rows become columns, in place.

@@ -48,6 +48,9 @@ RECSTACK_INLINE V floor(V x) {
   return {_mm512_roundscale_ps(x.r, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};
 }
 
+// a * 2^floor(b), rounded once.
+RECSTACK_INLINE V scalef(V a, V b) { return {_mm512_scalef_ps(a.r, b.r)}; }
+
 RECSTACK_INLINE M eq(V a, V b) { return {_mm512_cmp_ps_mask(a.r, b.r, _CMP_EQ_OQ)}; }
 RECSTACK_INLINE M ne(V a, V b) { return {_mm512_cmp_ps_mask(a.r, b.r, _CMP_NEQ_UQ)}; }
 RECSTACK_INLINE M lt(V a, V b) { return {_mm512_cmp_ps_mask(a.r, b.r, _CMP_LT_OQ)}; }
@@ -71,6 +74,19 @@ RECSTACK_INLINE I shift_left(I x) {
 template <int kBits>
 RECSTACK_INLINE I shift_right(I x) {
   return {_mm512_srai_epi32(x.r, kBits)};
+}
+
+// Lane i takes lane i + kWidth of each run of 2 * kWidth lanes; kWidth a power of two.
+template <int kWidth>
+RECSTACK_INLINE V fold_down(V x) {
+  if constexpr (kWidth == 8) return {_mm512_shuffle_f32x4(x.r, x.r, 0x4e)};
+  if constexpr (kWidth == 4) return {_mm512_shuffle_f32x4(x.r, x.r, 0xb1)};
+  if constexpr (kWidth == 2) return {_mm512_permute_ps(x.r, 0x4e)};
+  if constexpr (kWidth == 1) return {_mm512_permute_ps(x.r, 0xb1)};
+}
+// The first n lanes of x, the others of `rest`.
+RECSTACK_INLINE V first_of(V x, V rest, int64_t n) {
+  return {_mm512_mask_blend_ps(first(n), rest.r, x.r)};
 }
 
 RECSTACK_INLINE float fma1(float a, float b, float c) { return __builtin_fmaf(a, b, c); }

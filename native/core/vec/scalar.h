@@ -79,6 +79,18 @@ RECSTACK_INLINE I shift_right(I x) {
   return {x.r >> kBits};
 }
 
+// Lane i takes lane i + kWidth of each run of 2 * kWidth lanes; kWidth a power of two.
+template <int kWidth>
+RECSTACK_INLINE V fold_down(V x) {
+  if constexpr (kWidth == 2) return {__builtin_shufflevector(x.r, x.r, 2, 3, 0, 1)};
+  if constexpr (kWidth == 1) return {__builtin_shufflevector(x.r, x.r, 1, 0, 3, 2)};
+}
+// The first n lanes of x, the others of `rest`.
+RECSTACK_INLINE V first_of(V x, V rest, int64_t n) {
+  for (int64_t i = n; i < kLanes; ++i) x.r[i] = rest.r[i];
+  return x;
+}
+
 RECSTACK_INLINE float fma1(float a, float b, float c) { return a * b + c; }
 
 // Rows become columns, in place.

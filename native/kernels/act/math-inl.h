@@ -14,6 +14,21 @@ RECSTACK_INLINE V polynomial(V x, V sum, float c0, Rest... rest) {
   return polynomial(x, fma(sum, x, set1(c0)), rest...);
 }
 
+// y * 2^n for whole n from -150 to 128; NaN when either is.
+RECSTACK_INLINE V scale_by_power(V y, V n) {
+#if RECSTACK_ISA == 2
+  return scalef(y, n);
+#else
+  // In two factors: one exponent field does not reach that far.
+  const I whole = to_int(is_nan_select(n, zero(), n));
+  const I half = shift_right<1>(whole);
+  const I bias = set1_int(127);
+  const V scale = bits(shift_left<23>(add(half, bias)));
+  const V rest = bits(shift_left<23>(add(sub(whole, half), bias)));
+  return mul(mul(y, scale), rest);
+#endif
+}
+
 RECSTACK_INLINE V exp(V x) {
   // Past these the result is inf or 0 anyway; x stands second so that NaN stays.
   x = min(set1(89.0f), max(set1(-104.0f), x));
@@ -25,13 +40,7 @@ RECSTACK_INLINE V exp(V x) {
   const V p = polynomial(r, set1(1.9875691500e-4f), 1.3981999507e-3f, 8.3334519073e-3f,
                          4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f);
   const V y = add(fma(p, mul(r, r), r), set1(1.0f));
-  // 2^n in two factors: n reaches from -150 to 128, one exponent field does not.
-  const I whole = to_int(is_nan_select(n, zero(), n));
-  const I half = shift_right<1>(whole);
-  const I bias = set1_int(127);
-  const V scale = bits(shift_left<23>(add(half, bias)));
-  const V rest = bits(shift_left<23>(add(sub(whole, half), bias)));
-  return mul(mul(y, scale), rest);
+  return scale_by_power(y, n);
 }
 
 RECSTACK_INLINE V log(V x) {
@@ -64,15 +73,21 @@ RECSTACK_INLINE V sigmoid(V x) {
   return div(one, add(one, exp(neg(x))));
 }
 
+// A rational function of degrees 13 and 6, as in Eigen (MathFunctionsImpl.h, ptanh_float): one
+// division and no exponential. Good to +-7.9, where tanh is 4 ulp from 1; x stands second in min
+// and max so that NaN stays.
 RECSTACK_INLINE V tanh(V x) {
+  const V limit = set1(7.90531110763549805f);
+  const V y = min(limit, max(neg(limit), x));
+  const V z = mul(y, y);
+  const V p = polynomial(z, set1(-2.76076847742355e-16f), 2.00018790482477e-13f,
+                         -8.60467152213735e-11f, 5.12229709037114e-08f, 1.48572235717979e-05f,
+                         6.37261928875436e-04f, 4.89352455891786e-03f);
+  const V q = polynomial(z, set1(1.19825839466702e-06f), 1.18534705686654e-04f,
+                         2.26843463243900e-03f, 4.89352518554385e-03f);
   const V size = abs(x);
-  const V z = mul(x, x);
-  const V p = polynomial(z, set1(-5.70498872745e-3f), 2.06390887954e-2f, -5.37397155531e-2f,
-                         1.33314422036e-1f, -3.33332819422e-1f);
-  const V near = fma(mul(p, z), x, x);
-  const V one = set1(1.0f);
-  const V far = sub(one, div(set1(2.0f), add(exp(add(size, size)), one)));
-  return select(lt(size, set1(0.625f)), near, copysign(far, x));
+  const V inside = select(lt(size, set1(0.0004f)), x, div(mul(y, p), q));
+  return select(lt(set1(9.0f), size), copysign(set1(1.0f), x), inside);
 }
 
 // log(1 + x) for x >= 0: the second factor takes back what rounding 1 + x lost.

@@ -8,23 +8,16 @@
 namespace recstack::RECSTACK_ISA_NS {
 namespace {
 
-// Lanes past the n-th take `fill`, the fold's neutral element.
-RECSTACK_INLINE V filled(V x, int64_t n, float fill) {
-  float lane[kLanes];
-  store(lane, x);
-  for (int64_t i = n; i < kLanes; ++i) lane[i] = fill;
-  return load(lane);
-}
-
 RECSTACK_INLINE V load_strided(const float* x, int64_t n, int64_t step) {
   float lane[kLanes] = {};
   for (int64_t i = 0; i < n; ++i) lane[i] = x[i * step];
   return load(lane);
 }
 
+// Every lane holds the fold of the run.
 template <class Map, class Fold>
-RECSTACK_INLINE float fold_run(const float* x, int64_t n, int64_t step, float neutral, Map map,
-                               Fold fold) {
+RECSTACK_INLINE V fold_run(const float* x, int64_t n, int64_t step, float neutral, Map map,
+                           Fold fold) {
   V sum = set1(neutral);
   int64_t i = 0;
   if (step == 1) {
@@ -35,17 +28,10 @@ RECSTACK_INLINE float fold_run(const float* x, int64_t n, int64_t step, float ne
     }
   }
   if (i < n) {
-    const V tail = map(load_strided(x + i * step, n - i, step));
-    sum = fold(sum, filled(tail, n - i, neutral));
+    const V tail = step == 1 ? load_n(x + i, n - i) : load_strided(x + i * step, n - i, step);
+    sum = fold(sum, first_of(map(tail), set1(neutral), n - i));
   }
-  float lane[kLanes];
-  store(lane, sum);
-  for (int width = kLanes / 2; width > 0; width /= 2) {
-    for (int j = 0; j < width; ++j) {
-      store_n(lane + j, fold(set1(lane[j]), set1(lane[j + width])), 1);
-    }
-  }
-  return lane[0];
+  return fold_all(sum, fold);
 }
 
 const auto kSame = [](V x) { return x; };
@@ -55,27 +41,21 @@ const auto kMax = [](V a, V b) { return nan_max(a, b); };
 const auto kMin = [](V a, V b) { return nan_min(a, b); };
 const auto kSquare = [](V x) { return mul(x, x); };
 
-RECSTACK_INLINE float sqrt1(float x) {
-  float out;
-  store_n(&out, sqrt(set1(x)), 1);
-  return out;
-}
-
 float reduce_f32(Reduce fn, const float* x, int64_t n, int64_t step) {
   const float inf = __builtin_inff();
   switch (fn) {
     case Reduce::sum:
-      return fold_run(x, n, step, 0.0f, kSame, kAdd);
+      return first_lane(fold_run(x, n, step, 0.0f, kSame, kAdd));
     case Reduce::mean:
-      return fold_run(x, n, step, 0.0f, kSame, kAdd) / static_cast<float>(n);
+      return first_lane(fold_run(x, n, step, 0.0f, kSame, kAdd)) / static_cast<float>(n);
     case Reduce::max:
-      return fold_run(x, n, step, -inf, kSame, kMax);
+      return first_lane(fold_run(x, n, step, -inf, kSame, kMax));
     case Reduce::min:
-      return fold_run(x, n, step, inf, kSame, kMin);
+      return first_lane(fold_run(x, n, step, inf, kSame, kMin));
     case Reduce::norm2:
-      return sqrt1(fold_run(x, n, step, 0.0f, kSquare, kAdd));
+      return first_lane(sqrt(fold_run(x, n, step, 0.0f, kSquare, kAdd)));
     case Reduce::prod:
-      return fold_run(x, n, step, 1.0f, kSame, kMul);
+      return first_lane(fold_run(x, n, step, 1.0f, kSame, kMul));
   }
   return 0.0f;
 }
@@ -120,29 +100,35 @@ void reduce_columns_f32(Reduce fn, const float* x, int64_t m, int64_t n, int64_t
 
 void softmax_f32(const float* x, int64_t n, float* out) {
   if (n <= 0) return;
-  const V top = set1(fold_run(x, n, 1, -__builtin_inff(), kSame, kMax));
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const int64_t lanes = lesser(kLanes, n - i);
-    store_n(out + i, exp(sub(load_n(x + i, lanes), top)), lanes);
+  const V top = fold_run(x, n, 1, -__builtin_inff(), kSame, kMax);
+  V sum = zero();
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const V y = exp(sub(load(x + i), top));
+    store(out + i, y);
+    sum = add(sum, y);
   }
-  const V total = set1(fold_run(out, n, 1, 0.0f, kSame, kAdd));
-  for (int64_t i = 0; i < n; i += kLanes) {
-    const int64_t lanes = lesser(kLanes, n - i);
-    store_n(out + i, div(load_n(out + i, lanes), total), lanes);
+  if (i < n) {
+    const V y = exp(sub(load_n(x + i, n - i), top));
+    store_n(out + i, y, n - i);
+    sum = add(sum, first_of(y, zero(), n - i));
   }
+  const V scale = div(set1(1.0f), fold_all(sum, kAdd));
+  for (i = 0; i + kLanes <= n; i += kLanes) store(out + i, mul(load(out + i), scale));
+  if (i < n) store_n(out + i, mul(load_n(out + i, n - i), scale), n - i);
 }
 
 void layer_norm_f32(const float* x, int64_t n, const float* gamma, const float* beta, float eps,
                     float* out) {
   if (n <= 0) return;
-  const float count = static_cast<float>(n);
-  const V mean = set1(fold_run(x, n, 1, 0.0f, kSame, kAdd) / count);
+  const V count = set1(static_cast<float>(n));
+  const V mean = div(fold_run(x, n, 1, 0.0f, kSame, kAdd), count);
   const auto deviation = [=](V v) {
     const V d = sub(v, mean);
     return mul(d, d);
   };
-  const float variance = fold_run(x, n, 1, 0.0f, deviation, kAdd) / count;
-  const V scale = set1(1.0f / sqrt1(variance + eps));
+  const V variance = div(fold_run(x, n, 1, 0.0f, deviation, kAdd), count);
+  const V scale = div(set1(1.0f), sqrt(add(variance, set1(eps))));
   for (int64_t i = 0; i < n; i += kLanes) {
     const int64_t lanes = lesser(kLanes, n - i);
     V y = mul(sub(load_n(x + i, lanes), mean), scale);

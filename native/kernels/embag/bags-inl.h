@@ -1,5 +1,5 @@
-// Bags from row addresses. A row is taken in blocks of up to kMaxVectors vectors, whose accumulators
-// stay in registers over a stretch of lookups.
+// Bags from row addresses. A row is taken in blocks of up to kMaxVectors vectors, whose
+// accumulators stay in registers over a stretch of lookups.
 #pragma once
 
 #include "kernels/embag/walk-inl.h"
@@ -65,8 +65,8 @@ RECSTACK_INLINE void sum_block(const Stretch& s, const RowShape& shape, int64_t 
     const V weight = set1(kWeighted ? s.weights[l] : 1.0f);
     RECSTACK_UNROLL
     for (int c = 0; c < kVectors; ++c) {
-      const V x = kTail && c == kVectors - 1 ? load_n(row + c * kLanes, last)
-                                             : load(row + c * kLanes);
+      const V x =
+          kTail && c == kVectors - 1 ? load_n(row + c * kLanes, last) : load(row + c * kLanes);
       acc[c] = kWeighted ? fma(weight, x, acc[c]) : add(acc[c], x);
     }
   }
@@ -141,15 +141,14 @@ void pooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk
         for (int64_t i = 0; i < count; ++i) counted -= rows[i] == walk.zeros();
       }
       const bool last = left == count;
-      const Stretch stretch = {.rows = rows,
-                               .ahead = rows + ahead,
-                               .count = count,
-                               .weights = kWeighted ? t.weights + l : nullptr,
-                               .first = left == n,
-                               .last = last,
-                               .divisor = mean && last && counted > 0
-                                              ? static_cast<float>(counted)
-                                              : 1.0f};
+      const Stretch stretch = {
+          .rows = rows,
+          .ahead = rows + ahead,
+          .count = count,
+          .weights = kWeighted ? t.weights + l : nullptr,
+          .first = left == n,
+          .last = last,
+          .divisor = mean && last && counted > 0 ? static_cast<float>(counted) : 1.0f};
       sum_row<kVectors, kTail, kWeighted, kHint>(stretch, shape, out);
       l += count;
       left -= count;

@@ -44,12 +44,12 @@ struct BagTable {
   int64_t rows;
   int64_t padding_index;  // -1: none
   Pooling pooling;
-  int64_t positions;        // with Pooling::none
-  const void* indices;      // (lookups,)
-  int64_t lookups;          // the sum of lengths
-  const int32_t* lengths;   // (bags,)
-  const float* weights;     // (lookups,) or null; with Pooling::sum only
-  float* out;               // (bags, dim), or with Pooling::none (bags, positions * dim)
+  int64_t positions;       // with Pooling::none
+  const void* indices;     // (lookups,)
+  int64_t lookups;         // the sum of lengths
+  const int32_t* lengths;  // (bags,)
+  const float* weights;    // (lookups,) or null; with Pooling::sum only
+  float* out;              // (bags, dim), or with Pooling::none (bags, positions * dim)
   int64_t out_stride;
 };
 

@@ -101,6 +101,7 @@ void gemm_f32(const GemmArgs& args) {
 
 extern const GemmKernels gemm_table;
 const GemmKernels gemm_table = {
+    .panel = kPanel,
     .packed_size = packed_size,
     .pack_f32 = pack_f32,
     .gemm_f32 = gemm_f32,

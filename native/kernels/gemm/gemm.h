@@ -34,6 +34,8 @@ struct GemmArgs {
 };
 
 struct GemmKernels {
+  // Columns [j, n) for a multiple j of this are a layer of their own, packed from j * k on.
+  int64_t panel;
   // Floats that pack_f32 writes for weights of shape (n, k).
   size_t (*packed_size)(int64_t n, int64_t k);
   // w (n, k) with rows w_stride apart -> this instruction set's panels; `packed` 64-byte aligned.

@@ -1,4 +1,4 @@
-"""`recstack describe`: what a model holds and costs."""
+"""`recstack describe`: what a model holds and costs, and the least time that it needs."""
 
 from __future__ import annotations
 
@@ -7,60 +7,61 @@ from typing import Annotated
 import typer
 
 from recstack.cli.models import ModelName, RowsScale, open_model
-from recstack.cli.output import Json, console, print_json, table
+from recstack.cli.output import Json, console, print_json
 from recstack.engine.memory import WHERE
 from recstack.engine.tables import find_place
-from recstack.model import zoo
-from recstack.model.cost import OpCost, Total
+from recstack.errors import ConfigError, DataError
+from recstack.machine.store import find_peaks
+from recstack.model import Model, zoo
 from recstack.model.cost import describe as describe_model
+from recstack.model.cost_table import cost_table
+from recstack.profile.floor import Floor
+from recstack.profile.floor import floor as least_time
+from recstack.profile.floor_table import floor_table
 
 
 def describe(
     model: ModelName,
     rows: Annotated[int, typer.Option(min=0, help="Rows of the batch in the totals.")] = 1,
     queries: Annotated[int, typer.Option(min=0, help="Queries of the batch.")] = 1,
+    floor: Annotated[
+        bool, typer.Option("--floor", help="Also the least time of the batch on this machine.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of the floor.")] = 1,
+    isa: Annotated[str, typer.Option(help="Instruction set of the floor.")] = "auto",
     rows_scale: RowsScale = 1.0,
     json: Json = False,
 ) -> None:
     """Print per op its parameters, FLOPs and bytes, per row or per query, and the totals."""
-    preset, _, variant = model.partition(":")
-    if preset in zoo.names():
-        made = zoo.outline(preset, rows_scale=rows_scale, variant=variant or None)
-    else:
-        made = open_model(model)
+    made = _outline(model, rows_scale)
     cost = describe_model(made, rows=rows, queries=queries)
+    least = _floor(made, rows, queries, threads, isa) if floor else None
     tables = find_place(made, "auto")
     if json:
         place = {"table_memory": tables.kind, "table_reason": tables.reason}
-        print_json({**cost.as_dict(), **place})
+        found = {**cost.as_dict(), **place}
+        print_json({**found, "floor": least.as_dict()} if least else found)
         return
-    columns = ("op", "kind", "per", "shape", "params", "weights B", "FLOP", "lookups", "gather B",
-               "moved B")  # fmt: skip
-    console.print(table(f"{made.name} (modelled)", columns, [_row(op) for op in cost.ops]))
-    totals = [_total("one row", cost.row), _total("one query", cost.query),
-              _total(f"batch of {rows} rows, {queries} queries", cost.batch)]  # fmt: skip
-    console.print()
-    heads = ("total", "FLOP", "FC MAC", "lookups", "gather B", "moved B")
-    console.print(table("", heads, totals))
-    console.print(
-        f"\n{cost.parameters:,} parameters, {cost.weight_bytes / 1e6:,.1f} MB of weights, "
-        f"of which {cost.tables} tables with {cost.table_bytes / 1e6:,.1f} MB"
-    )
+    console.print(cost_table(cost))
     if tables.kind != "shared":
-        console.print(
-            f"an engine here would have the tables {WHERE[tables.kind]} ({tables.reason})",
-            soft_wrap=True,
-        )
+        where = f"{WHERE[tables.kind]} ({tables.reason})"
+        console.print(f"an engine here would have the tables {where}", soft_wrap=True)
+    if least:
+        console.print()
+        console.print(floor_table(least))
 
 
-def _row(op: OpCost) -> tuple[object, ...]:
-    per = {"item": "row", "user": "query", "const": "plan"}[op.scope]
-    counts = (op.parameters, op.weight_bytes, op.flops, op.lookups, op.gather_bytes,
-              op.activation_bytes)  # fmt: skip
-    shape = "x".join(map(str, op.shape)) or "1"
-    return (op.name, op.kind, per, shape, *(f"{n:,}" for n in counts))
+def _outline(name: str, rows_scale: float) -> Model:
+    """The model without memory for a preset's weights."""
+    preset, _, variant = name.partition(":")
+    if preset in zoo.names():
+        return zoo.outline(preset, rows_scale=rows_scale, variant=variant or None)
+    return open_model(name)
 
 
-def _total(name: str, total: Total) -> tuple[object, ...]:
-    counts = (total.flops, total.macs, total.lookups, total.gather_bytes, total.activation_bytes)
-    return (name, *(f"{n:,}" for n in counts))
+def _floor(model: Model, rows: int, queries: int, threads: int, isa: str) -> Floor:
+    try:
+        peaks = find_peaks()
+    except DataError as error:
+        raise ConfigError(f"{error}; `recstack doctor --peaks` measures and stores them") from error
+    return least_time(model, rows, threads, peaks, queries, None if isa == "auto" else isa)

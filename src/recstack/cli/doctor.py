@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+from typing import Annotated
 
+import typer
+
+from recstack.cli import peaks as machine_peaks
 from recstack.cli.output import Json, console, print_json, table
 from recstack.engine import EngineConfig, instruction_sets
 from recstack.engine.config import choose_isa
+from recstack.errors import ConfigError
+from recstack.machine import peaks_path
 from recstack.memory import available_bytes, huge_pages_available
 from recstack.results import fingerprint
 
@@ -17,8 +23,21 @@ EXTRAS = {
 }
 
 
-def doctor(json: Json = False) -> None:
-    """List instruction sets, the machine's fingerprint and the optional packages found."""
+def doctor(
+    peaks: Annotated[
+        bool, typer.Option("--peaks", help="Measure the machine's peaks (a minute) and store them.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Most threads to measure peaks with; default all.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List instruction sets, the machine, its stored peaks and the optional packages found."""
+    if threads is not None and not peaks:
+        raise ConfigError("--threads is how many threads --peaks measures with: give --peaks too")
+    if peaks:
+        machine_peaks.measure_and_store(threads)
+    stored, problem = machine_peaks.stored()
     sets = instruction_sets()
     chosen = choose_isa(EngineConfig().isa)
     machine = fingerprint().model_dump()
@@ -28,7 +47,8 @@ def doctor(json: Json = False) -> None:
     memory = {"huge_pages": huge_pages_available(), "available_bytes": available_bytes()}
     if json:
         print_json({"instruction_sets": sets, "chosen": chosen, "machine": machine,
-                    "memory": memory, "extras": extras})  # fmt: skip
+                    "memory": memory, "extras": extras,
+                    "peaks": machine_peaks.as_data(stored, problem)})  # fmt: skip
         return
     rows = [
         (name, "yes" if has else "no", "chosen" if name == chosen else "")
@@ -46,6 +66,14 @@ def doctor(json: Json = False) -> None:
         for name, version in packages.items()
     ]
     console.print(table("Optional packages", ("extra", "package", "version"), found))
+    console.print()
+    if stored is None:
+        console.print(f"Peaks: {problem}", markup=False, soft_wrap=True)
+    elif peaks:
+        machine_peaks.print_peaks(stored)
+    else:
+        console.print(f"Peaks: measured {stored.created}, stored in {peaks_path()}",
+                      markup=False, soft_wrap=True)  # fmt: skip
 
 
 def _short(value: object) -> str:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Callable, Iterable
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recstack.errors import ConfigError
+from recstack.machine.curve import log_log
 from recstack.results import Machine
 
 Dtype = Literal["fp32", "bf16", "int8"]
 Level = Literal["L1", "L2", "L3", "DRAM"]
 Hint = Literal["none", "T0", "T1", "NTA"]
+LEVELS: tuple[Level, ...] = ("L1", "L2", "L3", "DRAM")
 
 
 class _Figure(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     threads: int = Field(ge=1)
+
+
+_F = TypeVar("_F", bound=_Figure)
 
 
 class ComputePeak(_Figure):
@@ -60,7 +68,7 @@ class Peaks(BaseModel):
     """The peaks of one machine, with its fingerprint.
 
     l1_bytes, l2_bytes: data cache of one core; l3_bytes: of the whole machine's largest share that
-        one thread can use.
+        one thread can use, 0 where there is none; l3_cores: how many of the allowed cores share it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,24 +78,115 @@ class Peaks(BaseModel):
     l1_bytes: int
     l2_bytes: int
     l3_bytes: int
+    l3_cores: int = Field(default=1, ge=1)
     compute: tuple[ComputePeak, ...]
     read: tuple[ReadPeak, ...]
     gather: tuple[GatherPeak, ...]
 
+    def level(self, footprint_bytes: float, threads: int = 1) -> Level:
+        """The smallest level that holds `footprint_bytes` of each of `threads` threads.
+
+        L1 and L2 are a core's own; an L3 is shared by up to `l3_cores` threads.
+        """
+        if footprint_bytes <= self.l1_bytes:
+            return "L1"
+        if footprint_bytes <= self.l2_bytes:
+            return "L2"
+        return "L3" if footprint_bytes * min(threads, self.l3_cores) <= self.l3_bytes else "DRAM"
+
     def ops_per_s(self, threads: int, dtype: Dtype = "fp32", isa: str | None = None) -> float:
-        """Operations per second of `threads` threads; the fastest instruction set when None."""
-        raise NotImplementedError
+        """Operations per second of `threads` threads; the fastest instruction set when None.
+
+        Between measured thread counts on a straight line of logarithms (`curve`), past the most
+        measured as many as that.
+
+        Raises
+        ------
+        ConfigError: this machine has no peak of `dtype` (on `isa`).
+        """
+        asked = [p for p in self.compute if p.dtype == dtype and isa in (None, p.isa)]
+        if not asked:
+            known = ", ".join(sorted({f"{p.dtype} on {p.isa}" for p in self.compute})) or "none"
+            raise ConfigError(
+                f"expected a measured peak ({known}), got {dtype} on {isa or 'any instruction set'}"
+            )
+        return max(
+            log_log(((p.threads, 1e9 * p.gops) for p in asked if p.isa == name), threads)
+            for name in {p.isa for p in asked}
+        )
 
     def read_bytes_per_s(
         self, footprint_bytes: int, threads: int, kind: Literal["stream", "weights"] = "stream"
     ) -> float:
-        """Bytes per second of all threads, each reading `footprint_bytes` again and again."""
-        raise NotImplementedError
+        """Bytes per second of all threads, each reading `footprint_bytes` again and again.
+
+        The figures of the level that holds the footprint count (`level`), those of another level
+        never mix in; where a level has several, on the curve between their footprints. A level
+        without a figure has that of the next one out.
+
+        Raises
+        ------
+        ConfigError: no reading of `kind` was measured.
+        """
+        level = self.level(footprint_bytes, threads)
+
+        def rate(measured: list[ReadPeak]) -> float:
+            order = LEVELS[LEVELS.index(level) :] + LEVELS[: LEVELS.index(level)][::-1]
+            found = next(at for at in order if any(p.level == at for p in measured))
+            points = ((p.footprint_bytes, 1e9 * p.gb_s) for p in measured if p.level == found)
+            return log_log(points, footprint_bytes)
+
+        return _by_threads((p for p in self.read if p.kind == kind), rate, threads, f"{kind} reads")
 
     def lookup_s(self, row_bytes: int, footprint_bytes: int, threads: int) -> float:
-        """Seconds per lookup, of all threads together, from tables of `footprint_bytes`."""
-        raise NotImplementedError
+        """Seconds per lookup, of all threads together, from tables of `footprint_bytes`.
+
+        On the curves between the measured footprints and row sizes. Rows below the smallest cost as
+        much as it (a lookup moves whole lines); above the largest, in proportion to their bytes.
+
+        Raises
+        ------
+        ConfigError: no lookups were measured.
+        """
+
+        def seconds(measured: list[GatherPeak]) -> float:
+            sizes = sorted({p.row_bytes for p in measured})
+            by_size = [
+                (size, log_log(((p.footprint_bytes, 1e-9 * p.ns) for p in measured
+                                if p.row_bytes == size), footprint_bytes))
+                for size in sizes
+            ]  # fmt: skip
+            return log_log(by_size, row_bytes) * max(row_bytes / sizes[-1], 1.0)
+
+        return _by_threads(self.gather, seconds, threads, "lookups")
 
     def prefetch(self, row_bytes: int) -> tuple[Hint, int]:
-        """Best hint and distance for rows of `row_bytes` from the largest table measured."""
-        raise NotImplementedError
+        """Best hint and distance for rows of `row_bytes` from the largest table measured.
+
+        Of the fewest threads measured, and of the row size nearest in proportion.
+
+        Raises
+        ------
+        ConfigError: no lookups were measured.
+        """
+        if not self.gather:
+            raise ConfigError("expected measured lookups, got none")
+        best = min(
+            self.gather,
+            key=lambda p: (
+                p.threads, -p.footprint_bytes, abs(math.log(p.row_bytes / max(row_bytes, 1)))
+            ),
+        )  # fmt: skip
+        return best.hint, best.distance
+
+
+def _by_threads(
+    figures: Iterable[_F], value: Callable[[list[_F]], float], threads: int, what: str
+) -> float:
+    """`value` of the figures of each thread count, on the curve between the counts."""
+    groups: dict[int, list[_F]] = {}
+    for figure in figures:
+        groups.setdefault(figure.threads, []).append(figure)
+    if not groups:
+        raise ConfigError(f"expected measured {what}, got none")
+    return log_log(((count, value(group)) for count, group in groups.items()), threads)

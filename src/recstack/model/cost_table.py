@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import groupby
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from recstack.model.cost import Description, OpCost, Total
+from recstack.model.folding import folded
 
 COLUMNS = (
     "ops",
     "kind",
-    "scope",
+    "per",
     "shape",
     "parameters",
     "MFLOP",
+    "FC MMAC",
     "lookups",
     "gather KB",
     "act. KB",
 )
+PER = {"item": "row", "user": "query", "const": "plan"}
 
 
 def render(description: Description, width: int = 120) -> str:
@@ -45,16 +47,18 @@ def cost_table(description: Description) -> Table:
     """
     d = description
     table = Table(
-        title=f"{d.model}: {d.parameters:,} parameters, {d.weight_bytes / 1e9:.3f} GB, "
+        title=f"{escape(d.model)}: {d.parameters:,} parameters, {d.weight_bytes / 1e9:.3f} GB, "
         f"{d.tables} tables of {d.table_bytes / 1e9:.3f} GB (modelled)",
         title_justify="left",
         box=None,
     )
     for i, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if i < 4 else "right")
-    for name, op in _lines(d.ops):
-        shape = " x ".join(str(n) for n in op.shape)
-        table.add_row(name, op.kind, op.scope, shape, f"{op.parameters:,}", *_numbers(op))
+        table.add_column(column, justify="left" if i < 4 else "right", overflow="fold")
+    for name, run in folded(d.ops, lambda op: replace(op, name="")):
+        op, n = run[0], len(run)
+        shape = " x ".join(str(size) for size in op.shape) or "1"
+        first = (escape(name), op.kind, PER[op.scope], shape, f"{n * op.parameters:,}")
+        table.add_row(*first, *_numbers(op, n))
     table.add_section()
     for title, total in (
         ("per row", d.row),
@@ -65,33 +69,11 @@ def cost_table(description: Description) -> Table:
     return table
 
 
-def _numbers(cost: OpCost | Total) -> tuple[str, str, str, str]:
+def _numbers(cost: OpCost | Total, times: int = 1) -> tuple[str, ...]:
     return (
-        f"{cost.flops / 1e6:,.3f}",
-        f"{cost.lookups:,}",
-        f"{cost.gather_bytes / 1e3:,.1f}",
-        f"{cost.activation_bytes / 1e3:,.1f}",
+        f"{times * cost.flops / 1e6:,.3f}",
+        f"{times * cost.macs / 1e6:,.3f}",
+        f"{times * cost.lookups:,}",
+        f"{times * cost.gather_bytes / 1e3:,.1f}",
+        f"{times * cost.activation_bytes / 1e3:,.1f}",
     )
-
-
-def _lines(ops: tuple[OpCost, ...]) -> Iterator[tuple[str, OpCost]]:
-    """Title and summed cost of each run of equal ops."""
-    for _, group in groupby(ops, lambda op: replace(op, name="")):
-        run = list(group)
-        first, n = run[0], len(run)
-        if n == 1:
-            yield first.name, first
-            continue
-        yield (
-            f"{first.name} .. {run[-1].name} ({n})",
-            replace(
-                first,
-                parameters=n * first.parameters,
-                weight_bytes=n * first.weight_bytes,
-                flops=n * first.flops,
-                macs=n * first.macs,
-                lookups=n * first.lookups,
-                gather_bytes=n * first.gather_bytes,
-                activation_bytes=n * first.activation_bytes,
-            ),
-        )

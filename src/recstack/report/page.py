@@ -15,6 +15,7 @@ from recstack.report.headline import headline
 from recstack.report.latency import latency
 from recstack.report.markup import Markup, join, tag
 from recstack.report.provenance import provenance, unknown
+from recstack.report.roofline import roofline
 from recstack.report.runs import runs_of
 from recstack.report.stages import stages
 from recstack.report.throughput import throughput
@@ -58,6 +59,7 @@ def render(paths: Sequence[Path]) -> str:
                 "main",
                 headline(document, runs),
                 *sections.values(),
+                roofline(document),
                 tag("p", f"Not in these files: {', '.join(absent)}.") if absent else None,
                 unknown(document),
                 provenance(document),

@@ -179,6 +179,39 @@ class Stages(Record):
     stages: dict[str, Stage]
 
 
+class Roof(BaseModel):
+    """A bandwidth that nothing of its sort exceeds: of a level, or of gathered table rows."""
+
+    name: str
+    gb_s: FiniteFloat = Field(gt=0)
+
+
+class Roofline(Record):
+    """A batch's work and time beside its floor, as `recstack.profile.roofline` makes it."""
+
+    model: str
+    rows: StrictInt = Field(gt=0)
+    queries: StrictInt = Field(ge=0)
+    threads: StrictInt = Field(gt=0)
+    isa: str
+    flops: StrictInt = Field(gt=0)
+    bytes: StrictInt = Field(gt=0)
+    measured_us: Annotated[FiniteFloat, Field(gt=0)] | None
+    floor_us: FiniteFloat = Field(gt=0)
+    bound: str
+    peak_gflop_s: FiniteFloat = Field(gt=0)
+    roofs: tuple[Roof, ...]
+
+    @property
+    def intensity(self) -> float:
+        """FLOP per byte of weights and table rows."""
+        return self.flops / self.bytes
+
+    def gflop_s(self, us: float) -> float:
+        """The rate that a time makes."""
+        return self.flops / us / 1e3
+
+
 class Note(Record):
     """A sentence for the reader."""
 
@@ -191,5 +224,6 @@ SORTS: dict[str, type[Record]] = {
     "load": Load,
     "null": Null,
     "stages": Stages,
+    "roofline": Roofline,
     "note": Note,
 }

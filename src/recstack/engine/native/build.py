@@ -21,12 +21,8 @@ from recstack.engine.tables import table_names
 from recstack.model import Model
 from recstack.model.ops import EmbeddingBag, FeatureOp
 
-LOWERINGS = (
-    lower_dense,
-    lower_embedding,
-    lower_sequence,
-    lower_tensor,
-)  # imported for what they register
+# Imported for what they register.
+LOWERINGS = (lower_dense, lower_embedding, lower_sequence, lower_tensor)
 TILE_BYTES = 512 << 10
 MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 128
 

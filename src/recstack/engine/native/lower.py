@@ -29,4 +29,5 @@ def lower(plan: Plan, op: Op) -> None:
     """Append the steps of `op` to `plan`."""
     if type(op) not in _LOWERINGS:
         raise ModelError(f"the native engine has no kernel for {op.kind!r}", op.output)
+    plan.lowering = op.output
     _LOWERINGS[type(op)](plan, op)

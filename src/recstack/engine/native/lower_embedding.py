@@ -36,6 +36,7 @@ def _emit_bags(plan: Plan, ops: Sequence[EmbeddingBag], ints: list[int]) -> None
         positions = item.length if op.pooling == "none" else 0
         ints += [feature, table.shape[0], padding, POOLINGS[op.pooling], positions]
         tables.append(table)
+    plan.lowering = ops[0].output
     places = [plan.result(op.output) for op in ops]
     plan.emit("bags", plan.scope_of(ops[0].output), places, ints, weights=tables)
 

@@ -57,7 +57,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One native step (see native/program/steps_*.cc); the last operand is written."""
+    """One native step (see native/program/steps_*.cc); the last operand is written.
+
+    `value` names the value of the model that the step works for.
+    """
 
     kind: str
     scope: ScopeName
@@ -65,6 +68,7 @@ class Step:
     ints: tuple[int, ...] = ()
     floats: tuple[float, ...] = ()
     weights: tuple[NDArray[np.float32], ...] = ()
+    value: str = ""
 
     def to_native(self) -> tuple[Any, ...]:
         """The tuple that `_native.Program` takes."""
@@ -93,6 +97,7 @@ class Plan:
     places: dict[str, Place] = field(default_factory=dict)
     gathered: dict[str, Place] = field(default_factory=dict)
     makers: dict[str, Op] = field(default_factory=dict)
+    lowering: str = ""  # the value whose op is being lowered
 
     def __post_init__(self) -> None:
         self.makers = {op.output: op for op in self.model.ops}
@@ -124,6 +129,7 @@ class Plan:
                 tuple(int(i) for i in ints),
                 tuple(floats),
                 tuple(np.ascontiguousarray(w, dtype=np.float32) for w in weights),
+                self.lowering,
             )
         )
 

@@ -11,6 +11,8 @@ from recstack.report.svg.scale import Scale
 
 STRETCH = 1000
 """Width, in its own units, of the svg that holds the paths."""
+TAG_PX, TAG_PERCENT = 13.0, 7.0
+"""Room of a short text: its height, and its width in a chart of the least width."""
 Point = tuple[float, float]
 
 
@@ -57,9 +59,10 @@ class Plot:
         """A vertical line from low to high."""
         self._path(f"M{self._at((x, low))}L{self._at((x, high))}", f"whisker {of}")
 
-    def across(self, y: float) -> None:
-        """A horizontal limit."""
-        self._path(f"M{self._at((self.x.scale.low, y))}H{STRETCH}", "limit")
+    def across(self, y: float, start: float | None = None) -> None:
+        """A horizontal limit, from x = start on."""
+        at = self.x.scale.low if start is None else start
+        self._path(f"M{self._at((at, y))}H{STRETCH}", "limit")
 
     def upright(self, x: float) -> None:
         """A vertical limit."""
@@ -84,6 +87,17 @@ class Plot:
                 class_="label",
             )
         )
+
+    def tags(self, tags: Sequence[tuple[Point, str]]) -> None:
+        """Short texts below points; of those that would overlap only the first is written."""
+        taken: list[Point] = []
+        for point, text in tags:
+            x, y = self._x(point[0]), self._y(point[1])
+            if any(abs(x - a) < TAG_PERCENT and abs(y - b) < TAG_PX for a, b in taken):
+                continue
+            taken.append((x, y))
+            at = f"{x:.3f}%"
+            self._marks.append(tag("text", text, x=at, y=y + TAG_PX + 2, class_="tick middle"))
 
     def svg(self, ident: str, title: str, description: str) -> Markup:
         """The chart; ident is unique in the page."""

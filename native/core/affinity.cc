@@ -1,4 +1,4 @@
-#include "dispatch/affinity.h"
+#include "core/affinity.h"
 
 #include <sched.h>
 

@@ -1,4 +1,4 @@
-// Binds a thread to the cores that a lane owns.
+// Binds a thread to cores: those that a lane owns, or that a peak is measured on.
 #pragma once
 
 #include <string>

@@ -1,0 +1,76 @@
+"""The memory that peaks are measured in: on huge pages where there are, and really there."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from recstack import _native
+
+PAGE = 4096
+HUGE_PAGE = 2 << 20
+_SLICE = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """Zeroed, touched memory.
+
+    data: (bytes,) uint8, aligned to 2 MiB. huge_pages: whether huge pages back nearly all of it.
+    """
+
+    data: NDArray[Any]
+    huge_pages: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are there."""
+        return int(self.data.nbytes)
+
+
+def make_arena(nbytes: int, threads: int, seconds: float) -> Arena:
+    """Up to `nbytes` of memory, as much as can be had in `seconds`; at least 64 MiB of it.
+
+    A page of a virtual machine may have to be found by its host first, which takes seconds for
+    some gigabytes.
+
+    Raises
+    ------
+    MemoryError: there is no such memory.
+    """
+    data, _ = _native.empty_pages(nbytes)
+    until = time.monotonic() + seconds
+
+    def touch(start: int) -> bool:
+        if start > 0 and time.monotonic() > until:
+            return False
+        data[start : start + _SLICE : PAGE] = 0
+        return True
+
+    with ThreadPoolExecutor(threads) as pool:
+        touched = list(pool.map(touch, range(0, nbytes, _SLICE)))
+    there = touched.index(False) * _SLICE if False in touched else nbytes
+    kept = data[:there]
+    return Arena(kept, _huge_bytes(kept.ctypes.data, there) >= 0.9 * there)
+
+
+def _huge_bytes(address: int, nbytes: int) -> int:
+    """Bytes on huge pages in the mappings within [address, address + nbytes)."""
+    try:
+        lines = Path("/proc/self/smaps").read_text().splitlines()
+    except OSError:
+        return 0
+    huge, within = 0, False
+    for line in lines:
+        head, _, rest = line.partition(" ")
+        first, dash, last = head.partition("-")
+        if dash and not head.endswith(":"):
+            within = int(first, 16) < address + nbytes and int(last, 16) > address
+        elif within and head == "AnonHugePages:":
+            huge += int(rest.split()[0]) << 10
+    return huge
