@@ -15,7 +15,7 @@ import math
 from pathlib import Path
 
 from recstack import results
-from recstack.engine import EngineConfig
+from recstack.engine import Engine, EngineConfig
 from recstack.engine.compare import compare
 from recstack.model import zoo
 
@@ -38,7 +38,7 @@ def main() -> None:
     print("| model | rows | recstack us | torch us | torch / recstack |\n|---|---|---|---|---|")
     for name in given.models.split(","):
         model = zoo.build(name, variant="deeprecsys", rows_scale=given.rows_scale)
-        for t in compare(model, sizes, config, torch=True, rounds=given.rounds):
+        for t in compare(Engine(model, config), sizes, torch=True, rounds=given.rounds):
             assert t.torch_us is not None
             ratio = t.torch_us[1] / t.recstack_us[1]
             logs.append(math.log(ratio))

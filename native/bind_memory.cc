@@ -36,6 +36,8 @@ void bind_memory(nb::module_& m) {
         return nb::make_tuple(array, huge);
       },
       "nbytes"_a);
+
+  m.def("huge_pages_available", &huge_pages_available);
 }
 
 }  // namespace recstack

@@ -21,7 +21,7 @@ void fma_f32(int64_t steps, float* out) {
   }
   RECSTACK_UNROLL
   for (int i = 1; i < kChains; ++i) acc[0] = add(acc[0], acc[i]);
-  out[2] = sum_lanes(acc[0]);
+  out[2] = first_lane(fold_all(acc[0], [](V a, V b) { return add(a, b); }));
 }
 
 }  // namespace

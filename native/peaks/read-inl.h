@@ -21,7 +21,7 @@ void read_f32(const float* data, int64_t n, int64_t passes, float* out) {
   }
   RECSTACK_UNROLL
   for (int i = 1; i < kReadChains; ++i) acc[0] = add(acc[0], acc[i]);
-  out[0] = sum_lanes(acc[0]);
+  out[0] = first_lane(fold_all(acc[0], [](V a, V b) { return add(a, b); }));
 }
 
 }  // namespace

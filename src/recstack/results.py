@@ -11,12 +11,10 @@ synced, renamed), and the header counts the records, so that a copy cut short is
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import json
 import os
 import platform
-import secrets
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recstack.errors import DataError
+from recstack.files import write_whole
 from recstack.types import Origin
 
 FORMAT: Literal[1] = 1
@@ -222,16 +221,9 @@ def replace_file(target: Path, text: str) -> None:
     ------
     ResultWriteError: the disk is full or the folder cannot be written; `target` is as it was.
     """
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("x", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        partial.replace(target)
+        write_whole(target, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise ResultWriteError(f"{target}: cannot write: {error.strerror or error}") from error
 
 

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import recstack.report
 
-ALLOWED = ("recstack.report", "recstack.results", "recstack.errors", "recstack.types")
+ALLOWED = (
+    "recstack.report",
+    "recstack.results",
+    "recstack.files",
+    "recstack.errors",
+    "recstack.types",
+)
 
 
 def test_it_reads_result_files_and_nothing_else() -> None:

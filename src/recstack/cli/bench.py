@@ -8,7 +8,7 @@ import typer
 
 from recstack.cli.models import ModelName, RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress, table
-from recstack.engine import EngineConfig
+from recstack.engine import Engine, EngineConfig
 from recstack.engine.compare import Timing, compare
 from recstack.errors import ConfigError
 
@@ -35,8 +35,9 @@ def bench(
         raise ConfigError(f"expected --batch ROWS[,ROWS...], got {batch!r}") from None
     made = open_model(model, rows_scale, seed)
     timings = []
-    config = EngineConfig(isa=isa, threads=threads)
-    for timing in compare(made, sizes, config, torch=peers == "torch", rounds=rounds, seed=seed):
+    engine = Engine(made, EngineConfig(isa=isa, threads=threads))
+    progress.print(str(engine.memory), style="dim")
+    for timing in compare(engine, sizes, torch=peers == "torch", rounds=rounds, seed=seed):
         progress.print(f"  {timing.rows} rows done", style="dim")
         timings.append(timing)
     if json:

@@ -8,6 +8,8 @@ import typer
 
 from recstack.cli.models import ModelName, RowsScale, open_model
 from recstack.cli.output import Json, console, print_json
+from recstack.engine.memory import WHERE
+from recstack.engine.tables import find_place
 from recstack.errors import ConfigError, DataError
 from recstack.machine.store import find_peaks
 from recstack.model import Model, zoo
@@ -34,10 +36,16 @@ def describe(
     made = _outline(model, rows_scale)
     cost = describe_model(made, rows=rows, queries=queries)
     least = _floor(made, rows, queries, threads, isa) if floor else None
+    tables = find_place(made, "auto")
     if json:
-        print_json({**cost.as_dict(), "floor": least.as_dict()} if least else cost.as_dict())
+        place = {"table_memory": tables.kind, "table_reason": tables.reason}
+        found = {**cost.as_dict(), **place}
+        print_json({**found, "floor": least.as_dict()} if least else found)
         return
     console.print(cost_table(cost))
+    if tables.kind != "shared":
+        where = f"{WHERE[tables.kind]} ({tables.reason})"
+        console.print(f"an engine here would have the tables {where}", soft_wrap=True)
     if least:
         console.print()
         console.print(floor_table(least))

@@ -14,6 +14,7 @@ from recstack.engine import EngineConfig, instruction_sets
 from recstack.engine.config import choose_isa
 from recstack.errors import ConfigError
 from recstack.machine import peaks_path
+from recstack.memory import available_bytes, huge_pages_available
 from recstack.results import fingerprint
 
 EXTRAS = {
@@ -43,9 +44,10 @@ def doctor(
     extras = {
         extra: {name: _version(name) for name in packages} for extra, packages in EXTRAS.items()
     }
+    memory = {"huge_pages": huge_pages_available(), "available_bytes": available_bytes()}
     if json:
         print_json({"instruction_sets": sets, "chosen": chosen, "machine": machine,
-                    "extras": extras,
+                    "memory": memory, "extras": extras,
                     "peaks": machine_peaks.as_data(stored, problem)})  # fmt: skip
         return
     rows = [
@@ -55,7 +57,8 @@ def doctor(
     console.print(table("Instruction sets (force one with RECSTACK_ISA)",
                         ("set", "this processor", ""), rows))  # fmt: skip
     console.print()
-    console.print(table("Machine", ("", ""), [(k, _short(v)) for k, v in machine.items()]))
+    both = {**machine, **memory}
+    console.print(table("Machine", ("", ""), [(k, _short(v)) for k, v in both.items()]))
     console.print()
     found = [
         (f"[{extra}]".replace("[", r"\["), name, version or "absent")

@@ -26,7 +26,9 @@ def serve(
         deployment = Deployment(model=str(plan))
     else:
         deployment, model = read_deployment(plan)
-    dispatcher = start(compile_deployment(deployment, model), deployment.schedule, loop=True)
+    engine = compile_deployment(deployment, model)
+    progress.print(str(engine.memory), style="dim")
+    dispatcher = start(engine, deployment.schedule, loop=True)
     try:
         for problem in dispatcher.pin_errors:
             progress.print(problem, style="yellow")

@@ -20,6 +20,8 @@ from recstack.schedule import ScheduleConfig
 from recstack.tune import Deployment, Trial, TuneConfig, Tuned
 from recstack.tune import tune as tune_engine
 
+ENDS = {"fail": "latency", "invalid": "generator", "undecided": "undecided"}
+
 
 def tune(
     model: Annotated[str, typer.Argument(help="A model folder.")],
@@ -40,8 +42,10 @@ def tune(
         )
     made = load_model(model)
     engine_config = EngineConfig(isa=isa)
+    engine = compile(made, engine_config)
+    progress.print(str(engine.memory), style="dim")
     found = tune_engine(
-        compile(made, engine_config),
+        engine,
         random_queries(made, seed),
         size_forms.parse(sizes),
         sla_forms.parse(sla),
@@ -58,7 +62,8 @@ def tune(
     )
     deployment.save(out)
     if json:
-        print_json({"plan": str(out), **tuned_record(found)})
+        memory = engine.memory.to_record()
+        print_json({"plan": str(out), "memory": memory, **tuned_record(found)})
     else:
         console.print(tuned_table(found, sla, sizes))
         console.print(f"\nwrote {out}" + ("" if found.complete else " (stopped by --budget-s)"))
@@ -95,18 +100,18 @@ def tuned_record(found: Tuned) -> dict[str, Any]:
 
 
 def tuned_table(found: Tuned, sla: str, sizes: str) -> Any:
-    """Baseline against tuned."""
-    rows = [
-        (label, describe_schedule(t.schedule), f"{t.found.low_qps:.0f}", bracket(t))
-        for label, t in (("baseline (static)", found.baseline), ("tuned", found.best))
-    ]
-    heads = ("", "schedule", "QPS", "bracket")
-    return table(f"QPS at {sla}, sizes {sizes} (measured, in process)", heads, rows)
+    """Baseline (the static schedule) against tuned; at most 80 columns wide.
 
-
-def bracket(trial: Trial) -> str:
-    """The rates between which the answer lies, why it ends there, and the confidence."""
-    found = trial.found
-    ends = {"invalid": ", generator-bound", "undecided": ", undecided"}
-    reason = ends.get(found.high_outcome or "", "")
-    return f"{found.low_qps:.0f}..{found.high_qps:.0f} at {found.confidence:.0%}{reason}"
+    bracket: the rates between which the answer lies. ended by: why it lies no higher.
+    """
+    rows = []
+    for label, trial in (("baseline", found.baseline), ("tuned", found.best)):
+        one = trial.found
+        bracket = f"{one.low_qps:.0f}..{one.high_qps:.0f}"
+        reason = ENDS.get(one.high_outcome or "", "")
+        rows.append(
+            (label, describe_schedule(trial.schedule), f"{one.low_qps:.0f}", bracket, reason)
+        )
+    heads = ("", "schedule", "QPS", "bracket", "ended by")
+    confidence = f"{found.best.found.confidence:.0%} confidence"
+    return table(f"QPS at {sla}, sizes {sizes} (measured, in process, {confidence})", heads, rows)

@@ -11,7 +11,6 @@ import numpy as np
 
 from recstack.batch import Batch
 from recstack.data import random_batch
-from recstack.engine.config import EngineConfig
 from recstack.engine.native import Engine
 from recstack.errors import RecstackError
 from recstack.model import Model
@@ -42,23 +41,23 @@ class Timing:
 
 
 def compare(
-    model: Model,
+    engine: Engine,
     sizes: Sequence[int],
-    config: EngineConfig,
     *,
     torch: bool = False,
     rounds: int = 5,
     seed: int = 0,
 ) -> Iterator[Timing]:
-    """Time batches of `sizes` rows; with `torch`, torch eager on as many threads beside it.
+    """Time `engine` on batches of `sizes` rows; with `torch`, torch eager on as many threads.
 
-    Torch gets its inputs as tensors in the layout that suits it, made before the clock starts, and
-    reads tables of one width by one fused call; the engine checks and reads the batch as it came.
-    Inputs rotate among enough different batches that embedding rows of large tables do not stay in
-    cache. Raises RecstackError when the contenders' scores differ by more than 1e-4.
+    Torch reads the engine's own tables, on huge pages where those are, by one fused call for tables
+    of one width; its inputs are tensors in the layout that suits it, made before the clock starts.
+    The engine checks and reads the batch as it came. Inputs rotate among enough different batches
+    that embedding rows of large tables do not stay in cache. Raises RecstackError when the
+    contenders' scores differ by more than 1e-4.
     """
-    engine = Engine(model, config)
-    peer = _torch_peer(model, config.threads) if torch else None
+    model, threads = engine.model, engine.config.threads
+    peer = _torch_peer(engine.placed, threads) if torch else None
     for rows in sizes:
         batches = _batches(model, rows, seed)
         contenders: list[tuple[Callable[[Any], Scores], list[Any]]] = [(engine.run, batches)]
@@ -73,7 +72,7 @@ def compare(
         yield Timing(
             model.name,
             rows,
-            config.threads,
+            threads,
             engine.isa,
             len(batches),
             quartiles[0],

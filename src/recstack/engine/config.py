@@ -21,6 +21,10 @@ class EngineConfig(BaseModel):
     tile_rows: rows that go through all layers together; None chooses by workspace size.
     hoist: do the user's part of a layer over user and item features once per query, not per row;
         exact to rounding. Off is for measuring what it gains.
+    table_memory: where the tables of a model that is mapped from files lie. "huge": read into
+        memory on huge pages, one copy for all engines of the model; "mapped": left in the files;
+        "auto": huge where they are large and memory comfortably allows. `Engine.memory` says which
+        and why. Tables of a model in memory stay where they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +33,7 @@ class EngineConfig(BaseModel):
     threads: int = Field(default=1, ge=1, le=1024)
     tile_rows: int | None = Field(default=None, ge=1, le=65536)
     hoist: bool = True
+    table_memory: Literal["auto", "mapped", "huge"] = "auto"
 
 
 def instruction_sets() -> dict[str, bool]:

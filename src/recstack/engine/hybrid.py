@@ -8,6 +8,7 @@ stages made, one entry per row.
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 
 from recstack.batch import Batch, DenseInput, Input, SparseInput, feature_lengths, pack_lengths
 from recstack.engine.config import EngineConfig
+from recstack.engine.memory import EngineMemory, engine_memory
 from recstack.engine.native import Engine
 from recstack.engine.reference.checks import check_batch
+from recstack.engine.tables import place_tables
 from recstack.model import Model, ModelDescription, build
 from recstack.model.ops import AnyOp, FeatureOp, Op, Opaque, Reshape
 from recstack.types import Scores
@@ -46,7 +49,11 @@ class HybridEngine:
     def __init__(self, model: Model, config: EngineConfig) -> None:
         self.model = model
         self.config = config
-        self.parts = _partition(model, config)
+        began = time.perf_counter()
+        self.placed, self._tables = place_tables(model, config.table_memory)
+        moved = self._tables.kind == "huge"
+        self._tables_ms = 1e3 * (time.perf_counter() - began) if moved else 0.0
+        self.parts = _partition(self.placed, config)
         from recstack.model.importing.opaque import check_opaque
 
         for op in model.ops:
@@ -58,6 +65,12 @@ class HybridEngine:
             OpaqueWarning,
             stacklevel=3,
         )
+
+    @property
+    def memory(self) -> EngineMemory:
+        """What the native stages hold now, and what building them took; torch's part left out."""
+        costs = [part.engine.build_cost for part in self.parts if isinstance(part, Stage)]
+        return engine_memory(self.placed, self._tables, self._tables_ms, costs)
 
     def run(self, batch: Batch, out: Scores | None = None) -> Scores:
         """Scores of `batch`, (rows, outputs) float32; raises as `Engine.run` does."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from recstack.errors import ModelError, ModelFileError
 from recstack.model.description import parse_description
+from recstack.model.mapped import Extent, MappedWeights, WeightFile
 from recstack.model.model import Model, Weights, build
 
 JSON_LIMIT_BYTES = 256 << 20
@@ -159,7 +160,7 @@ def _regular(path: Path) -> int:
     return found.st_size
 
 
-def _load_weights(root: Path) -> Weights:
+def _load_weights(root: Path) -> MappedWeights:
     index = root / INDEX_NAME
     if not index.exists():
         return read_safetensors(root / "weights.safetensors")
@@ -167,21 +168,22 @@ def _load_weights(root: Path) -> Weights:
     names = listing.get("weight_map") if isinstance(listing, dict) else None
     if not isinstance(names, dict) or not all(isinstance(f, str) for f in names.values()):
         raise ModelFileError("expected an object `weight_map` of file names", str(index))
-    weights: dict[str, NDArray[np.float32]] = {}
+    weights = MappedWeights({})
     for file in sorted(set(names.values())):
         if Path(file).name != file or file in ("", ".."):
             raise ModelFileError(f"expected a plain file name, got {file!r}", str(index))
-        for name, array in read_safetensors(root / file).items():
+        shard = read_safetensors(root / file)
+        for name in shard:
             if names.get(name) != file:
                 where = f"{root / file}: {name!r}"
                 raise ModelFileError(f"expected a weight that {INDEX_NAME} places here", where)
-            weights[name] = array
+        weights = weights.merged(shard)
     if missing := sorted(set(names) - set(weights)):
         raise ModelFileError(f"expected weight {missing[0]!r} in its shard, got none", str(index))
     return weights
 
 
-def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_safetensors(path: Path) -> MappedWeights:
     """The float32 tensors of a safetensors file, memory-mapped read-only.
 
     Raises ModelFileError naming the tensor when the file is truncated or its header lies.
@@ -194,6 +196,7 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
             if len(head) < 8 or length > min(size - 8, JSON_LIMIT_BYTES):
                 raise ModelFileError(f"expected a header of {length} bytes, got {size}", str(path))
             header = _parse_json(file.read(length))
+        mapped = WeightFile(path)
     except OSError as error:
         raise ModelFileError(f"cannot read: {error.strerror}", str(path)) from error
     except (ValueError, RecursionError) as error:
@@ -201,17 +204,19 @@ def read_safetensors(path: Path) -> dict[str, NDArray[np.float32]]:
     if not isinstance(header, dict):
         raise ModelFileError("expected a JSON object as header", str(path))
     start = 8 + length
+    data = mapped.bytes_from(start)
     entries = {
-        name: _check_entry(entry, size - start, f"{path}: {name!r}")
+        name: _check_entry(entry, len(data), f"{path}: {name!r}")
         for name, entry in header.items()
         if name != "__metadata__"
     }
     _check_overlap(entries, path)
-    data = np.asarray(np.memmap(path, np.uint8, "r")) if size > start else np.zeros(0, np.uint8)
-    return {
-        name: _floats(data[start + begin : start + end]).reshape(shape)
-        for name, (begin, end, shape) in entries.items()
-    }
+    return MappedWeights(
+        {
+            name: Extent(mapped, start + begin, _floats(data[begin:end]).reshape(shape))
+            for name, (begin, end, shape) in entries.items()
+        }
+    )
 
 
 def _floats(raw: NDArray[np.uint8]) -> NDArray[np.float32]:

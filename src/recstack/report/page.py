@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from recstack.errors import DataError
+from recstack.files import write_whole
 from recstack.report.accuracy import accuracy
 from recstack.report.distribution import distribution
 from recstack.report.document import Document, read
@@ -81,16 +79,9 @@ def write_report(paths: Sequence[Path], out: Path) -> None:
     """
     text = render(paths)
     target = Path(out)
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+        write_whole(target, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         raise ReportWriteError(f"{target}: cannot write: {error.strerror or error}") from error
 
 

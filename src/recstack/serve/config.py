@@ -17,10 +17,10 @@ class ServeConfig(BaseModel):
     host: loopback unless told otherwise; another address is served with a warning in the log.
     port: 0 takes a free one.
     max_body_bytes: of a request, before and after decompression; beyond it 413.
-    max_json_bytes: of a request's JSON part, which holds the event loop while it is read.
+    max_json_bytes: of a request's JSON part; long ones are read on a thread, one at a time.
     max_buffered_bytes: request bodies held by the whole process; beyond it 503.
     max_pipeline: requests of one connection that are worked on at once; more wait unread.
-    max_in_flight: infer requests that have been issued and not answered; beyond it 503.
+    max_in_flight: infer requests that have been begun and not answered; beyond it 503.
     max_rows, max_queries: of one request; beyond them 400.
     head_timeout_s: from a request's first byte to the end of its headers.
     body_timeout_s: for its body, extended by the time that the bytes received take at

@@ -161,6 +161,7 @@ class Server:
         finally:
             await hub.drain(self._hurry)
             bridge.close()
+            inference.close()
             for number in signals:
                 loop.remove_signal_handler(number)
 

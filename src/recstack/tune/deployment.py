@@ -17,6 +17,7 @@ from recstack.engine import Engine, EngineConfig, HybridEngine, compile
 from recstack.engine.native.build import make_layout
 from recstack.engine.native.engine import fault
 from recstack.errors import ConfigError
+from recstack.files import write_whole
 from recstack.model import Model, load
 from recstack.schedule import Dispatcher, Failure, LoopDispatcher, ScheduleConfig
 from recstack.types import Query, Scores
@@ -41,10 +42,10 @@ class Deployment(BaseModel):
     qps: float | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write the file. Raises ConfigError when the disk refuses."""
+        """Write the file, whole or not at all. Raises ConfigError when the disk refuses."""
         data = self.model_dump(mode="json", exclude_none=True)
         try:
-            Path(path).write_text(tomli_w.dumps(data), encoding="utf-8")
+            write_whole(Path(path), tomli_w.dumps(data))
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}") from error
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from numpy.typing import NDArray
 
 from recstack import _native
 from recstack.engine.config import EngineConfig, choose_isa
+from recstack.engine.memory import BuildCost
 from recstack.engine.native import (
     lower_attention,
     lower_dense,
@@ -19,7 +22,9 @@ from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
 from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
 from recstack.engine.native.plan import Buffer, Place, Plan
+from recstack.engine.reference.arrays import in_float32_range
 from recstack.engine.reference.registry import OPS
+from recstack.engine.tables import table_names
 from recstack.model import Model
 from recstack.model.ops import EmbeddingBag, FeatureOp
 
@@ -29,8 +34,12 @@ TILE_BYTES = 512 << 10
 MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 128
 
 
+@np.errstate(all="ignore")  # a model's numbers may overflow, as they would in a run
 def make_plan(model: Model, *, hoist: bool = True) -> Plan:
-    """The steps that compute `model`, with every value's place; `hoist` as in EngineConfig."""
+    """The steps that compute `model`, with every value's place; `hoist` as in EngineConfig.
+
+    Raises ModelError for a normalisation whose scale is not finite.
+    """
     model = optimise(model)
     if hoist:
         model = hoist_user_parts(model)
@@ -59,7 +68,8 @@ def fold_constants(model: Model) -> dict[str, NDArray[np.float32]]:
     folded: dict[str, NDArray[np.float64]] = {}
     for op in model.ops:
         if model.values[op.output].scope == "const" and not isinstance(op, FeatureOp):
-            folded[op.output] = OPS[type(op)](op, [folded[n] for n in op.inputs], model.weights)
+            made = OPS[type(op)](op, [folded[n] for n in op.inputs], model.weights)
+            folded[op.output] = in_float32_range(made)
     return {n: np.ascontiguousarray(v[0], dtype=np.float32) for n, v in folded.items()}
 
 
@@ -75,18 +85,30 @@ def make_layout(model: Model) -> _native.InputLayout:
     )
 
 
-def make_program(model: Model, config: EngineConfig) -> _native.Program:
-    """A native program for `model`: weights packed, tables shared with the model's own arrays."""
+def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, BuildCost]:
+    """A native program for `model` and what it took; tables are the model's own arrays."""
+    began = time.perf_counter()
     plan = make_plan(model, hoist=config.hoist)
     item, user = plan.workspace_floats("item"), plan.workspace_floats("user")
-    return _native.Program(
+    tile_rows = config.tile_rows or choose_tile_rows(item)
+    layout, steps = make_layout(model), [step.to_native() for step in plan.steps]
+    planned = time.perf_counter()
+    program = _native.Program(
         isa=choose_isa(config.isa),
-        layout=make_layout(model),
-        tile_rows=config.tile_rows or choose_tile_rows(item),
+        layout=layout,
+        tile_rows=tile_rows,
         item_floats=item,
         user_floats=user,
-        steps=[step.to_native() for step in plan.steps],
+        steps=steps,
     )
+    packed = {w for op in plan.model.ops for w in op.weights()} - set(table_names(plan.model))
+    cost = BuildCost(
+        plan_ms=1e3 * (planned - began),
+        packing_ms=1e3 * (time.perf_counter() - planned),
+        packed_weight_bytes=sum(plan.model.weights[w].nbytes for w in packed),
+        workspace_bytes=4 * tile_rows * (item + user),
+    )
+    return program, cost
 
 
 def choose_tile_rows(item_floats: int) -> int:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from recstack import _native
 from recstack.batch import Batch
 from recstack.engine.config import EngineConfig, choose_isa
+from recstack.engine.memory import EngineMemory, engine_memory
 from recstack.engine.native.build import make_program
 from recstack.engine.reference.checks import check_batch
+from recstack.engine.tables import drop_packed, place_tables
 from recstack.errors import BatchError, ConfigError, ModelError, RecstackError
 from recstack.model import Model
 from recstack.types import Scores
@@ -17,16 +21,23 @@ from recstack.types import Scores
 class Engine:
     """Runs a model natively; safe to call from several threads, which take turns.
 
-    Made by `recstack.compile`. Weights are packed once; tables are the model's own arrays, never
-    copied; a run allocates nothing but the scores and holds no GIL.
+    Made by `recstack.compile`. Weights are packed once; a run allocates nothing but the scores and
+    holds no GIL. Tables are the model's own arrays or, for a model mapped from files, one copy on
+    huge pages that all its engines share (`EngineConfig.table_memory`, `Engine.memory`).
+
+    model: as given. placed: the same with its tables where the engine reads them.
     """
 
     def __init__(self, model: Model, config: EngineConfig) -> None:
         self.model = model
         self.config = config
         self.isa = choose_isa(config.isa)
+        began = time.perf_counter()
+        self.placed, self._tables = place_tables(model, config.table_memory)
+        moved = self._tables.kind == "huge"
+        self._tables_ms = 1e3 * (time.perf_counter() - began) if moved else 0.0
         try:
-            self.program = make_program(model, config)
+            self.program, self.build_cost = make_program(self.placed, config)
         except MemoryError:
             raise ConfigError("the plan of this model does not fit in memory") from None
         except TypeError as error:
@@ -36,6 +47,12 @@ class Engine:
             self._runner = _native.Runner(self.factory)
         except MemoryError:
             raise ConfigError("the workspace of this model does not fit in memory") from None
+        drop_packed(model, self._tables)
+
+    @property
+    def memory(self) -> EngineMemory:
+        """What the engine holds now, and what building it took."""
+        return engine_memory(self.placed, self._tables, self._tables_ms, [self.build_cost])
 
     def run(self, batch: Batch, out: Scores | None = None) -> Scores:
         """Scores of `batch`, (rows, outputs) float32, into `out` when given.

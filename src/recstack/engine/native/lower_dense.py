@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recstack.engine.native.hoist import ResumedLinear
 from recstack.engine.native.lower import lowers
-from recstack.engine.native.passes import batch_norm_affine
+from recstack.engine.native.passes import batch_norm_affine, normaliser
 from recstack.engine.native.plan import Place, Plan, ScopeName
 from recstack.model.ops import (
     BatchNorm,
@@ -120,8 +120,10 @@ def dice_weights(
 ) -> list[NDArray[np.float64]]:
     """Scale, shift and alpha (n,) of a Dice."""
     get = plan.model.weights
-    scale = 1.0 / np.sqrt(get[variance].astype(np.float64) + eps)
-    return [scale, -get[mean] * scale, get[alpha].astype(np.float64)]
+    return [
+        *normaliser(get[mean], get[variance], eps, f"the Dice of {variance!r}"),
+        get[alpha].astype(np.float64),
+    ]
 
 
 @lowers(Softmax)

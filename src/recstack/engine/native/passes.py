@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recstack.engine.native.unit_sum import fuse_unit_sums
+from recstack.errors import ModelError
 from recstack.model import Model, build
 from recstack.model.ops import BatchNorm, Linear, Op, Unary
 
@@ -35,9 +36,12 @@ def fold_batch_norms(model: Model) -> Model:
             return None
         scale, shift = batch_norm_affine(model, op)
         w, b = f"{op.output}.folded.weight", f"{op.output}.folded.bias"
-        weights[w] = (model.weights[linear.weight] * scale[:, None]).astype(np.float32)
         bias = model.weights[linear.bias] if linear.bias else np.zeros_like(shift)
-        weights[b] = (bias * scale + shift).astype(np.float32)
+        weight = (model.weights[linear.weight] * scale[:, None]).astype(np.float32)
+        bias = (bias * scale + shift).astype(np.float32)
+        if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
+            return None  # apart, the two may still be finite where their product is not
+        weights[w], weights[b] = weight, bias
         return linear.model_copy(update={"weight": w, "bias": b, "output": op.output})
 
     return _merge_into_linears(model, weights, fold)
@@ -55,14 +59,39 @@ def fuse_activations(model: Model) -> Model:
 
 
 def batch_norm_affine(model: Model, op: BatchNorm) -> tuple[Floats, Floats]:
-    """Scale and shift (channels,), float64, that a batch norm applies at inference."""
-    get = model.weights
-    variance = get[op.variance].astype(np.float64)
-    scale = 1.0 / np.sqrt(variance + op.eps)
-    if op.weight is not None:
-        scale = scale * get[op.weight]
-    shift = -get[op.mean] * scale
-    return scale, shift + get[op.bias] if op.bias is not None else shift
+    """Scale and shift (channels,), float64, that a batch norm applies at inference.
+
+    Raises ModelError as `normaliser` does.
+    """
+    weight = None if op.weight is None else model.weights[op.weight]
+    bias = None if op.bias is None else model.weights[op.bias]
+    scale, shift = normaliser(
+        model.weights[op.mean], model.weights[op.variance], op.eps, op.output, weight
+    )
+    return scale, shift if bias is None else shift + bias
+
+
+def normaliser(
+    mean: Array, variance: Array, eps: float, where: str, weight: Array | None = None
+) -> tuple[Floats, Floats]:
+    """Scale and shift (channels,), float64: (x - mean) / sqrt(variance + eps) [* weight] in one.
+
+    Raises ModelError naming the channel where variance + eps is not above 0 or a number is beyond
+    float32: x * scale + shift would then be NaN where the definition is infinite.
+    """
+    scale = 1.0 / np.sqrt(variance.astype(np.float64) + eps)
+    if weight is not None:
+        scale = scale * weight
+    shift = -mean * scale
+    narrow = np.isfinite(scale.astype(np.float32)) & np.isfinite(shift.astype(np.float32))
+    if not narrow.all():
+        c = int(np.argmin(narrow))
+        raise ModelError(
+            "expected variance + eps > 0 and a scale and shift that float32 holds, got variance "
+            f"{variance[c]:g}, eps {eps:g}, scale {scale[c]:g}, shift {shift[c]:g}",
+            f"{where}, channel {c}",
+        )
+    return scale, shift
 
 
 def _merge_into_linears(model: Model, weights: dict[str, Array], merge: Merge) -> Model:

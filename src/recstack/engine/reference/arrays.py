@@ -13,6 +13,7 @@ from recstack.model.model import Weights
 
 Array = NDArray[np.float64]
 Scope = Literal["user", "item", "const"]
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def wide(weights: Weights, name: str) -> Array:
@@ -23,6 +24,12 @@ def wide(weights: Weights, name: str) -> Array:
 def rounded(scalar: float) -> float:
     """A scalar operand as float32 holds it: values are float32, and comparisons must agree."""
     return float(np.float32(scalar))
+
+
+def in_float32_range(array: Array) -> Array:
+    """`array` with what float32 cannot hold as the infinity that it is there."""
+    beyond = np.abs(array) > LARGEST
+    return np.where(beyond, np.copysign(np.inf, array), array) if beyond.any() else array
 
 
 def entry_axis(axis: int, rank: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recstack.batch import Batch, DenseInput
-from recstack.engine.reference.arrays import Array, Scope, flat, to_scope
+from recstack.engine.reference.arrays import Array, Scope, flat, in_float32_range, to_scope
 from recstack.engine.reference.bags import FEATURE_OPS, split_bags
 from recstack.engine.reference.checks import check_batch
 from recstack.engine.reference.registry import OPS, opaque
@@ -17,6 +17,7 @@ from recstack.types import Scores
 def reference(model: Model, batch: Batch) -> Scores:
     """The scores of `batch`, (rows, outputs) float32, computed in float64 with plain NumPy.
 
+    Values are float32 in range: what an op makes beyond it is infinite, here as everywhere.
     A user-scope value has Q entries, an item-scope value R, a const value one. Where an op reads
     several scopes, user values are repeated for each row of their query and const values are
     broadcast; so are outputs. Raises BatchError, IndexOutOfRange or NonFinite (`check_batch`).
@@ -36,7 +37,7 @@ def reference(model: Model, batch: Batch) -> Scores:
                     result = opaque(op, inputs, model.weights, entries[scope])
                 else:
                     result = OPS[type(op)](op, inputs, model.weights)
-            values[op.output] = result
+            values[op.output] = in_float32_range(result)
         columns = [flat(_value(model, batch, values, name, "item")) for name in model.outputs]
         return np.concatenate(columns, axis=1).astype(np.float32)
 

@@ -11,13 +11,13 @@ import importlib
 import os
 from collections.abc import Mapping
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recstack.errors import ConfigError
+from recstack.memory import available_bytes
 from recstack.model.zoo.graph import WeightSpec
 
 Floats = NDArray[np.float32]
@@ -116,23 +116,6 @@ def _mix(x: NDArray[np.uint32]) -> None:
 def usable_cpus() -> int:
     """CPUs that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def available_bytes() -> int:
-    """Memory that can be had without swapping, by the system and by the process's cgroup."""
-    meminfo = (line.split() for line in _text("/proc/meminfo").splitlines())
-    limits = [int(words[1]) * 1024 for words in meminfo if words[0] == "MemAvailable:"]
-    most, used = (_text(f"/sys/fs/cgroup/memory.{name}").strip() for name in ("max", "current"))
-    if most.isdigit() and used.isdigit():
-        limits.append(max(int(most) - int(used), 0))
-    return min(limits, default=1 << 62)
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError:
-        return ""
 
 
 def _offsets(specs: Mapping[str, WeightSpec]) -> tuple[dict[str, int], int]:

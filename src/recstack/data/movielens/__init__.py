@@ -1,0 +1,38 @@
+"""MovieLens as a click-through problem: will this user rate this movie 4 stars or more?
+
+Every feature of a rating is computed from strictly earlier ratings, so that neither the future nor
+ratings with the same timestamp (one page of the site, rated at once) leak into it.
+
+    data = load("ratings.csv.gz", "movies.csv.gz")
+    train, valid, test = split(data)
+    features = Features(data, train_until=data.time[valid[0]])
+    rows = features.of(data.user[test], data.movie[test], data.time[test])
+    batch = rows.batch(("user", "movie", "year", "genres"))     # labels: data.liked[test]
+
+ratings     the files as arrays, and their split by time
+past        running sums that answer only about earlier events
+rows        features as rows and as batches
+features    the features of any (user, movie, time), and serving queries
+
+Data: F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, ACM TiiS 5(4):19,
+2015.
+"""
+
+from recstack.data.movielens.features import Features, queries
+from recstack.data.movielens.past import Past
+from recstack.data.movielens.ratings import MovieLens, load, split
+from recstack.data.movielens.rows import DENSE, HISTORY, SPARSE, USER_DENSE, Rows
+
+__all__ = [
+    "DENSE",
+    "HISTORY",
+    "SPARSE",
+    "USER_DENSE",
+    "Features",
+    "MovieLens",
+    "Past",
+    "Rows",
+    "load",
+    "queries",
+    "split",
+]
