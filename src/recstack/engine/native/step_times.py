@@ -42,7 +42,7 @@ def step_times(engine: Engine, batches: Sequence[Batch], runs: int = 30) -> tupl
     >>> model = rs.zoo.build("ncf", rows_scale=0.001)
     >>> times = step_times(rs.compile(model), [rs.data.random_batch(model, rows=4)], runs=3)
     >>> times[0].kind, times[0].scope
-    ('bags', 'item')
+    ('bags', 'user')
     """
     factory = _native.StepTimes(engine.program)
     runner = _native.Runner(factory)
