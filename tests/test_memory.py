@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from recstack import _native, memory
@@ -55,8 +54,3 @@ def test_huge_bytes_of_this_process() -> None:
     found = memory.huge_bytes([(begin, begin + pages.nbytes)])
     assert found % HUGE == 0 and 0 <= found <= (pages.nbytes if asked else 0)
     assert asked == memory.huge_pages_available()
-
-
-def test_small_arrays_have_no_huge_pages() -> None:
-    array = np.ones(16)
-    assert memory.huge_bytes([(array.ctypes.data, array.ctypes.data + array.nbytes)]) == 0

@@ -60,6 +60,9 @@ RECSTACK_INLINE V fold_all(V x, Fold fold) {
   return x;
 }
 RECSTACK_INLINE float first_lane(V x) { return x.r[0]; }
+RECSTACK_INLINE float sum_lanes(V x) {
+  return first_lane(fold_all(x, [](V a, V b) { return add(a, b); }));
+}
 
 RECSTACK_INLINE int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 RECSTACK_INLINE int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }

@@ -25,6 +25,12 @@ struct Operand {
   const float* data = nullptr;  // constants
 };
 
+// Whether a step of `scope` reads `v` once per row though it has one entry per query.
+inline bool spread(const Operand& v, Scope scope) {
+  return scope == Scope::item &&
+         (v.kind == Operand::Kind::user || v.kind == Operand::Kind::user_dense);
+}
+
 struct WeightView {
   const float* data = nullptr;
   std::vector<int64_t> shape;
@@ -88,6 +94,12 @@ struct Context {
 
   int64_t entries(Scope scope) const { return scope == Scope::item ? rows : queries; }
 
+  // For steps that read values of user scope where they lie: the entry of each row, or null where
+  // entry e of `v` belongs to entry e of the step.
+  const int32_t* entry_of_row(const Operand& v, Scope scope) const {
+    return spread(v, scope) ? query_of_row : nullptr;
+  }
+
   float* at(const Operand& v) const {
     switch (v.kind) {
       case Operand::Kind::item:
@@ -105,6 +117,11 @@ struct Context {
         break;
     }
     return const_cast<float*>(v.data);
+  }
+
+  // What entry `e` of a step of `scope` reads of `v`: a row reads its query's entry of user values.
+  const float* entry(const Operand& v, Scope scope, int64_t e) const {
+    return at(v) + (spread(v, scope) ? query_of_row[e] : e) * v.stride;
   }
 };
 
@@ -128,6 +145,8 @@ StepPtr make_step(const StepSpec& spec, const Kernels& kernels);
 StepPtr make_embedding_step(const StepSpec& spec, const Kernels& kernels);
 StepPtr make_dense_step(const StepSpec& spec, const Kernels& kernels);
 StepPtr make_sequence_step(const StepSpec& spec, const Kernels& kernels);
+StepPtr make_recurrence_step(const StepSpec& spec, const Kernels& kernels);
+StepPtr make_unit_step(const StepSpec& spec, const Kernels& kernels);
 StepPtr make_elementwise_step(const StepSpec& spec, const Kernels& kernels);
 StepPtr make_move_step(const StepSpec& spec, const Kernels& kernels);
 

@@ -1,5 +1,6 @@
 // Dense layers and interactions.
 #include <algorithm>
+#include <optional>
 
 #include "core/aligned.h"
 #include "program/step.h"
@@ -7,14 +8,15 @@
 namespace recstack {
 namespace {
 
-// "linear": operands x, out; ints = inner rows per entry, k, n, activation; weights = weight (n, k)
-// and, when there is one, bias (n,).
+// "linear": operands x, out, or x, start, out; ints = inner rows per entry, k, n, activation;
+// weights = weight (n, k) and, when there is one, bias (n,). An item-scope step with one inner row
+// may have `start`, a user-scope value (n,) that its rows' chains go on from, read in place.
 class LinearStep final : public Step {
  public:
   LinearStep(const StepSpec& spec, const Kernels& kernels)
       : Step(spec.scope),
-        x_(spec.operands[0]),
-        out_(spec.operands[1]),
+        x_(spec.operands.front()),
+        out_(spec.operands.back()),
         inner_(spec.ints[0]),
         k_(spec.ints[1]),
         n_(spec.ints[2]),
@@ -24,6 +26,7 @@ class LinearStep final : public Step {
         bias_(spec.weights.size() > 1 ? static_cast<size_t>(n_) : 0) {
     kernels.gemm.pack_f32(spec.weights[0].data, n_, k_, k_, packed_.data());
     if (bias_.size()) std::copy_n(spec.weights[1].data, n_, bias_.data());
+    if (spec.operands.size() > 2) start_ = spec.operands[1];
   }
 
   bool divides() const override { return n_ * k_ >= kDivisibleFloats && n_ >= 2 * panel_; }
@@ -68,10 +71,14 @@ class LinearStep final : public Step {
                               .bias = bias_.size() ? bias_.data() + begin : nullptr,
                               .activation = activation_,
                               .out = out + begin,
-                              .out_stride = out_stride});
+                              .out_stride = out_stride,
+                              .start = start_ ? c.at(*start_) + begin : nullptr,
+                              .start_stride = start_ ? start_->stride : 0,
+                              .start_of_row = c.query_of_row});
   }
 
   Operand x_, out_;
+  std::optional<Operand> start_;
   int64_t inner_, k_, n_;
   Activation activation_;
   int64_t panel_;
@@ -131,8 +138,8 @@ class MatmulStep final : public Step {
     const int64_t m = ints_[0], k = ints_[1], n = ints_[2], batches = ints_[4];
     const int64_t b_row = ints_[3] ? 1 : n, b_col = ints_[3] ? k : 1;
     for (int64_t e = 0; e < c.entries(scope); ++e) {
-      const float* a = c.at(v_[0]) + e * v_[0].stride;
-      const float* b = c.at(v_[1]) + e * v_[1].stride;
+      const float* a = c.entry(v_[0], scope, e);
+      const float* b = c.entry(v_[1], scope, e);
       float* out = c.at(v_[2]) + e * v_[2].stride;
       for (int64_t i = 0; i < batches; ++i) {
         const int64_t* at = &ints_[5 + 3 * i];

@@ -27,13 +27,14 @@ class ElementwiseStep : public Step {
 
  protected:
   const float* in(const Context& c, size_t i, int64_t entry) const {
-    return c.at(v_[i]) + entry * v_[i].stride;
+    return c.entry(v_[i], scope, entry);
   }
   float* out(const Context& c, int64_t entry) const {
     return c.at(v_.back()) + entry * v_.back().stride;
   }
   bool dense(int64_t n) const {
-    return std::all_of(v_.begin(), v_.end(), [n](const Operand& v) { return v.stride == n; });
+    return std::all_of(v_.begin(), v_.end(),
+                       [=, this](const Operand& v) { return v.stride == n && !spread(v, scope); });
   }
   const float* weight(size_t i) const { return i < weights_.size() ? weights_[i].data() : nullptr; }
 

@@ -20,10 +20,9 @@ class CopyStep final : public Step {
         out_steps_(spec.ints.data() + 1 + 2 * rank_, spec.ints.data() + 1 + 3 * rank_) {}
 
   Status run(const Context& c) const override {
-    const float* x = c.at(x_);
     float* out = c.at(out_);
     for (int64_t e = 0; e < c.entries(scope); ++e) {
-      copy(x + e * x_.stride, out + e * out_.stride, 0);
+      copy(c.entry(x_, scope, e), out + e * out_.stride, 0);
     }
     return {};
   }

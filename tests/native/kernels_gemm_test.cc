@@ -111,6 +111,55 @@ void check_chain(Isa isa) {
   }
 }
 
+// One product over all columns of x equals, bit for bit, one over the first of them whose chains
+// the product over the others goes on with; rows take their starts in any order, some of them
+// shared.
+void check_start(Isa isa, int64_t rows, int64_t n, int64_t k_first, int64_t k_second,
+                 Activation activation) {
+  const int64_t k = k_first + k_second;
+  context = std::string(isa_name(isa)) + " start rows=" + std::to_string(rows) +
+            " n=" + std::to_string(n) + " k=" + std::to_string(k_first) + "+" +
+            std::to_string(k_second) + " act=" + std::to_string(static_cast<int>(activation));
+  const GemmKernels& kernels = gemm_kernels(isa);
+  Random random(static_cast<uint64_t>(rows * 7919 + n * 31 + k));
+  const int64_t queries = rows / 3 + 1;
+  Guarded<float> x(rows * k), w(n * k), bias(n);
+  Guarded<int32_t> query_of_row(rows);
+  fill(x, random);
+  fill(w, random);
+  fill(bias, random);
+  Guarded<float> firsts(queries * k_first);
+  fill(firsts, random);
+  for (int64_t r = 0; r < rows; ++r) {
+    query_of_row[r] = static_cast<int32_t>(random.below(queries));
+    for (int64_t i = 0; i < k_first; ++i) x[r * k + i] = firsts[query_of_row[r] * k_first + i];
+  }
+  Guarded<float> w_first(n * k_first), w_second(n * k_second);
+  for (int64_t j = 0; j < n; ++j) {
+    for (int64_t i = 0; i < k_first; ++i) w_first[j * k_first + i] = w[j * k + i];
+    for (int64_t i = 0; i < k_second; ++i) w_second[j * k_second + i] = w[j * k + k_first + i];
+  }
+  const Packed whole(kernels, w, n, k, k), first(kernels, w_first, n, k_first, k_first),
+      second(kernels, w_second, n, k_second, k_second);
+  Output want(rows, n, n + 3), got(rows, n, n + 5), sums(queries, n, n + 2);
+  GemmArgs args = {x.data(), rows,        k,          k,           whole.data,
+                   n,        bias.data(), activation, want.data(), n + 3};
+  kernels.gemm_f32(args);
+  kernels.gemm_f32({firsts.data(), queries, k_first, k_first, first.data, n, nullptr,
+                    Activation::none, sums.data(), n + 2});
+  args.x = x.data() + k_first;
+  args.k = k_second;
+  args.packed = second.data;
+  args.out = got.data();
+  args.out_stride = n + 5;
+  args.start = sums.data();
+  args.start_stride = n + 2;
+  args.start_of_row = query_of_row.data();
+  kernels.gemm_f32(args);
+  got.check_canaries();
+  for (int64_t r = 0; r < rows; ++r) CHECK_SAME_BITS(got.row(r), want.row(r), n);
+}
+
 void check_matmul(Isa isa, int64_t m, int64_t k, int64_t n, bool transposed) {
   context = std::string(isa_name(isa)) + " matmul m=" + std::to_string(m) +
             " k=" + std::to_string(k) + " n=" + std::to_string(n) +
@@ -160,6 +209,14 @@ void run(Isa isa) {
     }
   }
   check_chain(isa);
+  for (int64_t n : {1, 2, 3, 4, 5, 16, 17, 32, 33, 40, 64, 100, 131}) {
+    for (int64_t rows : {1, 2, 5, 16, 29, 80, 150}) {
+      check_start(isa, rows, n, 7, 20, Activation::relu);
+    }
+    check_start(isa, 0, n, 4, 4, Activation::none);
+    check_start(isa, 17, n, 600, 520, Activation::sigmoid);
+    check_start(isa, 3, n, 5, 0, Activation::tanh);
+  }
   for (bool transposed : {false, true}) {
     for (int64_t m : {0, 1, 3, 4, 9}) {
       for (int64_t n : {0, 1, 5, 16, 17, 33, 65}) {

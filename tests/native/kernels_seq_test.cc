@@ -91,14 +91,26 @@ void check_weighted_sum(Isa isa, int64_t positions, int64_t dim) {
   fill(scores, random);
   fill(keys, random);
   Output out(rows, dim, dim + 1);
-  seq_kernels(isa).weighted_sum_f32(scores.data(), positions, keys.data(), positions * dim, rows,
-                                    positions, dim, out.data(), dim + 1);
+  const std::vector<int32_t> entry_of_row = {4, 0, 0, 2, 1};
+  const bool shared = dim % 2 == 1;
+  seq_kernels(isa).weighted_sum_f32({.scores = scores.data(),
+                                     .scores_stride = positions,
+                                     .keys = keys.data(),
+                                     .keys_stride = positions * dim,
+                                     .entry_of_row = shared ? entry_of_row.data() : nullptr,
+                                     .rows = rows,
+                                     .positions = positions,
+                                     .dim = dim,
+                                     .out = out.data(),
+                                     .out_stride = dim + 1});
   out.check_canaries();
   for (int64_t r = 0; r < rows; ++r) {
+    const int64_t entry = shared ? entry_of_row[static_cast<size_t>(r)] : r;
     for (int64_t d = 0; d < dim; ++d) {
       double sum = 0;
       for (int64_t t = 0; t < positions; ++t) {
-        sum += static_cast<double>(scores[r * positions + t]) * keys[(r * positions + t) * dim + d];
+        const float key = keys[(entry * positions + t) * dim + d];
+        sum += static_cast<double>(scores[r * positions + t]) * key;
       }
       CHECK_NEAR(out.at(r, d), sum, 1e-5);
     }

@@ -49,6 +49,17 @@ RECSTACK_INLINE void copy_rows(const float* x, int64_t x_stride, int64_t rows, i
   }
 }
 
+// Rows [r, end) of `out` become what their chains go on from.
+void copy_starts(const GemmArgs& args, int64_t r, int64_t end, int64_t columns) {
+  for (; r < end; ++r) {
+    const float* from = args.start + args.start_of_row[r] * args.start_stride;
+    float* to = args.out + r * args.out_stride;
+    int64_t j = 0;
+    for (; j + kLanes <= columns; j += kLanes) store(to + j, load(from + j));
+    if (j < columns) store_n(to + j, load_n(from + j, columns - j), columns - j);
+  }
+}
+
 // Rows [0, rows) of the group, in blocks as even as can be, all panels.
 RECSTACK_INLINE void multiply_group(Tile tile, int64_t rows, int64_t columns) {
   const int64_t blocks = (rows + kMaxRows - 1) / kMaxRows;
@@ -75,6 +86,7 @@ void gemm_f32(const GemmArgs& args) {
   const int64_t groups = (blocks + kBlocksAtOnce - 1) / kBlocksAtOnce;
   for (int64_t g = 0, r = 0; columns > 0 && g < groups; ++g) {
     const int64_t end = args.rows * (g + 1) / groups;
+    if (args.start != nullptr) copy_starts(args, r, end, columns);
     int64_t t = 0;
     do {
       const int64_t steps = lesser(kDepth, args.k - t);
@@ -88,6 +100,7 @@ void gemm_f32(const GemmArgs& args) {
                          .out_stride = args.out_stride,
                          .bias = args.bias,
                          .activation = args.activation,
+                         .resume = t > 0 || args.start != nullptr,
                          .last = t + steps >= args.k};
       multiply_group(tile, end - r, columns);
       t += steps;

@@ -1,14 +1,15 @@
 // Dense layers on packed fp32 weights, with bias and activation in the epilogue.
 //
 //   for r in rows: for j in n:
-//     acc = 0
+//     acc = start == null ? 0 : start[start_of_row[r] * start_stride + j]
 //     for i in k, in order: acc = fma(x[r * x_stride + i], w[j * k + i], acc)
 //     out[r * out_stride + j] = act(acc + bias[j])
 //
 // Accumulator: one fp32 chain per output in the order of i, whatever the number of rows, the tile
 // or the blocking, so a row's result is bit for bit the same in every batch. Nothing needs
 // alignment; nothing past n columns is written, nothing past k columns of x is read. `out` may not
-// overlap x. Cost: 2 * rows * n * k FLOPs; 4 * (n * k + rows * (k + n)) bytes.
+// overlap x or start. Cost: 2 * rows * n * k FLOPs; 4 * (n * k + rows * (k + n)) bytes, and
+// 4 * rows * n more to read `start`.
 #pragma once
 
 #include <cstddef>
@@ -31,6 +32,9 @@ struct GemmArgs {
   Activation activation;
   float* out;  // (rows, n), rows out_stride apart
   int64_t out_stride;
+  const float* start = nullptr;  // rows of n, start_stride apart; null: chains start from 0
+  int64_t start_stride = 0;
+  const int32_t* start_of_row = nullptr;  // (rows,): the row of `start` that a row goes on from
 };
 
 struct GemmKernels {

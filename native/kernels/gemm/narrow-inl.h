@@ -51,6 +51,15 @@ RECSTACK_INLINE void multiply_lanes(const float* x, int64_t x_stride, int64_t ro
   }
 }
 
+// Where the chains of column j start in rows [r, r + rows), a row per lane.
+RECSTACK_INLINE V start_lanes(const GemmArgs& args, int64_t j, int64_t r, int64_t rows) {
+  float lane[kLanes] = {};
+  for (int64_t i = 0; i < rows; ++i) {
+    lane[i] = args.start[args.start_of_row[r + i] * args.start_stride + j];
+  }
+  return load(lane);
+}
+
 template <int kColumns, int kVectors>
 RECSTACK_INLINE void narrow_rows(const GemmArgs& args, int64_t first, int64_t r, int64_t rows) {
   V acc[kVectors][kColumns];
@@ -58,6 +67,12 @@ RECSTACK_INLINE void narrow_rows(const GemmArgs& args, int64_t first, int64_t r,
   for (int v = 0; v < kVectors; ++v) {
     RECSTACK_UNROLL
     for (int j = 0; j < kColumns; ++j) acc[v][j] = zero();
+  }
+  if (args.start != nullptr) {
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t at = r + v * kLanes, filled = lesser(kLanes, rows - v * kLanes);
+      for (int j = 0; j < kColumns; ++j) acc[v][j] = start_lanes(args, first + j, at, filled);
+    }
   }
   multiply_lanes<kColumns, kVectors>(args.x + r * args.x_stride, args.x_stride, rows, args.k,
                                      args.packed + first * args.k, acc);

@@ -8,7 +8,8 @@
 namespace recstack::RECSTACK_ISA_NS {
 namespace {
 
-// Steps of k per pass; partial sums rest in `out` between passes and the same chain resumes.
+// Steps of k per pass; partial sums rest in `out` between passes and the same chain resumes. Chains
+// that go on from another product's are first copied there.
 constexpr int64_t kDepth = 512;
 // Rows of x are copied here first. The constant stride gives the inner loop constant displacements,
 // and keeps rows a power of two apart from fighting over one cache set.
@@ -40,7 +41,8 @@ struct Tile {
   int64_t out_stride;
   const float* bias;  // of the first column, or null
   Activation activation;
-  bool last;  // the chains end in this pass
+  bool resume;  // the chains go on from what lies in `out`
+  bool last;    // the chains end in this pass
 };
 
 template <int kRows>
@@ -74,7 +76,7 @@ RECSTACK_INLINE void multiply(const Tile& tile, int64_t columns) {
     RECSTACK_UNROLL
     for (int c = 0; c < kColumns; ++c) {
       const float* out = tile.out + m * tile.out_stride + c * kLanes;
-      acc[m][c] = tile.first_step == 0 ? zero() : kFull ? load(out) : load_n(out, lanes(c));
+      acc[m][c] = !tile.resume ? zero() : kFull ? load(out) : load_n(out, lanes(c));
     }
   }
   accumulate<kRows, kVectors, kPanels>(tile.a, kCopyStride,

@@ -5,6 +5,8 @@
 #include <cstdint>
 
 #include "core/isa.h"
+#include "kernels/seq/recurrence.h"
+#include "kernels/seq/unit.h"
 
 namespace recstack {
 
@@ -39,6 +41,21 @@ enum AttentionFeature : uint32_t {
   kSum = 16 /* q + k */
 };
 
+// out[r, :] = sum_t scores[r, t] * keys[entry_of_row[r], t, :]. Accumulator: four fp32 chains per
+// output, over t mod 4 (what is left of positions in the first), added in pairs.
+struct WeightedSumArgs {
+  const float* scores;  // (rows, positions), rows scores_stride apart
+  int64_t scores_stride;
+  const float* keys;  // (entries, positions, dim), entries keys_stride apart
+  int64_t keys_stride;
+  const int32_t* entry_of_row;  // null: row r's keys are entry r
+  int64_t rows;
+  int64_t positions;
+  int64_t dim;
+  float* out;  // (rows, dim), rows out_stride apart
+  int64_t out_stride;
+};
+
 struct SeqKernels {
   void (*gates_f32)(const GateArgs&);
   // out[r, t, :] = the chosen features of (query[r], keys[r, t]), each dim wide; the caller's
@@ -46,10 +63,9 @@ struct SeqKernels {
   void (*attention_features_f32)(const float* query, int64_t query_stride, const float* keys,
                                  int64_t keys_stride, int64_t rows, int64_t positions, int64_t dim,
                                  uint32_t features, float* out);
-  // out[r, :] = sum_t scores[r, t] * keys[r, t, :], in the order of t.
-  void (*weighted_sum_f32)(const float* scores, int64_t scores_stride, const float* keys,
-                           int64_t keys_stride, int64_t rows, int64_t positions, int64_t dim,
-                           float* out, int64_t out_stride);
+  void (*weighted_sum_f32)(const WeightedSumArgs&);
+  RecurrenceKernels recurrence;
+  UnitKernels unit;
 };
 
 const SeqKernels& seq_kernels(Isa isa);

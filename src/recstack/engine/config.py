@@ -19,6 +19,8 @@ class EngineConfig(BaseModel):
         else the fastest that this processor has.
     threads: threads that share one batch, by rows.
     tile_rows: rows that go through all layers together; None chooses by workspace size.
+    hoist: do the user's part of a layer over user and item features once per query, not per row;
+        exact to rounding. Off is for measuring what it gains.
     table_memory: where the tables of a model that is mapped from files lie. "huge": read into
         memory on huge pages, one copy for all engines of the model; "mapped": left in the files;
         "auto": huge where they are large and memory comfortably allows. `Engine.memory` says which
@@ -30,6 +32,7 @@ class EngineConfig(BaseModel):
     isa: str = "auto"
     threads: int = Field(default=1, ge=1, le=1024)
     tile_rows: int | None = Field(default=None, ge=1, le=65536)
+    hoist: bool = True
     table_memory: Literal["auto", "mapped", "huge"] = "auto"
 
 

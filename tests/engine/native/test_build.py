@@ -48,10 +48,25 @@ def test_scores_are_written_in_place() -> None:
 
 def test_a_user_value_is_spread_over_rows_once() -> None:
     d = Draft()
-    user = d.linear(d.dense(4, "user"), 4, 3)
-    item = d.linear(d.dense(3), 3, 3)
-    both = [d.op("binary", user, item, fn=fn) for fn in ("add", "mul")]
+    user, item = d.dense(3, "user"), d.dense(3)
+    both = [d.op("cross", user, item, weight_u=d.weight(3, 3)) for _ in range(2)]
     assert kinds(d.model(*both)).count("gather_user") == 1
+
+
+def test_tensor_ops_read_user_values_in_place() -> None:
+    d = Draft()
+    user, item = d.dense(20, "user"), d.dense(20)
+    mask = d.op("binary", user, item, fn="lt")
+    square = d.op("reshape", d.linear(user, 20, 16, "tanh"), shape_to=(4, 4))
+    other = d.op("reshape", d.linear(item, 20, 16, "tanh"), shape_to=(4, 4))
+    product = d.op("matmul", square, other)
+    joined = d.op("concat", square, other, axis=1)
+    model = d.model(d.op("where", mask, user, item), product, joined, user)
+    assert "gather_user" not in kinds(model)
+    for query_rows in ((3, 0, 4), (1, 300, 2)):
+        batch = make_batch(model, query_rows)
+        want = rs.reference(model, batch)
+        np.testing.assert_allclose(rs.compile(model).run(batch), want, rtol=1e-5, atol=1e-6)
 
 
 def test_workspace_is_shared_over_time() -> None:

@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from recstack import _native
 from recstack.engine.config import EngineConfig, choose_isa
 from recstack.engine.memory import BuildCost
-from recstack.engine.native import lower_dense, lower_embedding, lower_sequence, lower_tensor
+from recstack.engine.native import (
+    lower_attention,
+    lower_dense,
+    lower_embedding,
+    lower_sequence,
+    lower_tensor,
+)
+from recstack.engine.native.hoist import hoist_user_parts
 from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
 from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
@@ -22,19 +29,21 @@ from recstack.model import Model
 from recstack.model.ops import EmbeddingBag, FeatureOp
 
 # Imported for what they register.
-LOWERINGS = (lower_dense, lower_embedding, lower_sequence, lower_tensor)
+LOWERINGS = (lower_attention, lower_dense, lower_embedding, lower_sequence, lower_tensor)
 TILE_BYTES = 512 << 10
 MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 128
 
 
 @np.errstate(all="ignore")  # a model's numbers may overflow, as they would in a run
-def make_plan(model: Model) -> Plan:
-    """The steps that compute `model`, with every value's place.
+def make_plan(model: Model, *, hoist: bool = True) -> Plan:
+    """The steps that compute `model`, with every value's place; `hoist` as in EngineConfig.
 
     Raises ModelError for a normalisation whose scale is not finite.
     """
     model = optimise(model)
-    plan = Plan(model, fold_constants(model))
+    if hoist:
+        model = hoist_user_parts(model)
+    plan = Plan(model, fold_constants(model), hoist)
     output = Place("output", 0, model.output_width, Buffer("output", model.output_width))
     place_inputs(plan)
     place_outputs(plan, output)
@@ -48,7 +57,7 @@ def make_plan(model: Model) -> Plan:
         n = model.values[name].elements
         target = output.part(column)
         if not lower_tensor.same_place(plan.places.get(name), target):
-            x = plan.operand(name, "item")
+            x = plan.operand(name, "item", in_place=True)
             lower_tensor.emit_copy(plan, "item", x, target, (n,), (1,), (1,))
         column += n
     return plan
@@ -79,7 +88,7 @@ def make_layout(model: Model) -> _native.InputLayout:
 def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, BuildCost]:
     """A native program for `model` and what it took; tables are the model's own arrays."""
     began = time.perf_counter()
-    plan = make_plan(model)
+    plan = make_plan(model, hoist=config.hoist)
     item, user = plan.workspace_floats("item"), plan.workspace_floats("user")
     tile_rows = config.tile_rows or choose_tile_rows(item)
     layout, steps = make_layout(model), [step.to_native() for step in plan.steps]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recstack.engine.native.hoist import ResumedLinear
 from recstack.engine.native.lower import lowers
 from recstack.engine.native.passes import batch_norm_affine, normaliser
 from recstack.engine.native.plan import Place, Plan, ScopeName
@@ -36,11 +37,13 @@ def emit_linear(
     weight: NDArray[np.float32],
     bias: NDArray[np.float32] | None,
     activation: str = "none",
+    start: Place | None = None,
 ) -> None:
-    """out = activation(x @ weight.T + bias) for `inner` rows per entry."""
+    """out = activation(start + x @ weight.T + bias) for `inner` rows per entry."""
     n, k = weight.shape
     weights = [weight] if bias is None else [weight, bias]
-    plan.emit("linear", scope, [x, out], [inner, k, n, ACTIVATIONS[activation]], weights=weights)
+    operands = [x, out] if start is None else [x, start, out]
+    plan.emit("linear", scope, operands, [inner, k, n, ACTIVATIONS[activation]], weights=weights)
 
 
 @lowers(Linear)
@@ -52,6 +55,15 @@ def linear(plan: Plan, op: Linear) -> None:
     x = plan.operand(op.inputs[0], scope)
     out = plan.result(op.output)
     emit_linear(plan, scope, x, out, inner, weights[op.weight], bias, op.activation)
+
+
+@lowers(ResumedLinear)
+def resumed_linear(plan: Plan, op: ResumedLinear) -> None:
+    weights = plan.model.weights
+    x, sums = plan.operand(op.inputs[0], "item"), plan.places[op.inputs[1]]
+    bias = weights[op.bias] if op.bias else None
+    out = plan.result(op.output)
+    emit_linear(plan, "item", x, out, 1, weights[op.weight], bias, op.activation, start=sums)
 
 
 @lowers(DotInteraction)

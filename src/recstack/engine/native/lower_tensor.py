@@ -72,7 +72,7 @@ def clamp(plan: Plan, op: Clamp) -> None:
 @lowers(Binary)
 def binary(plan: Plan, op: Binary) -> None:
     scope = plan.scope_of(op.output)
-    operands = [plan.operand(name, scope) for name in op.inputs]
+    operands = [plan.operand(name, scope, in_place=True) for name in op.inputs]
     shapes = [plan.model.values[name].shape for name in op.inputs]
     if op.scalar is not None:
         scalar = Place("constant", data=np.array([op.scalar], np.float32))
@@ -88,7 +88,7 @@ def where(plan: Plan, op: Where) -> None:
     scope = plan.scope_of(op.output)
     shapes = [plan.model.values[name].shape for name in op.inputs]
     n, steps, offsets = broadcast_runs(shapes, plan.model.values[op.output].shape)
-    operands = [plan.operand(name, scope) for name in op.inputs]
+    operands = [plan.operand(name, scope, in_place=True) for name in op.inputs]
     ints = [n, *steps, len(offsets), *itertools.chain(*offsets)]
     plan.emit("where", scope, [*operands, plan.result(op.output)], ints)
 
@@ -126,7 +126,7 @@ def matmul(plan: Plan, op: Matmul) -> None:
             for shape, block in ((a, m * k), (b, k * n), (out, m * n))
         ]
         offsets = np.stack(columns, axis=1).tolist()
-    operands = [plan.operand(name, scope) for name in op.inputs]
+    operands = [plan.operand(name, scope, in_place=True) for name in op.inputs]
     ints = [m, k, n, 0, batches, *itertools.chain(*offsets)]
     plan.emit("matmul", scope, [*operands, plan.result(op.output)], ints)
 
@@ -145,10 +145,7 @@ def concat(plan: Plan, op: Concat | Stack) -> None:
         column += part
         if same_place(plan.places.get(name), target):
             continue
-        if outer == 1 and scope == "item" and value.scope == "user" and name in plan.places:
-            plan.emit("gather_user", scope, [plan.places[name], target], [part])
-            continue
-        x = plan.operand(name, scope)
+        x = plan.operand(name, scope, in_place=True)
         emit_copy(plan, scope, x, target, (outer, part), (part, 1), (row, 1))
 
 

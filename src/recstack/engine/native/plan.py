@@ -92,6 +92,7 @@ class Plan:
 
     model: Model
     constants: dict[str, NDArray[np.float32]]
+    hoist: bool = True
     steps: list[Step] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
@@ -148,19 +149,31 @@ class Plan:
         assert scope != "const", "constants are folded before planning"
         return scope
 
-    def operand(self, name: str, scope: ScopeName) -> Place:
-        """The value as an op of `scope` reads it; user values are spread over rows for item ops."""
+    def operand(self, name: str, scope: ScopeName, *, in_place: bool = False) -> Place:
+        """The value as an op of `scope` reads it; user values are spread over rows for item ops.
+
+        in_place: the step finds each row's query itself (`Context::entry`), so nothing is spread.
+        """
         if name in self.constants:
             return Place("constant", data=self.constants[name])
         place = self.places[name]
-        if scope == "user" or self.model.values[name].scope != "user":
+        if in_place or scope == "user" or self.model.values[name].scope != "user":
             return place
         if name not in self.gathered:
             value = self.model.values[name]
-            out = self.new_buffer("item", value.elements, dense=len(value.shape) > 1)
-            self.emit("gather_user", "item", [place, out], [value.elements])
-            self.gathered[name] = out
+            self.gathered[name] = self.spread(place, value.elements, dense=len(value.shape) > 1)
         return self.gathered[name]
+
+    def spread(self, place: Place, elements: int, *, dense: bool = False) -> Place:
+        """A copy of a user-scope value of so many `elements` in every row of its query."""
+        out = self.new_buffer("item", elements, dense=dense)
+        self.emit("gather_user", "item", [place, out], [elements])
+        return out
+
+    def scope_to_project(self, name: str, scope: ScopeName) -> ScopeName:
+        """Where a product with `name` alone belongs that an op of `scope` needs: user if it can."""
+        own = self.model.values[name].scope if name not in self.constants else scope
+        return "user" if own == "user" and self.hoist else scope
 
     def result(self, name: str) -> Place:
         """Where the op that makes `name` is to write."""

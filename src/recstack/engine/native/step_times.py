@@ -18,13 +18,18 @@ FEW = 8
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """One step of a program: wall time per run on one thread, median over runs (measured)."""
+    """One step of a program: wall time per run on one thread, median over runs (measured).
+
+    On a machine that others use, whose turns a long step's median includes, `least_ns` is the
+    better guess.
+    """
 
     kind: str
     scope: ScopeName
     value: str
     ints: tuple[int, ...]
     ns: float
+    least_ns: float
 
 
 def step_times(engine: Engine, batches: Sequence[Batch], runs: int = 30) -> tuple[StepTime, ...]:
@@ -56,8 +61,8 @@ def step_times(engine: Engine, batches: Sequence[Batch], runs: int = 30) -> tupl
     for i, scope in enumerate(scopes):
         own = [step for step in steps if step.scope == scope]
         for at, step in enumerate(own):
-            ns = median(read[i][at] for read in found)
-            times.append(StepTime(step.kind, scope, step.value, step.ints, ns))
+            ns = [read[i][at] for read in found]
+            times.append(StepTime(step.kind, scope, step.value, step.ints, median(ns), min(ns)))
     return tuple(times)
 
 
@@ -68,13 +73,13 @@ def format_step_times(times: Iterable[StepTime]) -> str:
         groups.setdefault((time.scope, time.kind), []).append(time)
     shared = [[g] if len(g) > FEW else [[t] for t in g] for g in groups.values()]
     total = sum(t.ns for g in groups.values() for t in g) or 1.0
-    lines = [f"{'us':>10}  share  scope  steps  kind"]
+    lines = [f"{'us':>10}  {'least':>10}  share  scope  steps  kind"]
     for group in (part for parts in shared for part in parts):
-        ns = sum(t.ns for t in group)
+        ns, least = sum(t.ns for t in group), sum(t.least_ns for t in group)
         names = group[0].value if len(group) == 1 else f"{group[0].value} .. {group[-1].value}"
         ints = " ".join(map(str, group[0].ints[:6]))
         lines.append(
-            f"{ns / 1e3:10.2f}  {ns / total:5.1%}  {group[0].scope:5}  {len(group):5}  "
-            f"{group[0].kind} ({ints}) {names}"
+            f"{ns / 1e3:10.2f}  {least / 1e3:10.2f}  {ns / total:5.1%}  {group[0].scope:5}  "
+            f"{len(group):5}  {group[0].kind} ({ints}) {names}"
         )
     return "\n".join([*lines, f"{total / 1e3:10.2f}  total"])

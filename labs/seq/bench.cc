@@ -1,0 +1,193 @@
+// What the sequence kernels and the interactions reach of the FMA peak, set by set. Every set's
+// answer is checked against the scalar one before it is timed. Usage: seq_bench [set]
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <functional>
+#include <vector>
+
+#include "kernels/act/act.h"
+#include "kernels/interact/interact.h"
+#include "kernels/seq/seq.h"
+
+namespace {
+
+using namespace recstack;
+constexpr double kPeak = 117;  // GFLOP/s, labs/gemm's measurement
+
+// This thread's processor time: on a shared machine wall time counts the turns of others.
+double now_ns() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+}
+
+struct Buffer {
+  explicit Buffer(size_t n, float low = -0.5f, float high = 0.5f)
+      : size(n), data(static_cast<float*>(std::aligned_alloc(64, (4 * n + 127) / 64 * 64))) {
+    for (size_t i = 0; i < n; ++i) {
+      data[i] = low + (high - low) * static_cast<float>(std::rand()) / RAND_MAX;
+    }
+  }
+  Buffer(const Buffer&) = delete;
+  ~Buffer() { std::free(data); }
+  size_t size;
+  float* data;
+};
+
+double median_ns(const std::function<void()>& run) {
+  double start = now_ns();
+  run();
+  const int repeats = static_cast<int>(5e5 / (now_ns() - start)) + 1;
+  std::vector<double> rounds;
+  for (int round = 0; round < 31; ++round) {
+    start = now_ns();
+    for (int i = 0; i < repeats; ++i) run();
+    rounds.push_back((now_ns() - start) / repeats);
+  }
+  std::nth_element(rounds.begin(), rounds.begin() + 15, rounds.end());
+  return rounds[15];
+}
+
+// One kernel on one shape: `run` writes `out`; flops as the kernel's chains have them, per run.
+void report(const char* name, Isa isa, const Buffer& out, double flops, double per,
+            const std::function<void(Isa)>& run) {
+  run(Isa::scalar);
+  const std::vector<float> want(out.data, out.data + out.size);
+  run(isa);
+  for (size_t i = 0; i < out.size; ++i) {
+    if (std::fabs(out.data[i] - want[i]) > 1e-4f * (1 + std::fabs(want[i]))) {
+      std::printf("%s: wrong answer at %zu: %g, not %g\n", name, i, out.data[i], want[i]);
+      std::exit(1);
+    }
+  }
+  const double ns = median_ns([&] { run(isa); });
+  std::printf("%-34s %9.2f us  %8.1f ns each", name, ns / 1e3, ns / per);
+  if (flops > 0) std::printf("  %6.1f GFLOP/s (%3.0f%%)", flops / ns, 100 * flops / ns / kPeak);
+  std::printf("\n");
+}
+
+void activations(Isa isa) {
+  constexpr int64_t kN = 2048;
+  Buffer x(kN, -4, 4), y(kN), ones(kN, 0.9f, 1.1f);
+  const double vectors = kN / 16.0;
+  const auto unary = [&](const char* name, Unary fn) {
+    report(name, isa, y, 0, vectors,
+           [&](Isa set) { act_kernels(set).unary_f32(fn, x.data, kN, y.data); });
+  };
+  unary("exp, per 16", Unary::exp);
+  unary("sigmoid, per 16", Unary::sigmoid);
+  unary("tanh, per 16", Unary::tanh);
+  report("dice, per 16", isa, y, 0, vectors, [&](Isa set) {
+    act_kernels(set).dice_f32(x.data, ones.data, x.data, ones.data, kN, y.data);
+  });
+  report("softmax of 64, per 16", isa, y, 0, vectors, [&](Isa set) {
+    for (int64_t i = 0; i < kN; i += 64) act_kernels(set).softmax_f32(x.data + i, 64, y.data + i);
+  });
+}
+
+// DIN's shapes: 250 positions of 32, 36 hidden with Dice, one score; one history for all rows.
+void unit(Isa isa, int64_t rows) {
+  constexpr int64_t kT = 250, kPadded = 256, kDim = 32, kHidden = 36;
+  Buffer keys(kT * kDim), query(rows * kDim), key_w(kHidden * kDim), product(kHidden * kDim);
+  Buffer bias(kHidden), last(kHidden), out(rows * kT), panels(kPadded * kDim);
+  const std::vector<int32_t> entry(rows, 0);
+  char name[64];
+  std::snprintf(name, sizeof name, "unit 250 x (32-36-1), %ld rows", rows);
+  const double flops = 2.0 * rows * kT * (kHidden * kDim + kHidden);
+  Buffer packed(4096), packed_product(4096), packed_last(4096);
+  Isa ready = Isa::avx512;
+  bool first = true;
+  report(name, isa, out, flops, static_cast<double>(rows), [&](Isa set) {
+    const UnitKernels& kernels = seq_kernels(set).unit;
+    if (first || ready != set) {
+      kernels.pack_f32(key_w.data, kHidden, kDim, packed.data);
+      kernels.pack_f32(product.data, kHidden, kDim, packed_product.data);
+      kernels.pack_f32(last.data, 1, kHidden, packed_last.data);
+      kernels.key_panels_f32(keys.data, kT, kDim, panels.data);
+      first = false;
+      ready = set;
+    }
+    UnitLayer layers[2] = {};
+    layers[0] = {
+        kHidden,   kDim,      packed.data, packed_product.data, nullptr, UnitActivation::dice,
+        bias.data, bias.data, bias.data};
+    layers[1].n = 1;
+    layers[1].k = kHidden;
+    layers[1].weight = packed_last.data;
+    kernels.attention_unit_f32({query.data, kDim, panels.data, 0, entry.data(), bias.data, 0,
+                                layers, 2, rows, kT, UnitResult::scores, out.data, kT});
+  });
+}
+
+// DIEN's shapes: 40 positions, 64 hidden.
+void recurrence(Isa isa, int64_t rows) {
+  constexpr int64_t kT = 40, kHidden = 64;
+  Buffer xg(rows * kT * 3 * kHidden), w(3 * kHidden * kHidden, -0.1f, 0.1f), bias(3 * kHidden);
+  Buffer state(rows * 2 * kHidden), out(rows * kHidden), attention(rows * kT), packed(3 * 64 * 64);
+  char name[64];
+  std::snprintf(name, sizeof name, "augru 40 x 64, %ld rows, per step", rows);
+  Isa ready = Isa::avx512;
+  bool first = true;
+  report(name, isa, out, 2.0 * rows * (kT - 1) * 3 * kHidden * kHidden,
+         static_cast<double>(rows * kT), [&](Isa set) {
+           const RecurrenceKernels& kernels = seq_kernels(set).recurrence;
+           if (first || ready != set) kernels.pack_f32(w.data, kHidden, packed.data);
+           first = false;
+           ready = set;
+           RecurrenceArgs args = {};
+           args.xg = xg.data;
+           args.xg_stride = kT * 3 * kHidden;
+           args.packed = packed.data;
+           args.bias = bias.data;
+           args.attention = attention.data;
+           args.attention_stride = kT;
+           args.rows = rows;
+           args.positions = kT;
+           args.hidden = kHidden;
+           args.out = out.data;
+           args.out_stride = kHidden;
+           args.state = state.data;
+           args.state_stride = 2 * kHidden;
+           kernels.recurrence_f32(args);
+         });
+}
+
+void dot(Isa isa, int64_t rows, int64_t features, int64_t dim) {
+  Buffer x(rows * features * dim), out(rows * features * (features - 1) / 2);
+  char name[64];
+  std::snprintf(name, sizeof name, "dot %ld x %ld, %ld rows", features, dim, rows);
+  report(name, isa, out, static_cast<double>(rows * features * (features - 1) * dim),
+         static_cast<double>(rows), [&](Isa set) {
+           interact_kernels(set).dot_f32({x.data, rows, features, dim, features * dim,
+                                          PairOrder::lower, false, out.data,
+                                          features * (features - 1) / 2});
+         });
+}
+
+void cross(Isa isa, int64_t rows, int64_t n) {
+  Buffer x0(rows * n), x(rows * n), y(rows * n), out(rows * n);
+  char name[64];
+  std::snprintf(name, sizeof name, "cross %ld, %ld rows", n, rows);
+  report(name, isa, out, 2.0 * rows * n, static_cast<double>(rows), [&](Isa set) {
+    interact_kernels(set).cross_f32(x0.data, n, y.data, n, x.data, n, rows, n, out.data, n);
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  for (Isa isa : supported_isas()) {
+    if (argc > 1 && std::strcmp(argv[1], isa_name(isa)) != 0) continue;
+    std::printf("%s\n", isa_name(isa));
+    activations(isa);
+    for (int64_t rows : {1, 16, 64}) unit(isa, rows);
+    for (int64_t rows : {1, 4, 16, 64}) recurrence(isa, rows);
+    for (int64_t rows : {1, 64}) dot(isa, rows, 27, 128);
+    for (int64_t rows : {1, 64}) dot(isa, rows, 9, 32);
+    for (int64_t rows : {1, 64}) cross(isa, rows, 3456);
+  }
+}

@@ -1,0 +1,47 @@
+// A GRU or AUGRU over all positions of many rows; see GateArgs (seq.h) for the equations.
+//
+//   for t in positions: for r in rows:
+//     hg = h[r] @ weight_hh.T + bias_hh        (t == 0: h is 0, hg is the bias)
+//     h[r] = gates(xg[entry_of_row[r], t], hg, h[r]), or as it was where the mask is 0
+//
+// hg stays in registers. A panel holds the three gates of one vector of hidden units and is read
+// once per position for all rows; odd positions walk the panels backwards, so that what lies in L1
+// from the position before is met first. Accumulator: one fp32 chain per output in the order of
+// hidden, the same for any number of rows.
+#pragma once
+
+#include <cstdint>
+
+#include "core/isa.h"
+
+namespace recstack {
+
+struct RecurrenceArgs {
+  const float* xg;  // (entries, positions, 3 * hidden), entries xg_stride apart; biases added
+  int64_t xg_stride;
+  const int32_t* xg_entry_of_row;  // null: row r reads entry r
+  const float* packed;             // pack_f32's layout, 64-byte aligned
+  const float* bias;               // (3 * hidden,) or null
+  const float* attention;          // (rows, positions), attention_stride apart; null: GRU
+  int64_t attention_stride;
+  const float* mask;  // (entries, positions) of 0 and 1, mask_stride apart; null: all 1
+  int64_t mask_stride;
+  const int32_t* mask_entry_of_row;
+  int64_t rows;
+  int64_t positions;  // at least 1
+  int64_t hidden;
+  bool sequence;  // out holds all states, else the last one
+  float* out;     // (rows, positions * hidden) or (rows, hidden), rows out_stride apart
+  int64_t out_stride;
+  float* state;  // (rows, 2 * hidden) to work in, state_stride apart; not read when `sequence`
+  int64_t state_stride;
+};
+
+struct RecurrenceKernels {
+  // Floats that pack_f32 writes for weight_hh (3 * hidden, hidden).
+  int64_t (*packed_size)(int64_t hidden);
+  void (*pack_f32)(const float* weight_hh, int64_t hidden, float* packed);
+  void (*recurrence_f32)(const RecurrenceArgs&);
+};
+
+}  // namespace recstack

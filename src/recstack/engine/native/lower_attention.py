@@ -1,0 +1,176 @@
+"""Steps of DIN's attention unit; its first layer is folded as native/kernels/seq/unit.h has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recstack.engine.native.lower import lowers
+from recstack.engine.native.lower_dense import dice_weights, emit_linear
+from recstack.engine.native.plan import Place, Plan, ScopeName
+from recstack.engine.native.unit_sum import UnitSum, fits
+from recstack.model.ops import AttentionLayer, AttentionPooling
+from recstack.model.ops.sequence import FEATURE_ORDER
+
+ACTIVATIONS = ("none", "relu", "sigmoid", "tanh", "prelu", "dice")
+UNIT_POSITIONS = 32  # kUnitPositions of unit.h
+
+Array = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+
+@lowers(AttentionPooling)
+def attention_pooling(plan: Plan, op: AttentionPooling) -> None:
+    scope = plan.scope_of(op.output)
+    keys = plan.operand(op.inputs[1], scope, in_place=True)
+    positions, dim = plan.model.values[op.inputs[1]].shape
+    masked, softmax = len(op.inputs) > 2, op.normalise == "softmax"
+    scores = plan.result(op.output) if op.result == "scores" else None
+    at = scores if scores and not masked and not softmax else plan.new_buffer(scope, positions)
+    shapes = {name: w.shape for name, w in plan.model.weights.items()}
+    if fits(op.layers, shapes, dim):
+        _unit(plan, op, scope, at)
+    else:
+        _layer_by_layer(plan, op, scope, at, positions, dim)
+    scores = scores or at
+    if masked:
+        mask = plan.operand(op.inputs[2], scope, in_place=True)
+        plan.emit("mask_scores", scope, [at, mask, scores], [positions, softmax])
+    elif softmax:
+        plan.emit("softmax", scope, [at, scores], [positions, 1])
+    if op.result == "pooled":
+        operands = [scores, keys, plan.result(op.output)]
+        plan.emit("weighted_sum", scope, operands, [positions, dim])
+
+
+@lowers(UnitSum)
+def unit_sum(plan: Plan, op: UnitSum) -> None:
+    scope = plan.scope_of(op.output)
+    weights, first = plan.model.weights, op.layers[0]
+    key, row = weights[first.weight], weights[op.row_weight]
+    own = plan.scope_to_project(op.inputs[1], scope)
+    added = plan.new_buffer(own, key.shape[0])
+    bias = weights[first.bias] if first.bias else None
+    x = plan.operand(op.inputs[1], own)
+    emit_linear(plan, own, x, added, 1, row, bias)
+    if own != scope:
+        spread = plan.new_buffer(scope, key.shape[0])
+        plan.emit("gather_user", scope, [added, spread], [key.shape[0]])
+        added = spread
+    out = plan.result(op.output)
+    _emit_unit(plan, scope, x, op.inputs[0], [added], op.layers, (key, None), out, total=True)
+
+
+def fold_features(
+    features: tuple[str, ...], weight: Array, dim: int
+) -> tuple[Floats | None, Floats, Floats | None]:
+    """What (n, len(features) * dim) weights give the query, the key and their product: (n, dim).
+
+    None where a part is absent; the key's is zeros then.
+    """
+    part = {f: weight[:, i * dim : (i + 1) * dim] for i, f in enumerate(features)}
+    w = {f: x.astype(np.float64) for f, x in part.items()}
+    none = np.zeros((weight.shape[0], dim))
+    key = w.get("key", none) - w.get("difference", none) + w.get("sum", none)
+    of_query = [w[f] for f in ("query", "difference", "sum") if f in w]
+    return (sum(of_query, none) if of_query else None), key, w.get("product")
+
+
+def _unit(plan: Plan, op: AttentionPooling, scope: ScopeName, out: Place) -> None:
+    weights = plan.model.weights
+    dim = plan.model.values[op.inputs[1]].shape[1]
+    first = op.layers[0]
+    query, key, product = fold_features(op.features, weights[first.weight], dim)
+    q = plan.operand(op.inputs[0], scope)
+    bias = weights[first.bias] if first.bias else None
+    added: list[Place] = []
+    if query is not None:
+        added.append(plan.new_buffer(scope, key.shape[0]))
+        emit_linear(plan, scope, q, added[0], 1, query.astype(np.float32), bias)
+    elif bias is not None:
+        added.append(Place("constant", data=bias))
+    folded = (key.astype(np.float32), None if product is None else product.astype(np.float32))
+    _emit_unit(plan, scope, q, op.inputs[1], added, op.layers, folded, out)
+
+
+def _emit_unit(
+    plan: Plan,
+    scope: ScopeName,
+    query: Place,
+    keys: str,
+    added: list[Place],
+    layers: Sequence[AttentionLayer],
+    folded: tuple[Array, Array | None],
+    out: Place,
+    *,
+    total: bool = False,
+) -> None:
+    """The step; `folded` are the first layer's weights for keys and for products."""
+    positions, dim = plan.model.values[keys].shape
+    weights = plan.model.weights
+    ints = [positions, dim, bool(added), total]
+    parts: list[Array] = []
+    for i, layer in enumerate(layers):
+        weight, other = weights[layer.weight], weights[layer.bias] if layer.bias else None
+        if i == 0:
+            weight, other = folded
+        ints += [weight.shape[0], ACTIVATIONS.index(layer.activation), other is not None]
+        parts += [weight] if other is None else [weight, other]
+        parts += _activation_weights(plan, layer, weight.shape[0])
+    panels = _key_panels(plan, keys, scope, positions, dim)
+    plan.emit("attention_unit", scope, [query, panels, *added, out], ints, weights=parts)
+
+
+def _key_panels(plan: Plan, keys: str, scope: ScopeName, positions: int, dim: int) -> Place:
+    """The keys with positions side by side, once per query where the history is the user's."""
+    own = plan.scope_to_project(keys, scope)
+    padded = -(-positions // UNIT_POSITIONS) * UNIT_POSITIONS
+    panels = plan.new_buffer(own, padded * dim)
+    plan.emit("key_panels", own, [plan.operand(keys, own), panels], [positions, dim])
+    return panels
+
+
+def _activation_weights(plan: Plan, layer: AttentionLayer, n: int) -> list[Array]:
+    """Slope, and dice's scale and shift, one per output."""
+    if layer.activation == "prelu" and layer.slope:
+        return [np.broadcast_to(plan.model.weights[layer.slope], (n,))]
+    if layer.activation == "dice" and layer.slope and layer.mean and layer.variance:
+        parts = dice_weights(plan, layer.slope, layer.mean, layer.variance, layer.eps)
+        scale, shift, alpha = (p.astype(np.float32) for p in parts)
+        return [alpha, scale, shift]
+    return []
+
+
+def _layer_by_layer(
+    plan: Plan, op: AttentionPooling, scope: ScopeName, out: Place, positions: int, dim: int
+) -> None:
+    """The unit as its definition has it: features, then a layer at a time over all positions."""
+    query, keys = (plan.operand(name, scope) for name in op.inputs[:2])
+    at = plan.new_buffer(scope, positions * len(op.features) * dim, dense=True)
+    bits = sum(1 << FEATURE_ORDER.index(f) for f in op.features)
+    plan.emit("attention_features", scope, [query, keys, at], [positions, dim, bits])
+    for layer in op.layers:
+        last = layer is op.layers[-1]
+        at = _layer(plan, scope, at, positions, layer, out if last else None)
+
+
+def _layer(
+    plan: Plan, scope: ScopeName, x: Place, positions: int, layer: AttentionLayer, out: Place | None
+) -> Place:
+    """One layer of the attention unit over all positions; returns where its result lies."""
+    weights = plan.model.weights
+    weight = weights[layer.weight]
+    n = weight.shape[0]
+    out = out or plan.new_buffer(scope, positions * n, dense=True)
+    fused = layer.activation if layer.activation not in ("prelu", "dice") else "none"
+    bias = weights[layer.bias] if layer.bias else None
+    emit_linear(plan, scope, x, out, positions, weight, bias, fused)
+    parts = _activation_weights(plan, layer, n)
+    if layer.activation == "prelu":
+        plan.emit("prelu", scope, [out, out], [n, positions, 1], weights=parts)
+    elif layer.activation == "dice":
+        alpha, scale, shift = parts
+        plan.emit("dice", scope, [out, out], [n, positions], weights=[scale, shift, alpha])
+    return out

@@ -1,0 +1,175 @@
+#include <deque>
+#include <vector>
+
+#include "check.h"
+#include "guarded.h"
+#include "kernels/seq/seq.h"
+
+namespace recstack::test {
+namespace {
+
+double activate(UnitActivation fn, double x, double slope, double scale, double shift) {
+  const auto sigmoid = [](double v) { return 1 / (1 + std::exp(-v)); };
+  switch (fn) {
+    case UnitActivation::none:
+      return x;
+    case UnitActivation::relu:
+      return std::fmax(x, 0);
+    case UnitActivation::sigmoid:
+      return sigmoid(x);
+    case UnitActivation::tanh:
+      return std::tanh(x);
+    case UnitActivation::prelu:
+      return x > 0 ? x : slope * x;
+    case UnitActivation::dice:
+      break;
+  }
+  const double p = sigmoid(x * scale + shift);
+  return x * (p + slope * (1 - p));
+}
+
+// Weights of one layer, plain for the check and packed for the kernel.
+struct Layer {
+  Layer(Isa isa, int64_t n, int64_t k, UnitActivation activation, bool first, Random& random)
+      : weight(n * k), product(n * k), bias(n), slope(n), scale(n), shift(n) {
+    for (Guarded<float>* x : {&weight, &product, &bias, &slope, &scale, &shift}) fill(*x, random);
+    const UnitKernels& kernels = seq_kernels(isa).unit;
+    packed.resize(static_cast<size_t>(kernels.packed_size(n, k)));
+    packed_product.resize(packed.size());
+    kernels.pack_f32(weight.data(), n, k, packed.data());
+    kernels.pack_f32(product.data(), n, k, packed_product.data());
+    view = {.n = n,
+            .k = k,
+            .weight = packed.data(),
+            .product = first ? packed_product.data() : nullptr,
+            .bias = first ? nullptr : bias.data(),
+            .activation = activation,
+            .slope = slope.data(),
+            .scale = scale.data(),
+            .shift = shift.data()};
+  }
+  Guarded<float> weight, product, bias, slope, scale, shift;
+  std::vector<float> packed, packed_product;
+  UnitLayer view;
+};
+
+void check_unit(Isa isa, int64_t positions, int64_t dim, int64_t hidden, UnitActivation activation,
+                bool product, bool shared, bool bias) {
+  context = std::string(isa_name(isa)) + " unit positions=" + std::to_string(positions) +
+            " dim=" + std::to_string(dim) + " hidden=" + std::to_string(hidden) +
+            " activation=" + std::to_string(static_cast<int>(activation));
+  const int64_t rows = 5;
+  Random random(static_cast<uint64_t>(positions * 100 + dim));
+  std::deque<Layer> layers;
+  layers.emplace_back(isa, hidden, dim, activation, true, random);
+  layers.emplace_back(isa, 1, hidden, UnitActivation::sigmoid, false, random);
+  if (!product) layers[0].view.product = nullptr;
+  Guarded<float> query(rows * dim), keys(rows * positions * dim), first_bias(rows * hidden);
+  for (Guarded<float>* x : {&query, &keys, &first_bias}) fill(*x, random);
+  const UnitKernels& kernels = seq_kernels(isa).unit;
+  const int64_t padded = (positions + kUnitPositions - 1) / kUnitPositions * kUnitPositions * dim;
+  Guarded<float> panels(rows * padded);
+  for (int64_t r = 0; r < rows; ++r) {
+    kernels.key_panels_f32(keys.data() + r * positions * dim, positions, dim,
+                           panels.data() + r * padded);
+  }
+  const std::vector<int32_t> entry_of_row = {0, 0, 3, 3, 4};
+  const std::vector<UnitLayer> views = {layers[0].view, layers[1].view};
+  Output out(rows, positions, positions + 3);
+  kernels.attention_unit_f32({.query = query.data(),
+                              .query_stride = dim,
+                              .panels = panels.data(),
+                              .panels_stride = padded,
+                              .entry_of_row = shared ? entry_of_row.data() : nullptr,
+                              .bias = bias ? first_bias.data() : nullptr,
+                              .bias_stride = hidden,
+                              .layers = views.data(),
+                              .layer_count = 2,
+                              .rows = rows,
+                              .positions = positions,
+                              .result = UnitResult::scores,
+                              .out = out.data(),
+                              .out_stride = positions + 3});
+  out.check_canaries();
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t entry = shared ? entry_of_row[static_cast<size_t>(r)] : r;
+    for (int64_t t = 0; t < positions; ++t) {
+      double score = layers[1].bias[0];
+      for (int64_t j = 0; j < hidden; ++j) {
+        double sum = bias ? static_cast<double>(first_bias[r * hidden + j]) : 0.0;
+        for (int64_t d = 0; d < dim; ++d) {
+          const double p = product ? static_cast<double>(layers[0].product[j * dim + d]) : 0.0;
+          const double w = layers[0].weight[j * dim + d] + p * query[r * dim + d];
+          sum += w * keys[(entry * positions + t) * dim + d];
+        }
+        const double y =
+            activate(activation, sum, layers[0].slope[j], layers[0].scale[j], layers[0].shift[j]);
+        score += y * layers[1].weight[j];
+      }
+      CHECK_NEAR(out.at(r, t), activate(UnitActivation::sigmoid, score, 0, 0, 0), 2e-5);
+    }
+  }
+}
+
+// The sum over positions of a layer is what adding up its scores, output by output, gives.
+void check_sum(Isa isa, int64_t positions, int64_t n) {
+  context = std::string(isa_name(isa)) + " sum positions=" + std::to_string(positions) +
+            " n=" + std::to_string(n);
+  const int64_t dim = 7, rows = 2;
+  Random random(static_cast<uint64_t>(positions * 100 + n));
+  Layer layer(isa, n, dim, UnitActivation::relu, true, random);
+  UnitLayer view = layer.view;
+  view.product = nullptr;
+  Guarded<float> keys(positions * dim), bias(n);
+  fill(keys, random);
+  fill(bias, random);
+  const UnitKernels& kernels = seq_kernels(isa).unit;
+  Guarded<float> panels((positions + kUnitPositions - 1) / kUnitPositions * kUnitPositions * dim);
+  kernels.key_panels_f32(keys.data(), positions, dim, panels.data());
+  Output out(rows, n, n + 3);
+  UnitArgs args = {};
+  args.panels = panels.data();
+  args.bias = bias.data();
+  args.layers = &view;
+  args.layer_count = 1;
+  args.rows = rows;
+  args.positions = positions;
+  args.result = UnitResult::sum;
+  args.out = out.data();
+  args.out_stride = n + 3;
+  kernels.attention_unit_f32(args);
+  out.check_canaries();
+  for (int64_t j = 0; j < n; ++j) {
+    double total = 0;
+    for (int64_t t = 0; t < positions; ++t) {
+      double sum = bias[j];
+      for (int64_t d = 0; d < dim; ++d) {
+        sum += static_cast<double>(layer.weight[j * dim + d]) * keys[t * dim + d];
+      }
+      total += std::fmax(sum, 0);
+    }
+    for (int64_t r = 0; r < rows; ++r) CHECK_NEAR(out.at(r, j), total, 2e-5 * (1 + total));
+  }
+}
+
+void run(Isa isa) {
+  for (int64_t positions : {0, 1, 16, 31, 64, 250}) {
+    for (int64_t n : {1, 13, 32, 256}) check_sum(isa, positions, n);
+  }
+  for (int64_t positions : {0, 1, 15, 32, 33, 70}) {
+    for (int64_t dim : {1, 8, 17, 32}) {
+      for (int64_t hidden : {1, 5, 12, 13, 36, 80}) {
+        const auto fn = static_cast<UnitActivation>((positions + dim + hidden) % 6);
+        check_unit(isa, positions, dim, hidden, fn, hidden != 12, positions % 2 == 1, dim != 8);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace recstack::test
+
+int main() {
+  for (recstack::Isa isa : recstack::supported_isas()) recstack::test::run(isa);
+  return recstack::test::finish();
+}
