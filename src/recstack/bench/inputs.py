@@ -5,13 +5,15 @@ from __future__ import annotations
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recstack.batch import Batch
-from recstack.data import merge, random_batch, slice_rows
+from recstack.data import random_batch
 from recstack.errors import ConfigError, DataError
 from recstack.model import Model
 from recstack.model.ops import EmbeddingBag
@@ -76,28 +78,36 @@ def read_stream(path: Path) -> NDArray[np.int64]:
 
 def _random(model: Model, rows: int, kind: str, seed: int, count: int) -> list[Batch]:
     """Random batches, drawn many at once and cut: drawing each alone takes a call per feature."""
-    per_row = sum(feature.length for feature in model.sparse)
-    chunk = max(1, min(count, _CHUNK_VALUES // max(per_row * rows, 1)))
+    indices: Literal["uniform", "zipf"] = "zipf" if kind == "zipf" else "uniform"
     batches: list[Batch] = []
-    while len(batches) < count:
-        many = random_batch(
-            model,
-            rows * chunk,
-            seed + len(batches),
-            indices="zipf" if kind == "zipf" else "uniform",
-        )
-        batches += _cut(model, many, rows, chunk)
-    return batches[:count]
+    for chunk in _chunks(model, rows, count):
+        many = random_batch(model, rows * chunk, seed + len(batches), indices=indices)
+        if chunk == 1:
+            batches.append(many)
+            continue
+        ends = np.cumsum([0, *(rows * chunk * feature.length for feature in model.sparse)])
+        parts = [many.values[a:b].reshape(chunk, -1) for a, b in pairwise(ends)]
+        batches += _batches(model, rows, parts, many.dense.reshape(chunk, rows, -1))
+    return batches
 
 
-def _cut(model: Model, many: Batch, rows: int, chunk: int) -> list[Batch]:
-    """`chunk` batches of `rows` rows of one large batch, contiguous and apart from it."""
-    if chunk == 1:
-        return [many]
-    return [
-        merge([slice_rows(many, model.inputs, i * rows, (i + 1) * rows)], model.inputs)
-        for i in range(chunk)
-    ]
+def _chunks(model: Model, rows: int, count: int) -> list[int]:
+    """`count` batches as chunks that are made at once; alone where features are not of the rows."""
+    plain = all(f.scope == "item" and not f.weighted for f in model.sparse)
+    if not plain or any(item.scope == "user" for item in model.dense):
+        return [1] * count
+    per_row = sum(f.length for f in model.sparse) + sum(item.width for item in model.dense)
+    most = max(1, _CHUNK_VALUES // max(per_row * rows, 1))
+    return [most] * (count // most) + [count % most] * (count % most > 0)
+
+
+def _batches(
+    model: Model, rows: int, parts: Sequence[NDArray[Any]], dense: NDArray[np.float32]
+) -> list[Batch]:
+    """Batches of each feature's values (chunk, rows * length), dense (chunk, rows, width)."""
+    values = np.concatenate(parts, axis=1) if parts else np.zeros((len(dense), 0), np.int32)
+    like = random_batch(model, rows)
+    return [like.replace(values=v, dense=d) for v, d in zip(values, dense, strict=True)]
 
 
 def _replayed(
@@ -107,26 +117,23 @@ def _replayed(
 
     Feature f starts at a random place and has its rows permuted in a way of its own, so that
     features share the stream's reuse and not its rows. Larger tables than the stream's are reached
-    all over, smaller ones fold.
+    all over, smaller ones fold. Raises ConfigError for a model with features of the user.
     """
     rng = np.random.default_rng(seed)
+    limits = model.index_limits
     places = rng.integers(0, stream.size, len(model.sparse))
     shifts = rng.integers(0, 1 << 31, len(model.sparse))
-    limits = list(model.index_limits.values())
-    plain = random_batch(model, rows, seed)
-    batches = []
-    for number in range(count):
-        values: list[NDArray[np.int32]] = []
-        for f, feature in enumerate(model.sparse):
-            entries = rows if feature.scope == "item" else 1
-            n = entries * feature.length
-            at = (places[f] + number * n + np.arange(n)) % stream.size
-            mixed = (stream[at] * _SCRAMBLE + shifts[f]) % limits[f]
-            values.append(mixed.astype(np.int32))
-        dense = rng.standard_normal(plain.dense.shape, dtype=np.float32)
-        batches.append(plain.replace(values=_together(values), dense=dense))
+    if any(f.scope == "user" or f.weighted for f in model.sparse):
+        raise ConfigError("expected features of the rows to replay a stream, got some of the user")
+    batches: list[Batch] = []
+    for chunk in _chunks(model, rows, count):
+        parts = []
+        for feature, place, shift in zip(model.sparse, places, shifts, strict=True):
+            n = rows * feature.length
+            at = (place + len(batches) * n + np.arange(chunk * n)) % stream.size
+            mixed = (stream[at] * _SCRAMBLE + shift) % limits[feature.name]
+            parts.append(mixed.astype(np.int32).reshape(chunk, n))
+        width = sum(item.width for item in model.dense)
+        dense = rng.standard_normal((chunk, rows, width), dtype=np.float32)
+        batches += _batches(model, rows, parts, dense)
     return batches
-
-
-def _together(values: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
-    return np.concatenate(values) if values else np.zeros(0, np.int32)

@@ -8,11 +8,13 @@ import sys
 from recstack.engine.config import choose_isa
 from recstack.errors import ConfigError
 
-# What torch, its inductor, MKL, oneDNN (torch's and OpenVINO's) and FBGEMM read when they load.
+# What torch, inductor's C++ compiler, MKL, oneDNN (torch's and OpenVINO's) and FBGEMM read when
+# they load. OpenVINO's own element-wise kernels and its RNN heed none of it and stay at AVX-512.
 AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "TORCHINDUCTOR_CPP_MARCH": "haswell",
     "FBGEMM_ENABLE_INSTRUCTIONS": "AVX2",
 }
 READERS = ("torch", "openvino", "fbgemm_gpu")

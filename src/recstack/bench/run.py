@@ -30,7 +30,7 @@ class BenchConfig(BaseModel):
     rows, threads: every pair is a cell. peers: names of `recstack.bench.contenders`.
     isa: "auto", or "avx2" for recstack and peers alike. inputs: as in `make_inputs`.
     rounds: turns of each contender, of `round_s` seconds. most_batches: of one size.
-    cache: folder of compiled artifacts.
+    cache: folder of compiled artifacts; may_compile: whether what it lacks may be compiled.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +45,7 @@ class BenchConfig(BaseModel):
     round_s: float = Field(default=ROUND_S, gt=0)
     most_batches: int = Field(default=MOST_BATCHES, ge=1)
     cache: Path
+    may_compile: bool = True
 
 
 Report = Callable[[str], None]
@@ -91,7 +92,14 @@ def _question(model: Model, config: BenchConfig, rows: int, threads: int, git: s
 
 
 def _measure(model: Model, config: BenchConfig, asked: Cell, names: Sequence[str]) -> Cell:
-    setting = Setting(asked.rows, asked.threads, config.isa, config.rows_scale, config.cache)
+    setting = Setting(
+        asked.rows,
+        asked.threads,
+        config.isa,
+        config.rows_scale,
+        config.cache,
+        config.may_compile,
+    )
     inputs = make_inputs(model, asked.rows, config.inputs, config.seed, config.most_batches)
     line = [_line_up(name, model, setting, inputs) for name in names]
     line = _compared(line, inputs)

@@ -15,7 +15,7 @@ from recstack.bench.contender import Contender
 ROUND_S = 0.25
 FEWEST_RUNS = 3
 SETTLE_S = 0.01
-SETTLE_TRIES = 50
+SETTLE_TRIES = 20
 IDLE_SHARE = 0.05
 
 
@@ -48,7 +48,7 @@ def time_rounds(entrants: Sequence[Entrant], rounds: int, round_s: float = ROUND
 def settle() -> bool:
     """Wait until no thread of this process uses a core: idle pools spin for a while, then sleep.
 
-    True when the process was idle at last; half a second is waited at most.
+    True when the process was idle at last; a fifth of a second is waited at most.
     """
     for _ in range(SETTLE_TRIES):
         start, used = time.perf_counter(), time.process_time()

@@ -37,6 +37,9 @@ def bench(
         Path | None, typer.Option(help="Folder of result files; cells found there are kept.")
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder of compiled peers.")] = CACHE,
+    compiling: Annotated[
+        bool, typer.Option(help="Compile peers that the cache lacks; takes minutes each.")
+    ] = True,
     rows_scale: RowsScale = 1.0,
     seed: Seed = 0,
     json: Json = False,
@@ -53,6 +56,7 @@ def bench(
         rounds=rounds,
         round_s=round_ms / 1e3,
         cache=cache.expanduser(),
+        may_compile=compiling,
     )
     if config.peers:
         hold_process(isa)

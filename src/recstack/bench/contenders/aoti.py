@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from recstack.bench.contender import Setting
+from recstack.bench.contender import Setting, Unsupported
 from recstack.bench.contenders.compiled import OPTIONS, artifact, compiling
 from recstack.bench.contenders.torch_form import TorchPeer
 from recstack.data import random_batch
@@ -35,6 +35,8 @@ def loader(
     """The loaded package of `module`, compiled unless the cache has it."""
     path = artifact(what, model, setting)
     with compiling(setting):
+        if not path.exists() and not setting.may_compile:
+            raise Unsupported("not compiled yet, and compiling was not wanted")
         if not path.exists():
             program = torch.export.export(module, tuple(example))
             partial = path.with_name(f"{secrets.token_hex(4)}.pt2")

@@ -49,7 +49,8 @@ def compiling(setting: Setting) -> Iterator[None]:
     Choosing kernels by timing them is only right with the threads that will run them.
     """
     folder = setting.cache.resolve() / f"torch-{torch.__version__}" / "inductor"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+    before = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = before or str(folder)
     torch.set_num_threads(setting.threads)
     logger, chatter = logging.getLogger("torch"), io.StringIO()
     level = logger.level
@@ -65,3 +66,5 @@ def compiling(setting: Setting) -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+        if before is None:
+            del os.environ["TORCHINDUCTOR_CACHE_DIR"]

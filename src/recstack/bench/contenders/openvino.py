@@ -21,7 +21,7 @@ class OpenVino:
     """Latency hint, one stream, float32 (its own default may be bfloat16).
 
     It reads the same ONNX graph as ONNX Runtime: its own embedding-bag operator is slower than a
-    gather and a sum here (bench/NOTES.md).
+    gather and a sum at few rows (docs/benchmark.md).
     """
 
     name = "OpenVINO"

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from recstack.bench.contender import Setting
+from recstack.bench.contender import Setting, Unsupported
 from recstack.bench.contenders.compiled import OPTIONS, compiling
 from recstack.bench.contenders.torch_form import TorchPeer
 from recstack.data import random_batch
@@ -22,6 +22,8 @@ class TorchCompile(TorchPeer):
     name = "torch.compile"
 
     def __init__(self, model: Model, setting: Setting) -> None:
+        if not setting.may_compile:
+            raise Unsupported("it compiles in every process, and compiling was not wanted")
         super().__init__(model, setting)
         staged = [self.stage(random_batch(model, setting.rows, seed)) for seed in (0, 1)]
         with compiling(setting):

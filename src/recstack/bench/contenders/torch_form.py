@@ -30,6 +30,7 @@ class TorchPeer:
 
     def __init__(self, model: Model, setting: Setting) -> None:
         self.setting = setting
+        _check_isa(setting.isa)
         self.form = form_of(model)
         self._constant = [_group_inputs(group, setting.rows) for group in self.form.groups]
         self.module = module_of(self.form, setting.rows)
@@ -57,6 +58,13 @@ class TorchPeer:
         torch.set_num_threads(self.setting.threads)
         stack.enter_context(torch.inference_mode())
         return stack
+
+
+def _check_isa(isa: str) -> None:
+    """Unsupported unless torch runs at `isa`, which is settled when it loads."""
+    runs = torch.backends.cpu.get_cpu_capability().lower()
+    if isa != "auto" and runs != isa:
+        raise Unsupported(f"torch runs at {runs} here: set ATEN_CPU_CAPABILITY before it loads")
 
 
 def _group_inputs(group: Any, rows: int) -> list[Tensor]:
