@@ -31,9 +31,8 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else "out/bench")
     cells = [cell for path in sorted(folder.glob("*.jsonl")) for cell in read_cells(path)]
     for (threads, isa, inputs), group in groupby(sorted(cells, key=order), question):
-        print(
-            f"## {threads} thread(s), {isa}, {Path(inputs).name} indices: microseconds, measured\n"
-        )
+        what = f"{threads} thread(s), {isa}, {Path(inputs).name} indices"
+        print(f"## {what}: microseconds, measured\n")
         print(render(list(group)))
 
 
