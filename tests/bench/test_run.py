@@ -117,6 +117,12 @@ def test_nothing_is_compiled_where_that_is_not_wanted(tmp_path: Path) -> None:
     assert [f.status for f in cell.found] == ["ok", "unsupported", "unsupported"]
 
 
+def test_a_floor_needs_stored_peaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recstack.bench.floors.load_peaks", lambda: None)
+    (cell,) = bench(MODEL, config(tmp_path, rows=(1,)))
+    assert cell.floor_us is None and cell.as_dict()["over_floor"] is None
+
+
 def test_peers_are_chosen_by_name() -> None:
     assert chosen("none") == ()
     assert chosen("all") == ("torch", "compile", "aoti", "onnxruntime", "openvino", "fbgemm")

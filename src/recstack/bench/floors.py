@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from recstack.errors import ConfigError
+from recstack.machine import load_peaks
 from recstack.model import Model
+from recstack.profile import floor
 
 
 def floor_us(model: Model, rows: int, threads: int, isa: str) -> float | None:
-    """Modelled microseconds that no engine can beat; None without stored peaks.
+    """Modelled microseconds that no engine can beat; None without stored peaks that say so much.
 
-    A hook: `recstack.profile.floor` and the store of `recstack.machine` plug in here.
+    isa: "auto" for the fastest that was measured.
     """
-    return None
+    peaks = load_peaks()
+    if peaks is None:
+        return None
+    try:
+        return floor(model, rows, threads, peaks, isa=None if isa == "auto" else isa).ns / 1e3
+    except ConfigError:
+        return None

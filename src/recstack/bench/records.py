@@ -46,6 +46,7 @@ class Cell(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     origin: Literal["measured"] = "measured"
+    record: Literal["cell"] = "cell"
     model: str
     rows: int
     threads: int
