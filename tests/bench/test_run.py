@@ -11,9 +11,12 @@ import pytest
 from recstack.bench import BenchConfig, Store, bench, read_cells, run
 from recstack.bench.contender import Contender, Setting
 from recstack.bench.contenders import chosen, prepare
+from recstack.bench.floors import floor_us
 from recstack.bench.table import render
 from recstack.errors import ConfigError, RecstackError
 from recstack.model import Model, zoo
+from recstack.profile.floor import floor
+from tests.profile.machine import machine
 
 MODEL = zoo.build("ncf", variant="deeprecsys", rows_scale=0.001)
 
@@ -121,6 +124,10 @@ def test_a_floor_needs_stored_peaks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("recstack.bench.floors.load_peaks", lambda: None)
     (cell,) = bench(MODEL, config(tmp_path, rows=(1,)))
     assert cell.floor_us is None and cell.as_dict()["over_floor"] is None
+    monkeypatch.setattr("recstack.bench.floors.load_peaks", lambda: machine(threads=(1,)))
+    (cell,) = bench(MODEL, config(tmp_path, rows=(1,)))
+    assert cell.floor_us == pytest.approx(floor(MODEL, 1, 1, machine()).ns / 1e3)
+    assert floor_us(MODEL, rows=1, threads=1, isa="unmeasured") is None
 
 
 def test_peers_are_chosen_by_name() -> None:

@@ -26,7 +26,6 @@ class Setting:
 
     rows: rows of every batch, one query each. threads: threads of each contender.
     isa: instruction set that was asked for, "auto" for the fastest.
-    rows_scale: scale of the tables, part of the key of compiled artifacts.
     cache: folder of compiled artifacts, made if absent. may_compile: whether what it lacks may be
         compiled, which takes minutes.
     """
@@ -34,7 +33,6 @@ class Setting:
     rows: int
     threads: int
     isa: str
-    rows_scale: float
     cache: Path
     may_compile: bool = True
 

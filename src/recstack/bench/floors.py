@@ -5,7 +5,7 @@ from __future__ import annotations
 from recstack.errors import ConfigError
 from recstack.machine import load_peaks
 from recstack.model import Model
-from recstack.profile import floor
+from recstack.profile.floor import floor
 
 
 def floor_us(model: Model, rows: int, threads: int, isa: str) -> float | None:

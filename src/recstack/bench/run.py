@@ -96,7 +96,6 @@ def _measure(model: Model, config: BenchConfig, asked: Cell, names: Sequence[str
         asked.rows,
         asked.threads,
         config.isa,
-        config.rows_scale,
         config.cache,
         config.may_compile,
     )

@@ -24,7 +24,7 @@ def model_of(name: str) -> Model:
 
 
 def check(name: str, model: Model, rows: int, cache: Path) -> None:
-    setting = Setting(rows, threads=1, isa="auto", rows_scale=1e-4, cache=cache)
+    setting = Setting(rows, threads=1, isa="auto", cache=cache)
     try:
         contender = prepare(name, model, setting)
     except Absent as error:
@@ -58,6 +58,23 @@ def test_compiled_peers_agree(name: str, tmp_path: Path, monkeypatch: pytest.Mon
     check(name, small, 2, tmp_path)
 
 
+def test_one_package_serves_tables_of_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    from recstack.bench.contenders.compiled import OPTIONS
+
+    monkeypatch.setitem(OPTIONS, "max_autotune", False)
+    for scale, may_compile in ((1e-4, True), (1e-3, False)):
+        model = zoo.build("ncf", variant="deeprecsys", rows_scale=scale, mlp=(8, 4), outputs=2)
+        batch = random_batch(model, 3, seed=1)
+        contender = prepare("aoti", model, Setting(3, 1, "auto", tmp_path, may_compile))
+        staged = contender.stage(batch)
+        with contender.turn():
+            scores = np.array(contender.scores(contender.run(staged)))
+        np.testing.assert_allclose(scores, reference(model, batch), atol=1e-5)
+
+
 def test_a_large_gather_is_split_by_feature(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -69,7 +86,7 @@ def test_a_large_gather_is_split_by_feature(
 @pytest.mark.parametrize("name", PEERS)
 def test_a_model_without_a_form_is_refused(name: str, tmp_path: Path) -> None:
     proper = zoo.build("din", rows_scale=1e-6)
-    setting = Setting(2, threads=1, isa="auto", rows_scale=1.0, cache=tmp_path)
+    setting = Setting(2, threads=1, isa="auto", cache=tmp_path)
     try:
         with pytest.raises(Unsupported, match=r"sequence|ragged"):
             prepare(name, proper, setting)

@@ -16,15 +16,15 @@ import torch
 
 from recstack.bench.contender import Setting
 from recstack.model import Model
+from recstack.model.ops import EmbeddingBag
 
 OPTIONS: dict[str, Any] = {"max_autotune": True, "freezing": True}
 
 
 def artifact(what: str, model: Model, setting: Setting) -> Path:
-    """The file of one compiled artifact: what, model, weights, rows, threads, isa, torch."""
+    """The file of one artifact: what, model, dense weights, rows, threads, isa, torch, options."""
     told = (
         model.description.model_dump_json(),
-        sorted((name, array.shape) for name, array in model.weights.items()),
         _weights_key(model),
         sorted(OPTIONS.items()),
     )
@@ -35,9 +35,11 @@ def artifact(what: str, model: Model, setting: Setting) -> Path:
 
 
 def _weights_key(model: Model) -> str:
-    """The dense weights are constants of an artifact; 64 values of each tell them apart."""
+    """The dense weights are constants of an artifact; shape and 64 values tell them apart."""
+    tables = {op.table for op in model.ops if isinstance(op, EmbeddingBag)}
     digest = hashlib.blake2b(digest_size=8)
-    for name in sorted(model.weights):
+    for name in sorted(set(model.weights) - tables):
+        digest.update(repr((name, model.weights[name].shape)).encode())
         digest.update(model.weights[name].reshape(-1)[:64].tobytes())
     return digest.hexdigest()
 

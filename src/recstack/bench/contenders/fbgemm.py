@@ -32,7 +32,7 @@ class Fbgemm(TorchPeer):
         width = sum(item.width for item in model.dense)
         example = [torch.zeros(setting.rows, width)]
         example += [torch.zeros(setting.rows, c.width) for c in self._calls]
-        self._loader = loader("dense", module, example, model, setting)
+        self._loader = loader("dense", module, example, [False] * len(example), model, setting)
 
     def version(self) -> str:
         """fbgemm-gpu-cpu's version."""

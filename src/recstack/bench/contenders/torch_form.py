@@ -146,7 +146,7 @@ def module_of(form: Form, rows: int, pooled_outside: bool = False) -> torch.fx.G
     Raises Unsupported for an op that torch's steps lack.
     """
     made = _Module(form, rows, pooled_outside)
-    graph = _Tracer(_names(form, pooled_outside)).trace(made)
+    graph = _Tracer(names_of(form, pooled_outside)).trace(made)
     return torch.fx.GraphModule(made, graph).eval()
 
 
@@ -165,7 +165,8 @@ class _Tracer(torch.fx.Tracer):  # type: ignore[misc]
         return root_fn, [self.root, *given]
 
 
-def _names(form: Form, pooled_outside: bool) -> list[str]:
+def names_of(form: Form, pooled_outside: bool = False) -> list[str]:
+    """Names of the module's inputs, in order."""
     names = ["dense"]
     for i, group in enumerate(form.groups):
         if pooled_outside:
