@@ -14,12 +14,13 @@ ROWS = (
     ("model", "data", "machine"),
     ("engine",),
     ("profile", "loadtest", "schedule"),
-    ("tune",),
+    ("tune", "bench"),
     ("serve", "report"),
     ("cli",),
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
 ONLY_LAYER_0 = {"loadtest", "schedule", "report"}
+TORCH_PEERS = ("torch_form", "torch_eager", "torch_compile", "aoti", "compiled", "fbgemm")
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
 
 
@@ -62,7 +63,18 @@ def test_every_module_has_a_layer() -> None:
 @pytest.mark.parametrize(
     ("package", "folder"),
     [
-        ("torch", {"model/importing", "engine/torch_executor"}),
+        (
+            "torch",
+            {
+                "model/importing",
+                "engine/torch_executor",
+                *(f"bench/contenders/{name}" for name in TORCH_PEERS),
+            },
+        ),
+        ("onnx", {"bench/contenders/onnx_graph"}),
+        ("onnxruntime", {"bench/contenders/onnxruntime"}),
+        ("openvino", {"bench/contenders/openvino"}),
+        ("fbgemm_gpu", {"bench/contenders/fbgemm"}),
         ("uvloop", {"serve", "loadtest"}),
         ("httptools", {"serve/http"}),
         ("prometheus_client", {"serve"}),

@@ -1,56 +1,91 @@
-"""`recstack bench`: the native engine's time per batch, and torch's beside it where asked."""
+"""`recstack bench`: the native engine's time per batch, and its peers' beside it."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from recstack.bench import BenchConfig, Cell, Store
+from recstack.bench import bench as run_bench
+from recstack.bench import table as bench_table
+from recstack.bench.contenders import chosen
+from recstack.bench.isa import hold_process
 from recstack.cli.models import ModelName, RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress, table
-from recstack.engine import Engine, EngineConfig
-from recstack.engine.compare import Timing, compare
 from recstack.errors import ConfigError
 
 SIZES = "1,4,16,64,256,1024"
+CACHE = Path("~/.cache/recstack/bench")
 
 
 def bench(
     model: ModelName,
     batch: Annotated[str, typer.Option(help="Rows per batch, comma-separated.")] = SIZES,
-    peers: Annotated[str, typer.Option(help="none or torch.")] = "none",
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each contender.")] = 1,
+    peers: Annotated[
+        str, typer.Option(help="none, all, or torch,compile,aoti,onnxruntime,openvino,fbgemm.")
+    ] = "none",
+    threads: Annotated[str, typer.Option(help="Threads of each contender, comma-separated.")] = "1",
     rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds per batch size.")] = 5,
-    isa: Annotated[str, typer.Option(help="Instruction set.")] = "auto",
+    round_ms: Annotated[int, typer.Option(min=1, help="Length of one contender's turn.")] = 250,
+    isa: Annotated[str, typer.Option(help="Instruction set; peers know auto and avx2.")] = "auto",
+    inputs: Annotated[
+        str, typer.Option(help="uniform, zipf, or a file with one index per line.")
+    ] = "uniform",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of result files; cells found there are kept.")
+    ] = None,
+    cache: Annotated[Path, typer.Option(help="Folder of compiled peers.")] = CACHE,
+    compiling: Annotated[
+        bool, typer.Option(help="Compile peers that the cache lacks; takes minutes each.")
+    ] = True,
     rows_scale: RowsScale = 1.0,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Time batches, answers compared first, contenders in turn, fresh inputs each time."""
-    if peers not in ("none", "torch"):
-        raise ConfigError(f"expected --peers none or torch, got {peers!r}")
-    try:
-        sizes = [int(part) for part in batch.split(",")]
-    except ValueError:
-        raise ConfigError(f"expected --batch ROWS[,ROWS...], got {batch!r}") from None
+    config = BenchConfig(
+        rows=_counts(batch, "--batch ROWS[,ROWS...]"),
+        threads=_counts(threads, "--threads N[,N...]"),
+        peers=chosen(peers),
+        isa=isa,
+        inputs=inputs,
+        rows_scale=rows_scale,
+        seed=seed,
+        rounds=rounds,
+        round_s=round_ms / 1e3,
+        cache=cache.expanduser(),
+        may_compile=compiling,
+    )
+    if config.peers:
+        hold_process(isa)
     made = open_model(model, rows_scale, seed)
-    timings = []
-    engine = Engine(made, EngineConfig(isa=isa, threads=threads))
-    progress.print(str(engine.memory), style="dim")
-    for timing in compare(engine, sizes, torch=peers == "torch", rounds=rounds, seed=seed):
-        progress.print(f"  {timing.rows} rows done", style="dim")
-        timings.append(timing)
+    store = None if out is None else Store(out, seed)
+    cells = run_bench(made, config, store, lambda text: progress.print(f"  {text}", style="dim"))
     if json:
-        print_json([t.as_dict() for t in timings])
+        print_json([cell.as_dict() for cell in cells])
         return
-    heads = ("rows", "recstack us", "spread", "torch us", "torch / recstack")
-    console.print(table(f"{made.name}, {threads} thread(s) (measured)", heads,
-                        [_row(t) for t in timings]))  # fmt: skip
+    _show(cells, config)
 
 
-def _row(t: Timing) -> tuple[object, ...]:
-    spread = f"{t.recstack_us[0]:.1f}..{t.recstack_us[2]:.1f}"
-    if t.torch_us is None:
-        return (t.rows, f"{t.recstack_us[1]:.1f}", spread, "-", "-")
-    ratio = f"{t.torch_us[1] / t.recstack_us[1]:.2f}"
-    return (t.rows, f"{t.recstack_us[1]:.1f}", spread, f"{t.torch_us[1]:.1f}", ratio)
+def _counts(text: str, form: str) -> tuple[int, ...]:
+    try:
+        counts = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        counts = (0,)
+    if any(n < 1 for n in counts):
+        raise ConfigError(f"expected {form}, got {text!r}")
+    return counts
+
+
+def _show(cells: list[Cell], config: BenchConfig) -> None:
+    """One table per number of threads: a column per batch size, a row per contender."""
+    for threads in config.threads:
+        shown = [cell for cell in cells if cell.threads == threads]
+        title = f"{shown[0].model}, {threads} thread(s), {config.isa}, {config.inputs} indices: us"
+        rows = bench_table.columns(shown, config.peers)
+        heads = ("rows", *(str(cell.rows) for cell in shown))
+        console.print(table(f"{title} (measured; floor modelled)", heads, rows))
+    for line in bench_table.reasons(cells):
+        console.print(line, style="dim", markup=False)

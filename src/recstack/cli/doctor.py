@@ -20,6 +20,7 @@ from recstack.results import fingerprint
 EXTRAS = {
     "serve": ("uvloop", "httptools", "prometheus_client"),
     "torch": ("torch",),
+    "bench": ("onnx", "onnxruntime", "openvino", "fbgemm_gpu"),
 }
 
 

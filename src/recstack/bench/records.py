@@ -1,0 +1,137 @@
+"""One cell of the table: a model at one number of rows and threads, every contender in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from recstack import results
+from recstack.errors import DataError
+
+KIND = "bench"
+Status = Literal["ok", "missing", "unsupported", "failed", "disagrees"]
+
+
+class Found(BaseModel):
+    """One contender in one cell.
+
+    status: ok; missing (package), unsupported, failed or disagrees (scores), each with `reason`.
+    us: median over rounds of each round's median; quartiles_us: the same. p99_us: of all runs.
+    samples_ns: up to SAMPLES runs of each round, evenly spread over it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    contender: str
+    name: str
+    version: str = ""
+    status: Status = "ok"
+    reason: str = ""
+    us: float | None = None
+    quartiles_us: tuple[float, float] | None = None
+    p99_us: float | None = None
+    runs: int = 0
+    round_medians_us: tuple[float, ...] = ()
+    samples_ns: tuple[tuple[int, ...], ...] = ()
+
+
+class Cell(BaseModel):
+    """What was measured for `rows` rows on `threads` threads; the first contender is recstack.
+
+    cold_bytes: table rows and dense columns read before an input comes round again.
+    floor_us: modelled, where the machine's peaks are stored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    origin: Literal["measured"] = "measured"
+    record: Literal["cell"] = "cell"
+    model: str
+    rows: int
+    threads: int
+    isa: str
+    inputs: str
+    rows_scale: float
+    seed: int
+    git: str
+    batches: int
+    cold_bytes: int
+    found: tuple[Found, ...]
+    floor_us: float | None = None
+
+    @property
+    def own(self) -> Found:
+        """recstack."""
+        return self.found[0]
+
+    @property
+    def best_peer(self) -> Found | None:
+        """The quickest peer that ran, if any did."""
+        ran = [f for f in self.found[1:] if f.us is not None]
+        return min(ran, key=lambda f: f.us or 0.0, default=None)
+
+    @property
+    def ratio(self) -> float | None:
+        """Best peer's time over recstack's: above 1, recstack is quicker."""
+        best = self.best_peer
+        return None if best is None or not best.us or not self.own.us else best.us / self.own.us
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data, with the derived figures."""
+        best = self.best_peer
+        return {
+            **self.model_dump(),
+            "best_peer": None if best is None else best.contender,
+            "ratio": self.ratio,
+            "over_floor": self.own.us / self.floor_us if self.floor_us and self.own.us else None,
+        }
+
+
+class Store:
+    """The cells of one run of the bench, one file per model, threads, isa and inputs.
+
+    Every file is rewritten whole when a cell joins it, so that a run that was cut short goes on
+    where it stopped.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._folder, self._seed = folder, seed
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, cell: Cell) -> Path:
+        """The file that holds `cell`."""
+        inputs = Path(cell.inputs).name.split(".")[0]
+        name = cell.model.replace("/", "_")
+        return self._folder / f"{name}-t{cell.threads}-{cell.isa}-{inputs}.jsonl"
+
+    def find(self, wanted: Cell, contenders: Sequence[str]) -> Cell | None:
+        """The stored cell of the same question with all `contenders`, if there is one."""
+        for cell in self._read(self.path(wanted)):
+            if question(cell) == question(wanted):
+                known = {f.contender for f in cell.found}
+                return cell if known >= set(contenders) else None
+        return None
+
+    def put(self, cell: Cell) -> None:
+        """Add a cell, in place of one that answers the same question."""
+        path = self.path(cell)
+        cells = [c for c in self._read(path) if question(c) != question(cell)]
+        cells = sorted([*cells, cell], key=lambda c: c.rows)
+        results.write(path, KIND, [c.model_dump() for c in cells], seed=self._seed)
+
+    def _read(self, path: Path) -> list[Cell]:
+        return read_cells(path) if path.exists() else []
+
+
+def question(cell: Cell) -> tuple[Any, ...]:
+    """What a cell was asked: everything but the answers and the revision."""
+    return (cell.model, cell.rows, cell.threads, cell.isa, cell.inputs, cell.rows_scale, cell.seed)
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """The cells of a result file. Raises DataError naming the file."""
+    try:
+        return [Cell.model_validate(record) for record in results.read(path, KIND).records]
+    except ValueError as error:
+        raise DataError(f"{path}: expected cells of recstack bench: {error}") from error

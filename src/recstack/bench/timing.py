@@ -1,0 +1,98 @@
+"""Contenders timed in turn, each alone on the cores while it has its turn."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from recstack.bench.contender import Contender
+
+ROUND_S = 0.25
+FEWEST_RUNS = 3
+SETTLE_S = 0.01
+SETTLE_TRIES = 20
+IDLE_SHARE = 0.05
+
+
+@dataclass(slots=True)
+class Entrant:
+    """A contender with its staged inputs and what was measured, nanoseconds per run by round.
+
+    at: which input comes next; a turn goes on where the last one ended.
+    """
+
+    contender: Contender
+    staged: Sequence[Any]
+    rounds: list[list[int]] = field(default_factory=list)
+    at: int = 0
+
+
+def time_rounds(entrants: Sequence[Entrant], rounds: int, round_s: float = ROUND_S) -> None:
+    """Give every entrant `rounds` turns of `round_s` seconds, one after another, into `rounds`.
+
+    The order turns round with each round, so that nobody always follows the same neighbour. Before
+    a turn the process is left alone until its threads sleep.
+    """
+    for number in range(rounds):
+        first = number % len(entrants)
+        for entrant in (*entrants[first:], *entrants[:first]):
+            settle()
+            entrant.rounds.append(_turn(entrant, round_s))
+
+
+def settle() -> bool:
+    """Wait until no thread of this process uses a core: idle pools spin for a while, then sleep.
+
+    True when the process was idle at last; a fifth of a second is waited at most.
+    """
+    for _ in range(SETTLE_TRIES):
+        start, used = time.perf_counter(), time.process_time()
+        time.sleep(SETTLE_S)
+        if time.process_time() - used < IDLE_SHARE * (time.perf_counter() - start):
+            return True
+    return False
+
+
+def _turn(entrant: Entrant, round_s: float) -> list[int]:
+    """Nanoseconds of each run; a few unmeasured ones wake threads and fetch weights first."""
+    run, staged = entrant.contender.run, entrant.staged
+    taken: list[int] = []
+    clock = time.perf_counter_ns
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with entrant.contender.turn():
+            begin = clock()
+            while clock() - begin < round_s * 1e8:
+                run(staged[entrant.at])
+                entrant.at = (entrant.at + 1) % len(staged)
+            until = clock() + round_s * 1e9
+            while clock() < until or len(taken) < FEWEST_RUNS:
+                given = staged[entrant.at]
+                entrant.at = (entrant.at + 1) % len(staged)
+                start = clock()
+                run(given)
+                taken.append(clock() - start)
+    finally:
+        if collecting:
+            gc.enable()
+    return taken
+
+
+def summary_us(rounds: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Median and quartiles of the rounds' medians, p99 and count of all runs; microseconds."""
+    medians = [float(np.median(r)) / 1e3 for r in rounds]
+    low, middle, high = (float(q) for q in np.quantile(medians, [0.25, 0.5, 0.75]))
+    every = np.concatenate([np.asarray(r) for r in rounds])
+    return {
+        "us": middle,
+        "quartiles_us": [low, high],
+        "p99_us": float(np.quantile(every, 0.99)) / 1e3,
+        "runs": int(every.size),
+        "round_medians_us": medians,
+    }

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recstack.bench import BenchConfig, Store, bench, read_cells, run
+from recstack.bench.contender import Contender, Setting
+from recstack.bench.contenders import chosen, prepare
+from recstack.bench.floors import floor_us
+from recstack.bench.table import render
+from recstack.errors import ConfigError, RecstackError
+from recstack.model import Model, zoo
+from recstack.profile.floor import floor
+from tests.profile.machine import machine
+
+MODEL = zoo.build("ncf", variant="deeprecsys", rows_scale=0.001)
+
+
+def config(tmp_path: Path, **changes: Any) -> BenchConfig:
+    plain = {"rows": (1, 2), "rounds": 2, "round_s": 0.002, "most_batches": 4}
+    return BenchConfig(**{**plain, "cache": tmp_path / "cache", **changes})
+
+
+def test_a_cell_holds_every_contender(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    first, second = bench(MODEL, config(tmp_path, peers=("torch",), threads=(1,)))
+    assert (first.rows, second.rows) == (1, 2)
+    assert [f.contender for f in first.found] == ["recstack", "torch"]
+    assert all(f.us and f.p99_us and len(f.samples_ns) == 2 for f in first.found)
+    assert first.ratio == pytest.approx(first.found[1].us / first.found[0].us)  # type: ignore
+    assert first.as_dict()["best_peer"] == "torch"
+
+
+def test_a_missing_package_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "recstack.bench.contenders.onnxruntime", raising=False)
+    (cell,) = bench(MODEL, config(tmp_path, rows=(1,), peers=("onnxruntime",)))
+    assert cell.found[1].status == "missing"
+    assert "recstack[bench]" in cell.found[1].reason
+    assert cell.ratio is None
+    assert "missing" in render([cell])
+
+
+class Wrong:
+    """recstack, off by a little."""
+
+    name = "wrong"
+
+    def __init__(self, inner: Contender, by: float) -> None:
+        self.inner, self.by = inner, by
+        self.version, self.stage, self.turn = inner.version, inner.stage, inner.turn
+
+    def run(self, staged: Any) -> Any:
+        if np.isnan(self.by):
+            raise ValueError("cannot\nrun")
+        return self.inner.run(staged)
+
+    def scores(self, result: Any) -> Any:
+        return self.inner.scores(result) + np.float32(self.by)
+
+
+def with_wrong(monkeypatch: pytest.MonkeyPatch, by: float) -> None:
+    def made(name: str, model: Model, setting: Setting) -> Contender:
+        own = prepare("recstack", model, setting)
+        return Wrong(own, by) if name == "openvino" else own
+
+    monkeypatch.setattr(run, "prepare", made)
+
+
+def test_a_peer_that_disagrees_is_not_timed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_wrong(monkeypatch, 1e-3)
+    (cell,) = bench(MODEL, config(tmp_path, rows=(1,), peers=("torch", "openvino")))
+    assert [f.status for f in cell.found] == ["ok", "ok", "disagrees"]
+    assert cell.found[2].us is None and "0.001" in cell.found[2].reason
+    with pytest.raises(RecstackError, match="expected equal scores"):
+        bench(MODEL, config(tmp_path, rows=(1,), peers=("openvino",)))
+
+
+def test_a_peer_that_fails_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_wrong(monkeypatch, float("nan"))
+    (cell,) = bench(MODEL, config(tmp_path, rows=(1,), peers=("openvino",)))
+    assert (cell.found[1].status, cell.found[1].reason) == ("failed", "ValueError: cannot")
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "out", seed=0)
+    (done,) = bench(MODEL, config(tmp_path, rows=(2,)), store)
+    reports: list[str] = []
+    cells = bench(MODEL, config(tmp_path, rows=(1, 2)), store, reports.append)
+    assert cells[1] == done
+    assert reports == ["ncf-deeprecsys: 1 rows, 1 thread(s)"]
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name == "ncf-deeprecsys-t1-auto-uniform.jsonl"
+    assert read_cells(path) == cells
+    with_wrong(monkeypatch, 0.0)
+    more = bench(MODEL, config(tmp_path, rows=(2,), peers=("torch",)), store, reports.append)
+    assert len(reports) == 2 and [f.contender for f in more[0].found] == ["recstack", "torch"]
+    assert [c.rows for c in read_cells(path)] == [1, 2]
+
+
+def test_other_scales_and_seeds_are_other_cells(tmp_path: Path) -> None:
+    store = Store(tmp_path / "out", seed=0)
+    reports: list[str] = []
+    for changes in ({}, {"seed": 1}, {"rows_scale": 0.5}, {"inputs": "zipf"}, {}):
+        bench(MODEL, config(tmp_path, rows=(1,), **changes), store, reports.append)
+    assert len(reports) == 4
+
+
+def test_nothing_is_compiled_where_that_is_not_wanted(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    unwanted = config(tmp_path, rows=(1,), peers=("aoti", "compile"), may_compile=False)
+    (cell,) = bench(MODEL, unwanted)
+    assert [f.status for f in cell.found] == ["ok", "unsupported", "unsupported"]
+
+
+def test_a_floor_needs_stored_peaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recstack.bench.floors.load_peaks", lambda: None)
+    (cell,) = bench(MODEL, config(tmp_path, rows=(1,)))
+    assert cell.floor_us is None and cell.as_dict()["over_floor"] is None
+    monkeypatch.setattr("recstack.bench.floors.load_peaks", lambda: machine(threads=(1,)))
+    (cell,) = bench(MODEL, config(tmp_path, rows=(1,)))
+    assert cell.floor_us == pytest.approx(floor(MODEL, 1, 1, machine()).ns / 1e3)
+    assert floor_us(MODEL, rows=1, threads=1, isa="unmeasured") is None
+
+
+def test_peers_are_chosen_by_name() -> None:
+    assert chosen("none") == ()
+    assert chosen("all") == ("torch", "compile", "aoti", "onnxruntime", "openvino", "fbgemm")
+    with pytest.raises(ConfigError, match="got 'tvm'"):
+        chosen("torch,tvm")
+
+
+def test_forced_avx2_holds_torch_in_a_fresh_process(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    code = (
+        "from recstack.bench.isa import hold_process; hold_process('avx2')\n"
+        "import torch; print(torch.backends.cpu.get_cpu_capability())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "AVX2"
+
+
+def test_avx2_is_refused_once_a_peer_is_loaded() -> None:
+    pytest.importorskip("torch")
+    from recstack.bench.isa import hold_process
+
+    hold_process("auto")
+    with pytest.raises(ConfigError, match="fresh process"):
+        hold_process("avx2")
+    with pytest.raises(ConfigError, match="auto or avx2"):
+        hold_process("scalar")
