@@ -43,6 +43,7 @@ class Program final : public ExecutorFactory, public std::enable_shared_from_thi
  private:
   ProgramSpec spec_;
   Kernels kernels_;
+  Arena weights_;
   std::vector<StepPtr> user_steps_;
   std::vector<StepPtr> item_steps_;
   int64_t shared_floats_ = 0;

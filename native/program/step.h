@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/arena.h"
 #include "kernels/act/act.h"
 #include "kernels/embag/embag.h"
 #include "kernels/gemm/gemm.h"
@@ -138,16 +139,25 @@ class Step {
 
 using StepPtr = std::unique_ptr<Step>;
 
+// What steps are made with.
+struct Parts {
+  const Kernels& kernels;
+  Arena& weights;  // for the large ones: has room for the sum of arena_floats
+};
+
+// The floats of `weights` that the step for `spec` will take.
+size_t arena_floats(const StepSpec& spec, const Kernels& kernels);
+
 // The step for `spec`, or null when no factory knows its kind. Packs weights; may throw bad_alloc.
-StepPtr make_step(const StepSpec& spec, const Kernels& kernels);
+StepPtr make_step(const StepSpec& spec, const Parts& parts);
 
 // The factories by family (steps_*.cc); each returns null for a kind that is not its own.
-StepPtr make_embedding_step(const StepSpec& spec, const Kernels& kernels);
-StepPtr make_dense_step(const StepSpec& spec, const Kernels& kernels);
-StepPtr make_sequence_step(const StepSpec& spec, const Kernels& kernels);
-StepPtr make_recurrence_step(const StepSpec& spec, const Kernels& kernels);
-StepPtr make_unit_step(const StepSpec& spec, const Kernels& kernels);
-StepPtr make_elementwise_step(const StepSpec& spec, const Kernels& kernels);
-StepPtr make_move_step(const StepSpec& spec, const Kernels& kernels);
+StepPtr make_embedding_step(const StepSpec& spec, const Parts& parts);
+StepPtr make_dense_step(const StepSpec& spec, const Parts& parts);
+StepPtr make_sequence_step(const StepSpec& spec, const Parts& parts);
+StepPtr make_recurrence_step(const StepSpec& spec, const Parts& parts);
+StepPtr make_unit_step(const StepSpec& spec, const Parts& parts);
+StepPtr make_elementwise_step(const StepSpec& spec, const Parts& parts);
+StepPtr make_move_step(const StepSpec& spec, const Parts& parts);
 
 }  // namespace recstack

@@ -13,7 +13,7 @@ namespace {
 // may have `start`, a user-scope value (n,) that its rows' chains go on from, read in place.
 class LinearStep final : public Step {
  public:
-  LinearStep(const StepSpec& spec, const Kernels& kernels)
+  LinearStep(const StepSpec& spec, const Parts& parts)
       : Step(spec.scope),
         x_(spec.operands.front()),
         out_(spec.operands.back()),
@@ -21,16 +21,17 @@ class LinearStep final : public Step {
         k_(spec.ints[1]),
         n_(spec.ints[2]),
         activation_(static_cast<Activation>(spec.ints[3])),
-        panel_(kernels.gemm.panel),
-        packed_(kernels.gemm.packed_size(n_, k_)),
+        panel_(parts.kernels.gemm.panel),
+        packed_floats_(parts.kernels.gemm.packed_size(n_, k_)),
+        packed_(parts.weights.take(packed_floats_)),
         bias_(spec.weights.size() > 1 ? static_cast<size_t>(n_) : 0) {
-    kernels.gemm.pack_f32(spec.weights[0].data, n_, k_, k_, packed_.data());
+    parts.kernels.gemm.pack_f32(spec.weights[0].data, n_, k_, k_, packed_);
     if (bias_.size()) std::copy_n(spec.weights[1].data, n_, bias_.data());
     if (spec.operands.size() > 2) start_ = spec.operands[1];
   }
 
   bool divides() const override { return n_ * k_ >= kDivisibleFloats && n_ >= 2 * panel_; }
-  int64_t packed_floats() const override { return static_cast<int64_t>(packed_.size()); }
+  int64_t packed_floats() const override { return static_cast<int64_t>(packed_floats_); }
 
   Status run(const Context& c) const override {
     const int64_t entries = c.entries(scope);
@@ -66,7 +67,7 @@ class LinearStep final : public Step {
                               .rows = rows,
                               .k = k_,
                               .x_stride = x_stride,
-                              .packed = packed_.data() + begin * k_,
+                              .packed = packed_ + begin * k_,
                               .n = end - begin,
                               .bias = bias_.size() ? bias_.data() + begin : nullptr,
                               .activation = activation_,
@@ -82,7 +83,8 @@ class LinearStep final : public Step {
   int64_t inner_, k_, n_;
   Activation activation_;
   int64_t panel_;
-  AlignedFloats packed_;
+  size_t packed_floats_;
+  float* packed_;
   AlignedFloats bias_;
 };
 
@@ -156,8 +158,13 @@ class MatmulStep final : public Step {
 
 }  // namespace
 
-StepPtr make_dense_step(const StepSpec& spec, const Kernels& kernels) {
-  if (spec.kind == "linear") return std::make_unique<LinearStep>(spec, kernels);
+size_t arena_floats(const StepSpec& spec, const Kernels& kernels) {
+  if (spec.kind != "linear") return 0;
+  return Arena::room(kernels.gemm.packed_size(spec.ints[2], spec.ints[1]));
+}
+
+StepPtr make_dense_step(const StepSpec& spec, const Parts& parts) {
+  if (spec.kind == "linear") return std::make_unique<LinearStep>(spec, parts);
   if (spec.kind == "dot") return std::make_unique<DotStep>(spec);
   if (spec.kind == "cross") return std::make_unique<CrossStep>(spec);
   if (spec.kind == "matmul") return std::make_unique<MatmulStep>(spec);

@@ -186,7 +186,7 @@ class ReduceStep final : public ElementwiseStep {
 
 }  // namespace
 
-StepPtr make_elementwise_step(const StepSpec& spec, const Kernels&) {
+StepPtr make_elementwise_step(const StepSpec& spec, const Parts&) {
   using What = RunStep::What;
   if (spec.kind == "unary" || spec.kind == "clamp") return std::make_unique<UnaryStep>(spec);
   if (spec.kind == "binary") return std::make_unique<BinaryStep>(spec);

@@ -189,7 +189,7 @@ class MaskStep final : public Step {
 
 }  // namespace
 
-StepPtr make_embedding_step(const StepSpec& spec, const Kernels&) {
+StepPtr make_embedding_step(const StepSpec& spec, const Parts&) {
   if (spec.kind == "bags") return std::make_unique<BagsStep>(spec);
   if (spec.kind == "mask") return std::make_unique<MaskStep>(spec);
   return nullptr;

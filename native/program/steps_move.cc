@@ -97,17 +97,17 @@ class IndexStep final : public Step {
 
 }  // namespace
 
-StepPtr make_move_step(const StepSpec& spec, const Kernels&) {
+StepPtr make_move_step(const StepSpec& spec, const Parts&) {
   if (spec.kind == "copy") return std::make_unique<CopyStep>(spec);
   if (spec.kind == "gather_user") return std::make_unique<GatherUserStep>(spec);
   if (spec.kind == "index") return std::make_unique<IndexStep>(spec);
   return nullptr;
 }
 
-StepPtr make_step(const StepSpec& spec, const Kernels& kernels) {
+StepPtr make_step(const StepSpec& spec, const Parts& parts) {
   for (auto* make : {make_embedding_step, make_dense_step, make_sequence_step,
                      make_elementwise_step, make_move_step}) {
-    if (StepPtr step = make(spec, kernels)) return step;
+    if (StepPtr step = make(spec, parts)) return step;
   }
   return nullptr;
 }

@@ -66,8 +66,8 @@ class RecurrenceStep final : public Step {
 
 }  // namespace
 
-StepPtr make_recurrence_step(const StepSpec& spec, const Kernels& kernels) {
-  if (spec.kind == "recurrence") return std::make_unique<RecurrenceStep>(spec, kernels);
+StepPtr make_recurrence_step(const StepSpec& spec, const Parts& parts) {
+  if (spec.kind == "recurrence") return std::make_unique<RecurrenceStep>(spec, parts.kernels);
   return nullptr;
 }
 

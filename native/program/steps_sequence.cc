@@ -115,13 +115,13 @@ class WeightedSumStep final : public Step {
 
 }  // namespace
 
-StepPtr make_sequence_step(const StepSpec& spec, const Kernels& kernels) {
+StepPtr make_sequence_step(const StepSpec& spec, const Parts& parts) {
   if (spec.kind == "gru_gates") return std::make_unique<GatesStep>(spec);
   if (spec.kind == "attention_features") return std::make_unique<AttentionFeaturesStep>(spec);
   if (spec.kind == "mask_scores") return std::make_unique<MaskScoresStep>(spec);
   if (spec.kind == "weighted_sum") return std::make_unique<WeightedSumStep>(spec);
-  if (StepPtr made = make_recurrence_step(spec, kernels)) return made;
-  return make_unit_step(spec, kernels);
+  if (StepPtr made = make_recurrence_step(spec, parts)) return made;
+  return make_unit_step(spec, parts);
 }
 
 }  // namespace recstack

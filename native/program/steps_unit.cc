@@ -108,9 +108,9 @@ class UnitStep final : public Step {
 
 }  // namespace
 
-StepPtr make_unit_step(const StepSpec& spec, const Kernels& kernels) {
+StepPtr make_unit_step(const StepSpec& spec, const Parts& parts) {
   if (spec.kind == "key_panels") return std::make_unique<KeyPanelsStep>(spec);
-  if (spec.kind == "attention_unit") return std::make_unique<UnitStep>(spec, kernels);
+  if (spec.kind == "attention_unit") return std::make_unique<UnitStep>(spec, parts.kernels);
   return nullptr;
 }
 

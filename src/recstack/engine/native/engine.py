@@ -48,6 +48,7 @@ class Engine:
         except MemoryError:
             raise ConfigError("the workspace of this model does not fit in memory") from None
         drop_packed(model, self._tables)
+        self._width = model.output_width
 
     @property
     def memory(self) -> EngineMemory:
@@ -62,7 +63,7 @@ class Engine:
         """
         try:
             if out is None:
-                out = np.empty((batch.rows, self.model.output_width), np.float32)
+                out = np.empty((batch.rows, self._width), np.float32)
             failed = self._runner.run(
                 batch.dense,
                 batch.user_dense,
