@@ -91,8 +91,16 @@ def test_lookups_lie_on_the_curve_between_figures(row, footprint, threads, ns) -
     ("row", "prefetch"),
     [(4, ("T1", 32)), (64, ("T1", 32)), (100, ("T1", 32)), (200, ("NTA", 8)), (4096, ("NTA", 8))],
 )
-def test_prefetch_is_the_largest_tables_of_one_thread(row, prefetch) -> None:
+def test_prefetch_is_that_of_the_nearest_row_in_tables_past_the_caches(row, prefetch) -> None:
     assert peaks().prefetch(row) == prefetch
+
+
+def test_one_table_that_errs_is_outvoted() -> None:
+    point = max(peaks().gather, key=lambda p: p.footprint_bytes)
+    odd = point.model_copy(update={"footprint_bytes": 8 << 30, "hint": "T0", "distance": 4})
+    same = [point.model_copy(update={"threads": n, "distance": 24}) for n in (1, 2)]
+    assert peaks(gather=(odd, *same)).prefetch(point.row_bytes) == (point.hint, 24)
+    assert peaks(gather=(odd, same[0])).prefetch(point.row_bytes) == ("T0", 4)
 
 
 def test_figures_that_are_absent_are_an_error() -> None:

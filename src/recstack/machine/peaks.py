@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeVar
 
@@ -161,9 +162,10 @@ class Peaks(BaseModel):
         return _by_threads(self.gather, seconds, threads, "lookups")
 
     def prefetch(self, row_bytes: int) -> tuple[Hint, int]:
-        """Best hint and distance for rows of `row_bytes` from the largest table measured.
+        """Best hint and distance for rows of `row_bytes` that come from memory.
 
-        Of the fewest threads measured, and of the row size nearest in proportion.
+        Of the row size nearest in proportion, what most tables too large for the caches found best
+        (one alone can err: neighbours differ by little); at a tie the largest one's.
 
         Raises
         ------
@@ -171,13 +173,13 @@ class Peaks(BaseModel):
         """
         if not self.gather:
             raise ConfigError("expected measured lookups, got none")
-        best = min(
-            self.gather,
-            key=lambda p: (
-                p.threads, -p.footprint_bytes, abs(math.log(p.row_bytes / max(row_bytes, 1)))
-            ),
-        )  # fmt: skip
-        return best.hint, best.distance
+        nearest = min(abs(math.log(p.row_bytes / max(row_bytes, 1))) for p in self.gather)
+        near = [p for p in self.gather
+                if abs(math.log(p.row_bytes / max(row_bytes, 1))) == nearest]  # fmt: skip
+        far = [p for p in near if p.footprint_bytes > self.l3_bytes] or near
+        far.sort(key=lambda p: -p.footprint_bytes)
+        votes = Counter((p.hint, p.distance) for p in far)
+        return max(votes, key=lambda setting: votes[setting])
 
 
 def _by_threads(

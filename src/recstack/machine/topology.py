@@ -45,6 +45,12 @@ def read_caches(core: int, allowed: frozenset[int], system: Path = SYSTEM) -> Ca
     return Caches(sizes[1], sizes[2], sizes.get(3, 0), max(shared.get(3, 1), 1))
 
 
+def caches_here() -> Caches:
+    """Caches of the first core that this process may use."""
+    allowed = frozenset(os.sched_getaffinity(0))
+    return read_caches(min(allowed), allowed)
+
+
 def cores_apart(allowed: frozenset[int], system: Path = SYSTEM) -> list[int]:
     """The allowed cores, ordered so that siblings of one physical core come late.
 

@@ -7,6 +7,7 @@ import numpy as np
 import recstack as rs
 from recstack.engine.native.build import choose_tile_rows, fold_constants, make_plan
 from recstack.engine.native.passes import optimise
+from recstack.machine import Caches
 from tests.engine.draft import Draft, make_batch
 
 
@@ -93,6 +94,7 @@ def test_constants_are_folded() -> None:
 
 
 def test_tiles_shrink_with_the_workspace() -> None:
-    assert choose_tile_rows(1) == 128
-    assert choose_tile_rows(4096) == 32
-    assert choose_tile_rows(1 << 20) == 16
+    caches = Caches(l1_bytes=32 << 10, l2_bytes=1 << 20, l3_bytes=0, l3_cores=1)
+    assert choose_tile_rows(1, caches) == 256
+    assert choose_tile_rows(4096, caches) == 96
+    assert choose_tile_rows(1 << 20, caches) == 16

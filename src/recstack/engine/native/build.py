@@ -25,13 +25,13 @@ from recstack.engine.native.plan import Buffer, Place, Plan
 from recstack.engine.reference.arrays import in_float32_range
 from recstack.engine.reference.registry import OPS
 from recstack.engine.tables import table_names
+from recstack.machine import Caches, caches_here, load_peaks
 from recstack.model import Model
 from recstack.model.ops import EmbeddingBag, FeatureOp
 
 # Imported for what they register.
 LOWERINGS = (lower_attention, lower_dense, lower_embedding, lower_sequence, lower_tensor)
-TILE_BYTES = 512 << 10
-MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 128
+MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 256
 
 
 @np.errstate(all="ignore")  # a model's numbers may overflow, as they would in a run
@@ -48,7 +48,7 @@ def make_plan(model: Model, *, hoist: bool = True) -> Plan:
     place_inputs(plan)
     place_outputs(plan, output)
     place_concatenations(plan)
-    lower_embedding.lower_bags(plan, "T1", 32)
+    lower_embedding.lower_bags(plan, load_peaks())
     for op in model.ops:
         if op.output not in plan.constants and not isinstance(op, EmbeddingBag):
             lower(plan, op)
@@ -90,7 +90,7 @@ def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, B
     began = time.perf_counter()
     plan = make_plan(model, hoist=config.hoist)
     item, user = plan.workspace_floats("item"), plan.workspace_floats("user")
-    tile_rows = config.tile_rows or choose_tile_rows(item)
+    tile_rows = config.tile_rows or choose_tile_rows(item, caches_here())
     layout, steps = make_layout(model), [step.to_native() for step in plan.steps]
     planned = time.perf_counter()
     program = _native.Program(
@@ -111,7 +111,11 @@ def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, B
     return program, cost
 
 
-def choose_tile_rows(item_floats: int) -> int:
-    """Rows per tile: as many as keep the tile's workspace in half a megabyte, within limits."""
-    rows = TILE_BYTES // (4 * max(item_floats, 1))
+def choose_tile_rows(item_floats: int, caches: Caches) -> int:
+    """Rows per tile: as many as one and a half times L2 holds workspaces of, within limits.
+
+    A table's bags want long tiles, which touch few pages at a time; what spills from L2 is
+    written and read in order.
+    """
+    rows = 3 * caches.l2_bytes // (8 * max(item_floats, 1))
     return min(max(rows, MIN_TILE_ROWS), MAX_TILE_ROWS)

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 
 from recstack.engine.native.lower import lowers
 from recstack.engine.native.plan import Plan
+from recstack.machine import Hint, Peaks
 from recstack.model.ops import EmbeddingBag, SequenceMask
 
 POOLINGS = {"sum": 0, "mean": 1, "weighted": 2, "none": 3}
-HINTS = {"none": 0, "T0": 1, "T1": 2, "NTA": 3}
+MAX_DISTANCE = 128
+HINTS: dict[Hint, int] = {"none": 0, "T0": 1, "T1": 2, "NTA": 3}
 
 
-def lower_bags(plan: Plan, hint: str, distance: int) -> None:
+def lower_bags(plan: Plan, peaks: Peaks | None) -> None:
     """Append one step per scope and width of `plan`'s embedding bags, in the model's order.
 
-    hint, distance: how rows are prefetched (see `machine.Peaks.prefetch`).
+    peaks: of this machine, which say how rows of each width are best prefetched; None: as was best
+        where the kernel was written.
     """
     groups: dict[tuple[str, int], list[EmbeddingBag]] = {}
     for op in plan.model.ops:
@@ -23,7 +26,8 @@ def lower_bags(plan: Plan, hint: str, distance: int) -> None:
             width = plan.model.weights[op.table].shape[1]
             groups.setdefault((plan.scope_of(op.output), width), []).append(op)
     for (_, width), ops in groups.items():
-        _emit_bags(plan, ops, [width, HINTS[hint], distance])
+        hint, distance = peaks.prefetch(4 * width) if peaks else ("T1", 32)
+        _emit_bags(plan, ops, [width, HINTS[hint], min(distance, MAX_DISTANCE)])
 
 
 def _emit_bags(plan: Plan, ops: Sequence[EmbeddingBag], ints: list[int]) -> None:
