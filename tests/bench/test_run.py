@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recstack.bench import BenchConfig, Store, bench, read_cells, run
+from recstack import results
+from recstack.bench import BenchConfig, Cell, Store, bench, read_cells, run
 from recstack.bench.contender import Contender, Setting
 from recstack.bench.contenders import chosen, prepare
-from recstack.bench.floors import floor_us
+from recstack.bench.floors import beside_floor
 from recstack.bench.table import render
 from recstack.errors import ConfigError, RecstackError
 from recstack.model import Model, zoo
@@ -127,7 +128,21 @@ def test_a_floor_needs_stored_peaks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("recstack.bench.floors.load_peaks", lambda: machine(threads=(1,)))
     (cell,) = bench(MODEL, config(tmp_path, rows=(1,)))
     assert cell.floor_us == pytest.approx(floor(MODEL, 1, 1, machine()).ns / 1e3)
-    assert floor_us(MODEL, rows=1, threads=1, isa="unmeasured") is None
+    assert cell.roofline is not None and cell.roofline["measured_us"] == cell.own.us
+    assert beside_floor(MODEL, 1, 1, "unmeasured", 1.0) == {}
+
+
+def test_rooflines_are_stored_beside_the_cells(tmp_path: Path) -> None:
+    store = Store(tmp_path, 0)
+    cell = Cell.model_validate(
+        {"model": "m", "rows": 1, "threads": 1, "isa": "auto", "inputs": "uniform",
+         "rows_scale": 1, "seed": 0, "git": "", "batches": 1, "cold_bytes": 0, "found": (),
+         "roofline": {"origin": "measured", "record": "roofline"}}
+    )  # fmt: skip
+    store.put(cell)
+    records = results.read(store.path(cell)).records
+    assert [r["record"] for r in records] == ["cell", "roofline"]
+    assert read_cells(store.path(cell)) == [cell]
 
 
 def test_peers_are_chosen_by_name() -> None:

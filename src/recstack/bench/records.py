@@ -41,7 +41,8 @@ class Cell(BaseModel):
     """What was measured for `rows` rows on `threads` threads; the first contender is recstack.
 
     cold_bytes: table rows and dense columns read before an input comes round again.
-    floor_us: modelled, where the machine's peaks are stored.
+    floor_us: modelled, where the machine's peaks are stored; roofline: the record that reports draw
+        it from (`profile.roofline_record`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +60,7 @@ class Cell(BaseModel):
     cold_bytes: int
     found: tuple[Found, ...]
     floor_us: float | None = None
+    roofline: dict[str, Any] | None = None
 
     @property
     def own(self) -> Found:
@@ -118,7 +120,9 @@ class Store:
         path = self.path(cell)
         cells = [c for c in self._read(path) if question(c) != question(cell)]
         cells = sorted([*cells, cell], key=lambda c: c.rows)
-        results.write(path, KIND, [c.model_dump() for c in cells], seed=self._seed)
+        rooflines = [c.roofline for c in cells if c.roofline is not None]
+        records = [*(c.model_dump() for c in cells), *rooflines]
+        results.write(path, KIND, records, seed=self._seed)
 
     def _read(self, path: Path) -> list[Cell]:
         return read_cells(path) if path.exists() else []
@@ -132,6 +136,7 @@ def question(cell: Cell) -> tuple[Any, ...]:
 def read_cells(path: Path) -> list[Cell]:
     """The cells of a result file. Raises DataError naming the file."""
     try:
-        return [Cell.model_validate(record) for record in results.read(path, KIND).records]
+        records = results.read(path, KIND).records
+        return [Cell.model_validate(r) for r in records if r.get("record") != "roofline"]
     except ValueError as error:
         raise DataError(f"{path}: expected cells of recstack bench: {error}") from error
