@@ -64,10 +64,62 @@ class RecurrenceStep final : public Step {
   AlignedFloats bias_;
 };
 
+// "rnn": a plain tanh RNN over all positions.
+//   operands: x (positions, dim), then start (hidden) if has_start, scratch (2 hidden) unless
+//     sequence, out.
+//   ints = positions, dim, hidden, has_start, whole sequence (0 or 1).
+//   weights = weight (hidden, dim + hidden) and, when there is one, bias (hidden).
+class RnnStep final : public Step {
+ public:
+  RnnStep(const StepSpec& spec, const Kernels& kernels)
+      : Step(spec.scope),
+        v_(spec.operands),
+        positions_(spec.ints[0]),
+        dim_(spec.ints[1]),
+        hidden_(spec.ints[2]),
+        has_start_(spec.ints[3] != 0),
+        sequence_(spec.ints[4] != 0),
+        packed_(static_cast<size_t>(kernels.seq.rnn.packed_size(hidden_, dim_ + hidden_))),
+        bias_(spec.weights.size() > 1 ? static_cast<size_t>(hidden_) : 0) {
+    kernels.seq.rnn.pack_f32(spec.weights[0].data, hidden_, dim_ + hidden_, packed_.data());
+    if (bias_.size()) std::copy_n(spec.weights[1].data, hidden_, bias_.data());
+  }
+
+  Status run(const Context& c) const override {
+    const Operand& x = v_[0];
+    const Operand& out = v_.back();
+    const Operand* state = sequence_ ? nullptr : &v_[v_.size() - 2];
+    c.kernels->seq.rnn.rnn_f32({.x = c.at(x),
+                                .x_stride = x.stride,
+                                .dim = dim_,
+                                .packed = packed_.data(),
+                                .bias = bias_.data(),
+                                .start = has_start_ ? c.at(v_[1]) : nullptr,
+                                .start_stride = has_start_ ? v_[1].stride : 0,
+                                .rows = c.entries(scope),
+                                .positions = positions_,
+                                .hidden = hidden_,
+                                .sequence = sequence_,
+                                .out = c.at(out),
+                                .out_stride = out.stride,
+                                .state = state ? c.at(*state) : nullptr,
+                                .state_stride = state ? state->stride : 0});
+    return {};
+  }
+
+ private:
+  std::vector<Operand> v_;
+  int64_t positions_, dim_, hidden_;
+  bool has_start_, sequence_;
+  AlignedFloats packed_;
+  AlignedFloats bias_;
+};
+
 }  // namespace
 
 StepPtr make_recurrence_step(const StepSpec& spec, const Parts& parts) {
   if (spec.kind == "recurrence") return std::make_unique<RecurrenceStep>(spec, parts.kernels);
+  if (spec.kind == "rnn") return std::make_unique<RnnStep>(spec, parts.kernels);
   return nullptr;
 }
 

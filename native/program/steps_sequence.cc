@@ -77,7 +77,7 @@ class MaskScoresStep final : public Step {
         continue;
       }
       c.kernels->act.where_f32(mask, 1, scores, 1, &masked, 0, positions_, out);
-      if (softmax_) c.kernels->act.softmax_f32(out, positions_, out);
+      if (softmax_) c.kernels->act.softmax_f32(out, positions_, 1, out);
     }
     return {};
   }

@@ -246,7 +246,7 @@ void check_normalisations(Isa isa, int64_t n) {
   for (int64_t i = 0; i < n; ++i) mean += x[i] / static_cast<double>(n);
   for (int64_t i = 0; i < n; ++i) variance += (x[i] - mean) * (x[i] - mean);
   variance /= static_cast<double>(n);
-  act.softmax_f32(x.data(), n, out.data());
+  act.softmax_f32(x.data(), n, 1, out.data());
   for (int64_t i = 0; i < n; ++i) CHECK_NEAR(out[i], std::exp(x[i] - top) / total, 1e-6);
   act.layer_norm_f32(x.data(), n, gamma.data(), beta.data(), 1e-5f, out.data());
   for (int64_t i = 0; i < n; ++i) {
@@ -264,6 +264,22 @@ void check_normalisations(Isa isa, int64_t n) {
   }
 }
 
+// Runs side by side give the bits of each alone, in place too.
+void check_softmax_runs(Isa isa, int64_t n, int64_t runs) {
+  context = std::string(isa_name(isa)) + " softmax n=" + std::to_string(n) +
+            " runs=" + std::to_string(runs);
+  const ActKernels& act = act_kernels(isa);
+  Random random(static_cast<uint64_t>(n + runs));
+  Guarded<float> x(n * runs), alone(n * runs), out(n * runs);
+  for (int64_t i = 0; i < x.size(); ++i) x[i] = random.uniform(-20, 20);
+  if (n > 1 && runs > 1) x[n + 1] = std::numeric_limits<float>::quiet_NaN();
+  for (int64_t r = 0; r < runs; ++r) act.softmax_f32(x.data() + r * n, n, 1, alone.data() + r * n);
+  act.softmax_f32(x.data(), n, runs, out.data());
+  CHECK_SAME_BITS(out.data(), alone.data(), n * runs);
+  act.softmax_f32(x.data(), n, runs, x.data());
+  CHECK_SAME_BITS(x.data(), alone.data(), n * runs);
+}
+
 void run(Isa isa) {
   for (const UnaryCase& c : kUnary) check_unary(isa, c);
   for (int64_t n : kSizes) {
@@ -273,6 +289,7 @@ void run(Isa isa) {
     check_ternary(isa, n);
     check_reductions(isa, n);
     check_normalisations(isa, n);
+    for (int64_t runs : {0, 1, 3, 4, 9}) check_softmax_runs(isa, n, runs);
   }
 }
 

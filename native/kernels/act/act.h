@@ -50,8 +50,9 @@ struct ActKernels {
   // out[i] = condition[i] != 0 ? a[i] : b[i]; steps as for binary_f32.
   void (*where_f32)(const float* condition, int64_t condition_step, const float* a, int64_t a_step,
                     const float* b, int64_t b_step, int64_t n, float* out);
-  // exp(x - max) / sum over the run of n; sums in a fixed order for a given n.
-  void (*softmax_f32)(const float* x, int64_t n, float* out);
+  // exp(x - max) / sum over each of `runs` runs of n, one behind the other; sums in a fixed order
+  // for a given n. In place (out == x) allowed.
+  void (*softmax_f32)(const float* x, int64_t n, int64_t runs, float* out);
   // (x - mean) / sqrt(variance + eps) * gamma + beta over the run; gamma and beta may be null.
   void (*layer_norm_f32)(const float* x, int64_t n, const float* gamma, const float* beta,
                          float eps, float* out);

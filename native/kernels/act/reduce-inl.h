@@ -98,24 +98,63 @@ void reduce_columns_f32(Reduce fn, const float* x, int64_t m, int64_t n, int64_t
   }
 }
 
-void softmax_f32(const float* x, int64_t n, float* out) {
-  if (n <= 0) return;
-  const V top = fold_run(x, n, 1, -__builtin_inff(), kSame, kMax);
-  V sum = zero();
+// Vector i of each run of n: its elements into `top`, or its exponentials into `out` and `sum`.
+template <int kRuns>
+RECSTACK_INLINE void softmax_top(const float* x, int64_t n, int64_t lanes, V (&top)[kRuns]) {
+  const V least = set1(-__builtin_inff());
+  RECSTACK_UNROLL
+  for (int m = 0; m < kRuns; ++m) {
+    const V v =
+        lanes == kLanes ? load(x + m * n) : first_of(load_n(x + m * n, lanes), least, lanes);
+    top[m] = kMax(top[m], v);
+  }
+}
+
+template <int kRuns>
+RECSTACK_INLINE void softmax_exp(const float* x, int64_t n, int64_t lanes, const V (&top)[kRuns],
+                                 V (&sum)[kRuns], float* out) {
+  RECSTACK_UNROLL
+  for (int m = 0; m < kRuns; ++m) {
+    const V y = exp(sub(load_n(x + m * n, lanes), top[m]));
+    store_n(out + m * n, y, lanes);
+    sum[m] = add(sum[m], lanes == kLanes ? y : first_of(y, zero(), lanes));
+  }
+}
+
+// Runs side by side: one alone waits for its folds and its division.
+template <int kRuns>
+void softmax_runs(const float* x, int64_t n, float* out) {
+  V top[kRuns], sum[kRuns];
+  RECSTACK_UNROLL
+  for (int m = 0; m < kRuns; ++m) {
+    top[m] = set1(-__builtin_inff());
+    sum[m] = zero();
+  }
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const V y = exp(sub(load(x + i), top));
-    store(out + i, y);
-    sum = add(sum, y);
+  for (; i + kLanes <= n; i += kLanes) softmax_top<kRuns>(x + i, n, kLanes, top);
+  if (i < n) softmax_top<kRuns>(x + i, n, n - i, top);
+  RECSTACK_UNROLL
+  for (int m = 0; m < kRuns; ++m) top[m] = fold_all(top[m], kMax);
+  for (i = 0; i + kLanes <= n; i += kLanes) {
+    softmax_exp<kRuns>(x + i, n, kLanes, top, sum, out + i);
   }
-  if (i < n) {
-    const V y = exp(sub(load_n(x + i, n - i), top));
-    store_n(out + i, y, n - i);
-    sum = add(sum, first_of(y, zero(), n - i));
+  if (i < n) softmax_exp<kRuns>(x + i, n, n - i, top, sum, out + i);
+  V scale[kRuns];
+  RECSTACK_UNROLL
+  for (int m = 0; m < kRuns; ++m) scale[m] = div(set1(1.0f), fold_all(sum[m], kAdd));
+  for (int m = 0; m < kRuns; ++m, out += n) {
+    for (i = 0; i + kLanes <= n; i += kLanes) store(out + i, mul(load(out + i), scale[m]));
+    if (i < n) store_n(out + i, mul(load_n(out + i, n - i), scale[m]), n - i);
   }
-  const V scale = div(set1(1.0f), fold_all(sum, kAdd));
-  for (i = 0; i + kLanes <= n; i += kLanes) store(out + i, mul(load(out + i), scale));
-  if (i < n) store_n(out + i, mul(load_n(out + i, n - i), scale), n - i);
+}
+
+void softmax_f32(const float* x, int64_t n, int64_t runs, float* out) {
+  constexpr int kAtOnce = 4;
+  if (n <= 0) return;
+  for (; runs >= kAtOnce; runs -= kAtOnce, x += kAtOnce * n, out += kAtOnce * n) {
+    softmax_runs<kAtOnce>(x, n, out);
+  }
+  for (; runs > 0; --runs, x += n, out += n) softmax_runs<1>(x, n, out);
 }
 
 void layer_norm_f32(const float* x, int64_t n, const float* gamma, const float* beta, float eps,

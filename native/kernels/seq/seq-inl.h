@@ -2,6 +2,7 @@
 
 #include "kernels/seq/gates-inl.h"
 #include "kernels/seq/recurrence-inl.h"
+#include "kernels/seq/rnn-inl.h"
 #include "kernels/seq/seq.h"
 #include "kernels/seq/unit-inl.h"
 
@@ -67,6 +68,7 @@ const SeqKernels seq_table = {
     .recurrence = {.packed_size = recurrence_packed_size,
                    .pack_f32 = pack_recurrence_f32,
                    .recurrence_f32 = recurrence_f32},
+    .rnn = {.packed_size = rnn_packed_size, .pack_f32 = pack_rnn_f32, .rnn_f32 = rnn_f32},
     .unit = {.packed_size = unit_packed_size,
              .pack_f32 = pack_unit_f32,
              .key_panels_f32 = key_panels_f32,

@@ -6,6 +6,7 @@
 
 #include "core/isa.h"
 #include "kernels/seq/recurrence.h"
+#include "kernels/seq/rnn.h"
 #include "kernels/seq/unit.h"
 
 namespace recstack {
@@ -65,6 +66,7 @@ struct SeqKernels {
                                  uint32_t features, float* out);
   void (*weighted_sum_f32)(const WeightedSumArgs&);
   RecurrenceKernels recurrence;
+  RnnKernels rnn;
   UnitKernels unit;
 };
 

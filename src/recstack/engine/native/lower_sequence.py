@@ -5,6 +5,7 @@ from __future__ import annotations
 from recstack.engine.native.lower import lowers
 from recstack.engine.native.lower_dense import emit_linear
 from recstack.engine.native.plan import Place, Plan, ScopeName
+from recstack.engine.native.rnn import Rnn
 from recstack.model.ops import Augru, Gru, GruCell
 
 
@@ -27,6 +28,25 @@ def recurrence(plan: Plan, op: Gru | Augru) -> None:
         [xg, *others, state, plan.result(op.output)],
         [positions, hidden, attention, bool(masks), op.result == "sequence"],
         weights=[w_hh, weights[op.bias_hh]] if op.bias_hh else [w_hh],
+    )
+
+
+@lowers(Rnn)
+def rnn(plan: Plan, op: Rnn) -> None:
+    scope = plan.scope_of(op.output)
+    weights = plan.model.weights
+    positions, dim = plan.model.values[op.inputs[0]].shape
+    weight = weights[op.weight]
+    hidden, sequence = weight.shape[0], op.result == "sequence"
+    operands = [plan.operand(name, scope) for name in op.inputs]
+    if not sequence:
+        operands.append(plan.new_buffer(scope, 2 * hidden))
+    plan.emit(
+        "rnn",
+        scope,
+        [*operands, plan.result(op.output)],
+        [positions, dim, hidden, len(op.inputs) > 1, sequence],
+        weights=[weight, weights[op.bias]] if op.bias else [weight],
     )
 
 

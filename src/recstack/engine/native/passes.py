@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from recstack.engine.native.rnn import fuse_rnns
 from recstack.engine.native.unit_sum import fuse_unit_sums
 from recstack.errors import ModelError
 from recstack.model import Model, build
@@ -20,8 +21,8 @@ FUSED_ACTIVATIONS = {"relu", "sigmoid", "tanh"}
 
 
 def optimise(model: Model) -> Model:
-    """`model` with batch norms folded into linears, activations and attention units fused."""
-    for rewrite in (fold_batch_norms, fuse_activations, fuse_unit_sums):
+    """`model` with batch norms folded into linears; activations, attention units and RNNs fused."""
+    for rewrite in (fold_batch_norms, fuse_activations, fuse_unit_sums, fuse_rnns):
         model = rewrite(model)
     return model
 
