@@ -14,7 +14,7 @@ from recstack.bench.contender import Contender, Setting
 from recstack.bench.contenders import chosen, prepare
 from recstack.bench.floors import beside_floor
 from recstack.bench.table import render
-from recstack.errors import ConfigError, RecstackError
+from recstack.errors import ConfigError, DataError, RecstackError
 from recstack.model import Model, zoo
 from recstack.profile.floor import floor
 from tests.profile.machine import machine
@@ -104,6 +104,34 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     more = bench(MODEL, config(tmp_path, rows=(2,), peers=("torch",)), store, reports.append)
     assert len(reports) == 2 and [f.contender for f in more[0].found] == ["recstack", "torch"]
     assert [c.rows for c in read_cells(path)] == [1, 2]
+
+
+def test_cells_of_another_machine_are_not_mixed_in(tmp_path: Path) -> None:
+    store = Store(tmp_path, seed=0)
+    (cell,) = bench(MODEL, config(tmp_path, rows=(1,)), store)
+    other = results.fingerprint().model_copy(update={"cpu": "Other CPU"})
+    path = store.path(cell)
+    results.write(path, "bench", [cell.model_dump()], seed=0, machine=other)
+    with pytest.raises(DataError, match="Other CPU"):
+        bench(MODEL, config(tmp_path, rows=(1, 2)), store)
+    assert read_cells(path) == [cell]
+
+
+def test_a_peer_that_was_installed_since_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, reports = Store(tmp_path / "out", seed=0), []
+    asked = config(tmp_path, rows=(1,), peers=("openvino",))
+    with_wrong(monkeypatch, 0.0)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    (cell,) = bench(MODEL, asked, store)
+    missing = cell.found[1].model_copy(update={"status": "missing"})
+    store.put(cell.model_copy(update={"found": (cell.found[0], missing)}))
+    bench(MODEL, asked, store, reports.append)
+    assert reports == []
+    monkeypatch.setitem(sys.modules, "openvino", sys)
+    (cell,) = bench(MODEL, asked, store, reports.append)
+    assert len(reports) == 1 and cell.found[1].status == "ok"
 
 
 def test_other_scales_and_seeds_are_other_cells(tmp_path: Path) -> None:

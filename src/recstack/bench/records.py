@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from recstack import results
+from recstack.bench.contenders import installed
 from recstack.errors import DataError
 
 KIND = "bench"
@@ -94,7 +95,7 @@ class Store:
     """The cells of one run of the bench, one file per model, threads, isa and inputs.
 
     Every file is rewritten whole when a cell joins it, so that a run that was cut short goes on
-    where it stopped.
+    where it stopped. A file's cells are all of one machine: its header says which.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -108,10 +109,17 @@ class Store:
         return self._folder / f"{name}-t{cell.threads}-{cell.isa}-{inputs}.jsonl"
 
     def find(self, wanted: Cell, contenders: Sequence[str]) -> Cell | None:
-        """The stored cell of the same question with all `contenders`, if there is one."""
+        """The stored cell of the same question with all `contenders`, if there is one.
+
+        A contender whose package was missing, and by now is not, is asked again.
+        """
         for cell in self._read(self.path(wanted)):
             if question(cell) == question(wanted):
-                known = {f.contender for f in cell.found}
+                known = {
+                    f.contender
+                    for f in cell.found
+                    if f.status != "missing" or not installed(f.contender)
+                }
                 return cell if known >= set(contenders) else None
         return None
 
@@ -125,7 +133,15 @@ class Store:
         results.write(path, KIND, records, seed=self._seed)
 
     def _read(self, path: Path) -> list[Cell]:
-        return read_cells(path) if path.exists() else []
+        if not path.exists():
+            return []
+        there, here = results.read(path, KIND).header.machine, results.fingerprint()
+        if (there.cpu, there.cores) != (here.cpu, here.cores):
+            raise DataError(
+                f"{path}: expected cells of this machine, {here.cpu} with {here.cores} cores, got "
+                f"{there.cpu}'s with {there.cores}: give another folder"
+            )
+        return read_cells(path)
 
 
 def question(cell: Cell) -> tuple[Any, ...]:
