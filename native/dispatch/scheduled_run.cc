@@ -35,7 +35,8 @@ ScheduledRun::ScheduledRun(RunPlan plan, const RunRecord& record)
 }
 
 void ScheduledRun::run(Dispatcher* dispatcher, int64_t start_ns) {
-  // The kernel may wake a sleeper 50 us late to save wake-ups; not this thread, which is short-lived.
+  // The kernel may wake a sleeper 50 us late to save wake-ups; not this thread, which is
+  // short-lived.
   prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
   for (int64_t i = 0; i < plan_.queries; ++i) {
     const int64_t due_ns = start_ns + plan_.scheduled_ns[i];
