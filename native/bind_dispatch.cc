@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "bind_batch.h"
+#include "bind_run.h"
 #include "dispatch/completions.h"
 #include "dispatch/dispatcher.h"
 #include "dispatch/fixed.h"
@@ -56,9 +57,7 @@ std::vector<LaneOptions> make_lanes(const Factories& factories,
 
 nb::object failure_of(const Finished& query) {
   if (query.outcome != Outcome::error) return nb::none();
-  const Status& s = query.status;
-  return nb::make_tuple(static_cast<int>(s.code), s.feature, s.entry, s.column, s.value, s.limit,
-                        query.error);
+  return failure_tuple(query.status, query.error);
 }
 
 class PyDispatcher {
@@ -103,6 +102,20 @@ class PyDispatcher {
     }
     spare_ = std::move(drained);
     return out;
+  }
+
+  nb::tuple run_schedule(const nb::sequence& batches, IntVector which, Times scheduled_ns,
+                         int64_t lead_ns, int64_t deadline_ns, int64_t drain_ns, int64_t spin_ns,
+                         TimesOut issued_ns, TimesOut finished_ns, StatusOut status,
+                         StagesOut stages_ns) {
+    // A run that gave up waiting is kept until the lanes have let go of its queries.
+    std::erase_if(runs_, [](const auto& run) { return run->idle(); });
+    const auto run = std::make_shared<HeldRun>(
+        layout(), batches, std::move(which), std::move(scheduled_ns), deadline_ns, drain_ns,
+        spin_ns, std::move(issued_ns), std::move(finished_ns), std::move(status),
+        std::move(stages_ns));
+    runs_.push_back(run);
+    return run->run(dispatcher_.get(), lead_ns);
   }
 
   void wait(int timeout_ms) {
@@ -189,6 +202,7 @@ class PyDispatcher {
   std::vector<uint64_t> free_;
   std::vector<Finished> spare_;
   Completions completions_;
+  std::vector<std::shared_ptr<HeldRun>> runs_;
   std::unique_ptr<Dispatcher> dispatcher_;
 };
 
@@ -268,6 +282,16 @@ void bind_dispatch(nb::module_& m) {
            "All that finished since the last call: (id, outcome, finish_ns, (queue, assemble,\n"
            "execute, gather, total) in ns, failure), where failure is None or (code, feature,\n"
            "entry, column, value, limit, text).")
+      .def("run_schedule", &PyDispatcher::run_schedule, "batches"_a, "which"_a.noconvert(),
+           "scheduled_ns"_a.noconvert(), "lead_ns"_a, "deadline_ns"_a, "drain_ns"_a, "spin_ns"_a,
+           "issued_ns"_a.noconvert(), "finished_ns"_a.noconvert(), "status"_a.noconvert(),
+           "stages_ns"_a.noconvert(),
+           "Issue batches[which[i]] at `scheduled_ns[i]` after the start, from a native thread,\n"
+           "and record issue, end, status (0 ok, 1 queue_full, 2 deadline, 3 shutting_down,\n"
+           "4 error) and stages of each in the given arrays, which must be filled with what\n"
+           "stands for unanswered. Returns (start_ns, [(query, failure)]); drain tells nothing of\n"
+           "these queries. `batches` are tuples of submit's arrays; `deadline_ns` counts from the\n"
+           "scheduled time, -1 for none.")
       .def("wait", &PyDispatcher::wait, "timeout_ms"_a,
            "Wait without the GIL until something may be drained; -1 waits for ever.")
       .def("fileno", &PyDispatcher::fileno,

@@ -25,10 +25,17 @@ void wait_while(std::atomic<uint32_t>& value, uint32_t old) {
 }  // namespace
 
 Team::Team(int members) {
-  for (int part = 1; part < members; ++part) threads_.emplace_back(&Team::work, this, part);
+  try {
+    for (int part = 1; part < members; ++part) threads_.emplace_back(&Team::work, this, part);
+  } catch (...) {  // the system has no more threads: those that run would end the process
+    close();
+    throw;
+  }
 }
 
-Team::~Team() {
+Team::~Team() { close(); }
+
+void Team::close() {
   call_ = nullptr;
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();

@@ -11,7 +11,8 @@ namespace recstack {
 
 class Team {
  public:
-  // `members` counts the calling thread, which takes part 0.
+  // `members` counts the calling thread, which takes part 0. Throws std::system_error when the
+  // system has no more threads.
   explicit Team(int members);
   ~Team();
   Team(const Team&) = delete;
@@ -30,6 +31,7 @@ class Team {
 
   void run(Call call, const void* job);
   void work(int part);
+  void close();
 
   Call call_ = nullptr;  // null: the team closes
   const void* job_ = nullptr;

@@ -162,7 +162,11 @@ void Dispatcher::apply(Effects* effects, Lane* lane) {
     if (lane == nullptr || query.outcome != Outcome::ok) continue;
     for (int s = 0; s < kStages; ++s) lane->stages[s].record(query.stages_ns[s]);
   }
-  sink_->finished(effects->finished);
+  const std::span<Finished> all(effects->finished);
+  for (size_t begin = 0, end = 0; begin < all.size(); begin = end) {
+    while (end < all.size() && all[end].sink == all[begin].sink) ++end;
+    all[begin].sink->finished(all.subspan(begin, end - begin));
+  }
   effects->finished.clear();
 }
 

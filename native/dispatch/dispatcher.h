@@ -47,6 +47,7 @@ struct Submission {
   BatchView batch;
   float* out = nullptr;
   int64_t deadline_ns = kNever;
+  Sink* sink = nullptr;  // who hears of its end, alive until then; null: the dispatcher's
 };
 
 struct Counters {

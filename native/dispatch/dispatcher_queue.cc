@@ -101,6 +101,7 @@ void Dispatcher::drop(int32_t slot, Outcome outcome, int64_t now_ns, Effects* ef
 void Dispatcher::finish(int32_t slot_index, int64_t now_ns, Effects* effects) {
   Slot& slot = slots_[slot_index];
   Finished out{.tag = slot.query.tag,
+               .sink = slot.query.sink != nullptr ? slot.query.sink : sink_,
                .outcome = slot.outcome,
                .finish_ns = now_ns,
                .stages_ns = {},

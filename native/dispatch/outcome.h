@@ -24,8 +24,11 @@ inline constexpr int kStages = 5;
 inline constexpr std::array<const char*, kStages> kStageNames = {"queue", "assemble", "execute",
                                                                  "gather", "total"};
 
+class Sink;
+
 struct Finished {
   uint64_t tag = 0;
+  Sink* sink = nullptr;  // that is told
   Outcome outcome = Outcome::ok;
   int64_t finish_ns = 0;
   std::array<int64_t, kStages> stages_ns{};  // by Stage; of Outcome::ok and ::error only

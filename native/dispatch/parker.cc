@@ -5,22 +5,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "dispatch/pause.h"
 
 namespace recstack {
 namespace {
 
 static_assert(sizeof(std::atomic<uint32_t>) == sizeof(uint32_t));
-
-void pause() {
-#if defined(__x86_64__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 // Sleeps while the word is `value`, at most until `until_ns` of CLOCK_MONOTONIC.
 void futex_wait(std::atomic<uint32_t>* word, uint32_t value, int64_t until_ns) {

@@ -1,8 +1,23 @@
 #include "program/tile_runner.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace recstack {
+namespace {
+
+// The queries [first, last) with rows in [row_begin, row_end), a range that is not empty. One
+// without rows belongs to the range that ends where it lies, so that each is checked, once.
+std::pair<int64_t, int64_t> queries_of(const BatchView& batch, int64_t row_begin, int64_t row_end) {
+  const int32_t* offsets = batch.query_offsets;
+  const int32_t* end = offsets + batch.queries + 1;
+  const int64_t first =
+      row_begin == 0 ? 0 : std::upper_bound(offsets, end, row_begin) - offsets - 1;
+  const int64_t last = std::upper_bound(offsets, end, row_end) - offsets - 1;
+  return {first, offsets[last] < row_end ? last + 1 : last};
+}
+
+}  // namespace
 
 TileRunner::TileRunner(std::shared_ptr<const Program> program,
                        std::shared_ptr<StepNanoseconds> times)
@@ -52,20 +67,18 @@ Status TileRunner::run_tiles(const BatchView& batch, int64_t row_begin, int64_t 
   place_cursors(batch);
   const int64_t tile = program_->spec().tile_rows;
   const int32_t* offsets = batch.query_offsets;
-  int64_t query = std::upper_bound(offsets, offsets + batch.queries + 1, row_begin) - offsets - 1;
-  for (int64_t row = row_begin; row < row_end;) {
-    const int64_t group = std::min(tile, batch.queries - query);
+  const auto [first, last] = queries_of(batch, row_begin, row_end);
+  int64_t row = row_begin;
+  for (int64_t query = first, group; query < last; query += group) {
+    group = std::min(tile, last - query);
     const int64_t group_end = std::min<int64_t>(offsets[query + group], row_end);
-    if (group_end > row) {
-      if (Status s = run_queries(query, group); !s.ok()) return s;
-    }
+    if (Status s = run_queries(query, group); !s.ok()) return s;
     for (; row < group_end; row += context_.rows) {
       context_.row0 = row;
       context_.rows = std::min(tile, group_end - row);
       context_.out = out + (row - row_begin) * program_->layout().outputs;
       if (Status s = run_rows(); !s.ok()) return s;
     }
-    query += group;
   }
   return {};
 }

@@ -145,6 +145,20 @@ class Dispatcher:
             tuple[int, int, int, int, int, int, str] | None,
         ]
     ]: ...
+    def run_schedule(
+        self,
+        batches: Sequence[tuple[NDArray[Any] | None, ...]],
+        which: NDArray[Any],
+        scheduled_ns: NDArray[Any],
+        lead_ns: int,
+        deadline_ns: int,
+        drain_ns: int,
+        spin_ns: int,
+        issued_ns: NDArray[Any],
+        finished_ns: NDArray[Any],
+        status: NDArray[Any],
+        stages_ns: NDArray[Any],
+    ) -> tuple[int, list[tuple[int, tuple[int, int, int, int, int, int, str]]]]: ...
     def wait(self, timeout_ms: int) -> None: ...
     def fileno(self) -> int: ...
     def close(self, drain: bool) -> None: ...

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recstack.bench import BenchConfig, Store, bench, read_cells, run
+from recstack import results
+from recstack.bench import BenchConfig, Cell, Store, bench, read_cells, run
 from recstack.bench.contender import Contender, Setting
 from recstack.bench.contenders import chosen, prepare
-from recstack.bench.floors import floor_us
+from recstack.bench.floors import beside_floor
 from recstack.bench.table import render
-from recstack.errors import ConfigError, RecstackError
+from recstack.errors import ConfigError, DataError, RecstackError
 from recstack.model import Model, zoo
 from recstack.profile.floor import floor
 from tests.profile.machine import machine
@@ -105,6 +106,34 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     assert [c.rows for c in read_cells(path)] == [1, 2]
 
 
+def test_cells_of_another_machine_are_not_mixed_in(tmp_path: Path) -> None:
+    store = Store(tmp_path, seed=0)
+    (cell,) = bench(MODEL, config(tmp_path, rows=(1,)), store)
+    other = results.fingerprint().model_copy(update={"cpu": "Other CPU"})
+    path = store.path(cell)
+    results.write(path, "bench", [cell.model_dump()], seed=0, machine=other)
+    with pytest.raises(DataError, match="Other CPU"):
+        bench(MODEL, config(tmp_path, rows=(1, 2)), store)
+    assert read_cells(path) == [cell]
+
+
+def test_a_peer_that_was_installed_since_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, reports = Store(tmp_path / "out", seed=0), []
+    asked = config(tmp_path, rows=(1,), peers=("openvino",))
+    with_wrong(monkeypatch, 0.0)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    (cell,) = bench(MODEL, asked, store)
+    missing = cell.found[1].model_copy(update={"status": "missing"})
+    store.put(cell.model_copy(update={"found": (cell.found[0], missing)}))
+    bench(MODEL, asked, store, reports.append)
+    assert reports == []
+    monkeypatch.setitem(sys.modules, "openvino", sys)
+    (cell,) = bench(MODEL, asked, store, reports.append)
+    assert len(reports) == 1 and cell.found[1].status == "ok"
+
+
 def test_other_scales_and_seeds_are_other_cells(tmp_path: Path) -> None:
     store = Store(tmp_path / "out", seed=0)
     reports: list[str] = []
@@ -127,7 +156,21 @@ def test_a_floor_needs_stored_peaks(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("recstack.bench.floors.load_peaks", lambda: machine(threads=(1,)))
     (cell,) = bench(MODEL, config(tmp_path, rows=(1,)))
     assert cell.floor_us == pytest.approx(floor(MODEL, 1, 1, machine()).ns / 1e3)
-    assert floor_us(MODEL, rows=1, threads=1, isa="unmeasured") is None
+    assert cell.roofline is not None and cell.roofline["measured_us"] == cell.own.us
+    assert beside_floor(MODEL, 1, 1, "unmeasured", 1.0) == {}
+
+
+def test_rooflines_are_stored_beside_the_cells(tmp_path: Path) -> None:
+    store = Store(tmp_path, 0)
+    cell = Cell.model_validate(
+        {"model": "m", "rows": 1, "threads": 1, "isa": "auto", "inputs": "uniform",
+         "rows_scale": 1, "seed": 0, "git": "", "batches": 1, "cold_bytes": 0, "found": (),
+         "roofline": {"origin": "measured", "record": "roofline"}}
+    )  # fmt: skip
+    store.put(cell)
+    records = results.read(store.path(cell)).records
+    assert [r["record"] for r in records] == ["cell", "roofline"]
+    assert read_cells(store.path(cell)) == [cell]
 
 
 def test_peers_are_chosen_by_name() -> None:

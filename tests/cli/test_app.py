@@ -102,6 +102,8 @@ def test_import_saves_and_shows_coverage(tmp_path: Path) -> None:
     [
         (("describe", "nothing"), "expected a model folder or one of ncf"),
         (("bench", "ncf", "--batch", "x"), "expected --batch"),
+        (("bench", "ncf", "--batch", "1,99999999999"), "each from 1 to"),
+        (("bench", "ncf", "--threads", "1025"), "each from 1 to 1024"),
         (("bench", "ncf", "--rows-scale", "0.001", "--isa", "nope"), "got 'nope'"),
         (("tune", "nothing"), "expected a model folder"),
         (("load", "plan.toml"), "cannot read plan.toml"),

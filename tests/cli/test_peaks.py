@@ -12,6 +12,7 @@ from recstack.cli import peaks as verb
 from recstack.cli.app import app
 from recstack.errors import ConfigError
 from recstack.machine import load_peaks, peaks_path
+from recstack.results import ResultWriteError
 from tests.machine.draft import peaks
 
 
@@ -71,6 +72,26 @@ def test_plain_doctor_shows_what_is_wrong_with_a_damaged_file() -> None:
     text = doctor()
     assert str(peaks_path()) in text
     assert "Invalid JSON" in text
+
+
+def test_nothing_is_measured_where_it_cannot_be_stored(
+    asked: list[int | None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RECSTACK_HOME", str(tmp_path / "file"))
+    with pytest.raises(ResultWriteError, match="file: cannot write"):
+        doctor("--peaks")
+    assert asked == []
+
+
+def test_a_user_without_a_home_still_has_a_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("RECSTACK_HOME")
+    monkeypatch.setattr(Path, "home", none)
+    found = json.loads(doctor("--json"))["peaks"]
+    assert found["path"] is None and "RECSTACK_HOME" in found["problem"]
 
 
 def test_threads_without_peaks_are_bad_usage() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,14 @@ import numpy as np
 import pytest
 
 import recstack as rs
-from recstack.errors import BatchError, ConfigError, IndexOutOfRange, ModelError, RecstackError
+from recstack.errors import (
+    BatchError,
+    ConfigError,
+    IndexOutOfRange,
+    ModelError,
+    NonFinite,
+    RecstackError,
+)
 from tests.engine.draft import Draft, make_batch
 
 pytestmark = pytest.mark.filterwarnings("ignore::recstack.engine.OpaqueWarning")
@@ -102,6 +110,53 @@ def test_a_query_without_rows_is_checked_too() -> None:
     for run in (rs.compile(model).run, lambda b: rs.reference(model, b)):
         with pytest.raises(IndexOutOfRange):
             run(bad)
+
+
+@pytest.mark.parametrize("query_rows", [(0, 3), (3, 0, 0), (2, 0, 0, 0, 0, 0, 1)])
+@pytest.mark.parametrize(("threads", "tile_rows"), [(1, 2), (1, None), (2, 2), (3, 1)])
+def test_every_query_is_checked_wherever_tiles_end(
+    query_rows: tuple[int, ...], threads: int, tile_rows: int | None
+) -> None:
+    d = Draft()
+    bag, dense = d.bag(d.sparse(2, scope="user", fixed=True)), d.dense(2, scope="user")
+    model = d.model(d.linear(d.op("concat", bag, dense, d.dense(3), axis=0), 9, 2))
+    engine = rs.compile(model, rs.EngineConfig(threads=threads, tile_rows=tile_rows))
+    batch = make_batch(model, query_rows)
+    np.testing.assert_allclose(engine.run(batch), rs.reference(model, batch), rtol=1e-5, atol=1e-6)
+    for query in range(len(query_rows)):
+        values, user_dense = batch.values.copy(), batch.user_dense.copy()
+        values[2 * query + 1], user_dense[query, 1] = 11, np.nan
+        with pytest.raises(IndexOutOfRange, match=f"row {query}"):
+            engine.run(batch.replace(values=values))
+        with pytest.raises(NonFinite, match=f"row {query}"):
+            engine.run(batch.replace(user_dense=user_dense))
+
+
+def test_more_threads_than_the_system_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(factory: Any) -> None:
+        raise RuntimeError("Resource temporarily unavailable")
+
+    monkeypatch.setattr("recstack._native.Runner", refused)
+    with pytest.raises(ConfigError, match="room for 900 threads"):
+        rs.compile(rs.zoo.build("rm1", rows_scale=0.0005), rs.EngineConfig(threads=900))
+
+
+def test_callers_of_a_team_take_turns_and_meet_their_own_errors() -> None:
+    model = rs.zoo.build("din", rows_scale=0.0005)
+    alone, team = rs.compile(model), rs.compile(model, rs.EngineConfig(threads=3))
+    batches = [rs.data.random_batch(model, rows=rows, seed=rows) for rows in (1, 2, 3, 7)]
+    expected = [alone.run(batch) for batch in batches]
+    bad = [b.replace(values=np.full_like(b.values, 2**31 - 1)) for b in batches]
+
+    def call(seed: int) -> None:
+        for i in np.random.default_rng(seed).integers(0, len(batches), 25):
+            assert np.array_equal(team.run(batches[i]), expected[i])
+            with pytest.raises(IndexOutOfRange):
+                team.run(bad[i])
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(call, seed) for seed in range(4)]:
+            done.result(timeout=60)
 
 
 def test_a_pipe_is_not_a_model(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import recstack as rs
 from recstack.engine import tables
 from recstack.engine.tables import choose
-from recstack.errors import ConfigError
+from recstack.errors import ConfigError, ModelFileError
 from recstack.memory import huge_pages_available
 from recstack.model.mapped import MappedWeights
 from tests.engine.draft import Draft, make_batch
@@ -79,6 +80,25 @@ def test_engines_of_a_loaded_model_share_one_copy(folder: Path) -> None:
     del first, second, engine
     gc.collect()
     assert not model.weights.copied(names)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "mapped", "huge"])
+def test_a_file_cut_short_since_it_was_loaded_is_refused(folder: Path, wanted: Any) -> None:
+    model = rs.load(folder)
+    os.truncate(folder / "weights.safetensors", 4096)
+    with pytest.raises(ModelFileError, match="cut short"):
+        rs.compile(model, rs.EngineConfig(table_memory=wanted))
+
+
+def test_a_file_replaced_since_it_was_loaded_changes_nothing(folder: Path) -> None:
+    model = rs.load(folder)
+    other = folder / "other"
+    other.write_bytes(b"x")
+    other.replace(folder / "weights.safetensors")
+    batch = make_batch(model)
+    for wanted in ("mapped", "huge"):
+        scores = rs.compile(model, rs.EngineConfig(table_memory=wanted)).run(batch)
+        np.testing.assert_allclose(scores, rs.reference(make_model(), batch), rtol=1e-5, atol=1e-6)
 
 
 def test_an_engine_outlives_its_model(folder: Path) -> None:

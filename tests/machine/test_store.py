@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,10 @@ def damaged() -> dict[str, bytes]:
         "not an object": b"[]",
         "another format": json.dumps(data | {"format": 2}).encode(),
         "an unknown key": json.dumps(data | {"extra": 1}).encode(),
+        "infinite": whole.replace('"gops":50.0', '"gops":Infinity').encode(),
+        "beyond float64": whole.replace('"row_bytes":64', f'"row_bytes":{10**400}').encode(),
+        "endless": b"[" * (1 << 24) + b"]",
+        "no cache": json.dumps(data | {"l2_bytes": 0}).encode(),
         "a negative figure": whole.replace('"gops":50.0', '"gops":-50.0').encode(),
     }
 
@@ -83,6 +88,13 @@ def test_a_damaged_file_counts_as_none_and_says_what_is_wrong(home: Path, kind: 
         find_peaks()
     save_peaks(peaks())
     assert load_peaks() == peaks()
+
+
+def test_a_pipe_in_the_files_place_is_not_waited_for(home: Path) -> None:
+    home.mkdir()
+    os.mkfifo(peaks_path())
+    with pytest.raises(DataError, match="regular file"):
+        find_peaks()
 
 
 def test_a_folder_in_the_files_place_is_no_crash() -> None:

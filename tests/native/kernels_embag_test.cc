@@ -157,8 +157,6 @@ void check(Isa isa, int64_t dim, Prefetch prefetch) {
     }
     check_alone(isa, *g, args);
   }
-  std::vector<const void*> lines(100);
-  CHECK_EQ(embag_kernels(isa).lines_f32(args, lines.data(), 100), 100);
   if (prefetch.distance == 16) check_bad(isa, args, given);
 }
 

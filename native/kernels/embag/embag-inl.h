@@ -81,27 +81,11 @@ BadLookup bags_f32(const BagsArgs& args) {
   return {};
 }
 
-int64_t lines_f32(const BagsArgs& args, const void** lines, int64_t count) {
-  const RowShape shape = shape_of(args);
-  Walk walk(args);
-  int64_t made = 0;
-  for (int64_t l = 0; l < walk.filled(); ++l) {
-    const uintptr_t row = walk.window()[l];
-    const uintptr_t end = row + static_cast<uint64_t>(shape.row_bytes);
-    for (uintptr_t at = row & ~uintptr_t{63}; at < end; at += 64) {
-      if (made == count) return made;
-      lines[made++] = reinterpret_cast<const void*>(at);
-    }
-  }
-  return made;
-}
-
 }  // namespace
 
 extern const EmbagKernels embag_table;
 const EmbagKernels embag_table = {
     .bags_f32 = bags_f32,
-    .lines_f32 = lines_f32,
 };
 
 }  // namespace recstack::RECSTACK_ISA_NS

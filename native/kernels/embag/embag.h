@@ -72,9 +72,6 @@ struct BadLookup {
 struct EmbagKernels {
   // What `out` holds after a bad lookup is of no use.
   BadLookup (*bags_f32)(const BagsArgs&);
-  // Writes the addresses of the first cache lines that bags_f32 would read, at most `count`;
-  // returns how many. Stops at a bad lookup.
-  int64_t (*lines_f32)(const BagsArgs&, const void** lines, int64_t count);
 };
 
 const EmbagKernels& embag_kernels(Isa isa);

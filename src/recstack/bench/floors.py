@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from recstack.errors import ConfigError
 from recstack.machine import load_peaks
 from recstack.model import Model
 from recstack.profile.floor import floor
+from recstack.profile.roofline import roofline_record
 
 
-def floor_us(model: Model, rows: int, threads: int, isa: str) -> float | None:
-    """Modelled microseconds that no engine can beat; None without stored peaks that say so much.
+def beside_floor(
+    model: Model, rows: int, threads: int, isa: str, measured_us: float | None
+) -> dict[str, Any]:
+    """`floor_us` and `roofline` of a cell; empty without stored peaks that say so much.
 
-    isa: "auto" for the fastest that was measured.
+    floor_us: modelled microseconds that no engine can beat. isa: "auto" for the fastest that was
+    measured. measured_us: recstack's time.
     """
     peaks = load_peaks()
     if peaks is None:
-        return None
+        return {}
     try:
-        return floor(model, rows, threads, peaks, isa=None if isa == "auto" else isa).ns / 1e3
+        least = floor(model, rows, threads, peaks, isa=None if isa == "auto" else isa)
+        record = roofline_record(least, peaks, measured_us)
     except ConfigError:
-        return None
+        return {}
+    return {"floor_us": least.ns / 1e3, "roofline": record}

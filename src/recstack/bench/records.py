@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from recstack import results
+from recstack.bench.contenders import installed
 from recstack.errors import DataError
 
 KIND = "bench"
@@ -41,7 +42,8 @@ class Cell(BaseModel):
     """What was measured for `rows` rows on `threads` threads; the first contender is recstack.
 
     cold_bytes: table rows and dense columns read before an input comes round again.
-    floor_us: modelled, where the machine's peaks are stored.
+    floor_us: modelled, where the machine's peaks are stored; roofline: the record that reports draw
+        it from (`profile.roofline_record`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +61,7 @@ class Cell(BaseModel):
     cold_bytes: int
     found: tuple[Found, ...]
     floor_us: float | None = None
+    roofline: dict[str, Any] | None = None
 
     @property
     def own(self) -> Found:
@@ -92,7 +95,7 @@ class Store:
     """The cells of one run of the bench, one file per model, threads, isa and inputs.
 
     Every file is rewritten whole when a cell joins it, so that a run that was cut short goes on
-    where it stopped.
+    where it stopped. A file's cells are all of one machine: its header says which.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -106,10 +109,17 @@ class Store:
         return self._folder / f"{name}-t{cell.threads}-{cell.isa}-{inputs}.jsonl"
 
     def find(self, wanted: Cell, contenders: Sequence[str]) -> Cell | None:
-        """The stored cell of the same question with all `contenders`, if there is one."""
+        """The stored cell of the same question with all `contenders`, if there is one.
+
+        A contender whose package was missing, and by now is not, is asked again.
+        """
         for cell in self._read(self.path(wanted)):
             if question(cell) == question(wanted):
-                known = {f.contender for f in cell.found}
+                known = {
+                    f.contender
+                    for f in cell.found
+                    if f.status != "missing" or not installed(f.contender)
+                }
                 return cell if known >= set(contenders) else None
         return None
 
@@ -118,10 +128,20 @@ class Store:
         path = self.path(cell)
         cells = [c for c in self._read(path) if question(c) != question(cell)]
         cells = sorted([*cells, cell], key=lambda c: c.rows)
-        results.write(path, KIND, [c.model_dump() for c in cells], seed=self._seed)
+        rooflines = [c.roofline for c in cells if c.roofline is not None]
+        records = [*(c.model_dump() for c in cells), *rooflines]
+        results.write(path, KIND, records, seed=self._seed)
 
     def _read(self, path: Path) -> list[Cell]:
-        return read_cells(path) if path.exists() else []
+        if not path.exists():
+            return []
+        there, here = results.read(path, KIND).header.machine, results.fingerprint()
+        if (there.cpu, there.cores) != (here.cpu, here.cores):
+            raise DataError(
+                f"{path}: expected cells of this machine, {here.cpu} with {here.cores} cores, got "
+                f"{there.cpu}'s with {there.cores}: give another folder"
+            )
+        return read_cells(path)
 
 
 def question(cell: Cell) -> tuple[Any, ...]:
@@ -132,6 +152,7 @@ def question(cell: Cell) -> tuple[Any, ...]:
 def read_cells(path: Path) -> list[Cell]:
     """The cells of a result file. Raises DataError naming the file."""
     try:
-        return [Cell.model_validate(record) for record in results.read(path, KIND).records]
+        records = results.read(path, KIND).records
+        return [Cell.model_validate(r) for r in records if r.get("record") != "roofline"]
     except ValueError as error:
         raise DataError(f"{path}: expected cells of recstack bench: {error}") from error

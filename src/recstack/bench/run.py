@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from recstack import results
 from recstack.bench.contender import Absent, Contender, Setting, Unsupported
 from recstack.bench.contenders import prepare
-from recstack.bench.floors import floor_us
+from recstack.bench.floors import beside_floor
 from recstack.bench.inputs import MOST_BATCHES, Inputs, make_inputs
 from recstack.bench.records import Cell, Found, Status, Store
 from recstack.bench.timing import ROUND_S, Entrant, summary_us, time_rounds
@@ -104,12 +104,13 @@ def _measure(model: Model, config: BenchConfig, asked: Cell, names: Sequence[str
     line = _compared(line, inputs)
     entrants = [place.entrant for place in line if place.entrant is not None]
     time_rounds(entrants, config.rounds, config.round_s)
+    found = tuple(_found(place) for place in line)
     return asked.model_copy(
         update={
             "batches": len(inputs.batches),
             "cold_bytes": inputs.cold_bytes,
-            "found": tuple(_found(place) for place in line),
-            "floor_us": floor_us(model, asked.rows, asked.threads, config.isa),
+            "found": found,
+            **beside_floor(model, asked.rows, asked.threads, config.isa, found[0].us),
         }
     )
 

@@ -50,6 +50,9 @@ def main() -> None:
     except RecstackError as error:
         progress.print(f"recstack: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
+    except MemoryError as error:
+        progress.print(f"recstack: out of memory: {error}", style="red", markup=False)
+        sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()
     except OSError as error:

@@ -18,6 +18,8 @@ from recstack.errors import ConfigError
 
 SIZES = "1,4,16,64,256,1024"
 CACHE = Path("~/.cache/recstack/bench")
+MOST_ROWS = 1 << 20
+MOST_THREADS = 1024  # as EngineConfig.threads
 
 
 def bench(
@@ -46,8 +48,8 @@ def bench(
 ) -> None:
     """Time batches, answers compared first, contenders in turn, fresh inputs each time."""
     config = BenchConfig(
-        rows=_counts(batch, "--batch ROWS[,ROWS...]"),
-        threads=_counts(threads, "--threads N[,N...]"),
+        rows=_counts(batch, "--batch ROWS[,ROWS...]", MOST_ROWS),
+        threads=_counts(threads, "--threads N[,N...]", MOST_THREADS),
         peers=chosen(peers),
         isa=isa,
         inputs=inputs,
@@ -69,13 +71,14 @@ def bench(
     _show(cells, config)
 
 
-def _counts(text: str, form: str) -> tuple[int, ...]:
+def _counts(text: str, form: str, most: int) -> tuple[int, ...]:
+    """Different counts of a list, in its order."""
     try:
-        counts = tuple(int(part) for part in text.split(","))
+        counts = tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
         counts = (0,)
-    if any(n < 1 for n in counts):
-        raise ConfigError(f"expected {form}, got {text!r}")
+    if any(not 1 <= n <= most for n in counts):
+        raise ConfigError(f"expected {form}, each from 1 to {most}, got {text!r}")
     return counts
 
 

@@ -6,13 +6,17 @@ from typing import Any
 
 from recstack.cli.output import console, progress, table
 from recstack.errors import DataError
-from recstack.machine import Peaks, find_peaks, measure_peaks, peaks_path, save_peaks
+from recstack.machine import Peaks, find_peaks, make_home, measure_peaks, peaks_path, save_peaks
 
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def measure_and_store(threads: int | None) -> None:
-    """Measure this machine with a line of progress, and keep the result."""
+    """Measure this machine with a line of progress, and keep the result.
+
+    Raises ResultWriteError, before anything is measured where that can be known.
+    """
+    make_home()
     with progress.status("measuring peaks ...") as status:
         made = measure_peaks(threads, lambda what: status.update(f"measuring peaks: {what} ..."))
     progress.print(f"stored in {save_peaks(made)}", style="dim", soft_wrap=True)
@@ -28,8 +32,12 @@ def stored() -> tuple[Peaks | None, str]:
 
 def as_data(peaks: Peaks | None, problem: str) -> dict[str, Any]:
     """What `--json` prints of the peaks."""
+    try:
+        path = str(peaks_path())
+    except DataError:  # a user without a home
+        path = None
     return {
-        "path": str(peaks_path()),
+        "path": path,
         "problem": problem,
         "origin": "measured",
         "stored": None if peaks is None else peaks.model_dump(exclude={"machine"}),

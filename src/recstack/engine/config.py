@@ -17,14 +17,15 @@ class EngineConfig(BaseModel):
     precision: "fp32".
     isa: instruction set, one of `instruction_sets()`, or "auto": RECSTACK_ISA where that is set,
         else the fastest that this processor has.
-    threads: threads that share one batch, by rows.
-    tile_rows: rows that go through all layers together; None chooses by workspace size.
+    threads: threads that share one batch: by rows, or where rows are few by tables and columns.
+    tile_rows: rows that go through all layers together; None chooses by workspace and L2.
     hoist: do the user's part of a layer over user and item features once per query, not per row;
         exact to rounding. Off is for measuring what it gains.
     table_memory: where the tables of a model that is mapped from files lie. "huge": read into
         memory on huge pages, one copy for all engines of the model; "mapped": left in the files;
         "auto": huge where they are large and memory comfortably allows. `Engine.memory` says which
-        and why. Tables of a model in memory stay where they are.
+        and why. A file that is cut short under a mapped table ends the process: replace model
+        files, never write into them. Tables of a model in memory stay where they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -61,6 +61,8 @@ def place_tables(model: Model, wanted: Wanted) -> tuple[Model, Tables]:
     Raises ConfigError when there is no memory, ModelFileError when a file has been cut short.
     """
     tables, weights = find_place(model, wanted), model.weights
+    if isinstance(weights, MappedWeights):
+        weights.check_whole()
     if tables.kind != "huge" or not isinstance(weights, MappedWeights):
         return model, tables
     try:

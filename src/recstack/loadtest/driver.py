@@ -7,10 +7,7 @@ it got round to issuing it, would slow down together with the system and hide it
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,10 +15,12 @@ from numpy.typing import NDArray
 
 from recstack.clock import RealClock
 from recstack.errors import ConfigError
+from recstack.loadtest.calm import calm
 from recstack.loadtest.metrics import latencies_ns, warmup_cut
 from recstack.loadtest.outcome import CODES, ERROR, LOST, LoadResult
 from recstack.loadtest.traffic import check_same_length
-from recstack.types import SUT, Clock, Completion, Origin, Query
+from recstack.loadtest.whole import drive_whole
+from recstack.types import SUT, Clock, Completion, Origin, Query, ScheduleSUT
 
 _MAX_ERRORS = 8
 
@@ -36,6 +35,8 @@ class DriverConfig:
     lead_ns: from the call to the start of the schedule.
     switch_interval_s: the interpreter's thread switch interval during the run; the default of 5 ms
         would let one busy Python thread hold up the issuing one for that long.
+    whole: a system that can issue the schedule itself (`recstack.types.ScheduleSUT`) does; else,
+        and with a clock of the caller's, the calling thread issues query by query.
     """
 
     deadline_ns: int | None = None
@@ -43,6 +44,7 @@ class DriverConfig:
     drain_ns: int = 10_000_000_000
     lead_ns: int = 5_000_000
     switch_interval_s: float = 0.0001
+    whole: bool = True
 
     def __post_init__(self) -> None:
         for name, least in (("deadline_ns", 1), ("warmup", 0), ("drain_ns", 0), ("lead_ns", 0)):
@@ -62,7 +64,10 @@ def drive(
     clock: Clock | None = None,
     origin: Origin = "measured",
 ) -> LoadResult:
-    """Run a schedule against a system from the calling thread and wait for the stragglers.
+    """Run a schedule against a system and wait for the stragglers.
+
+    A system that issues whole schedules itself, as the dispatcher in process does from a native
+    thread, is given it; else the calling thread issues.
 
     Parameters
     ----------
@@ -81,6 +86,7 @@ def drive(
     Raises
     ------
     ConfigError: queries and schedule do not match, or the warm-up leaves none.
+    BatchError: a system that takes the whole schedule finds a batch that it cannot take.
 
     >>> from recstack.loadtest import null, traffic
     >>> plan = traffic.make_traffic(10_000.0, 100, seed=0)
@@ -89,7 +95,6 @@ def drive(
     100
     """
     config = DriverConfig() if config is None else config
-    clock = RealClock() if clock is None else clock
     check_same_length(queries, scheduled_ns)
     if config.warmup is not None and config.warmup >= len(queries):
         raise ConfigError(
@@ -97,16 +102,36 @@ def drive(
         )
     if any(query.deadline_ns is not None for query in queries):
         raise ConfigError("expected queries without a deadline: DriverConfig.deadline_ns sets it")
+    if config.whole and clock is None and isinstance(sut, ScheduleSUT):
+        with calm(config.switch_interval_s):
+            result = drive_whole(
+                sut, queries, scheduled_ns,
+                lead_ns=config.lead_ns, deadline_ns=config.deadline_ns, drain_ns=config.drain_ns,
+                origin=origin,
+            )  # fmt: skip
+    else:
+        result = _drive_each(sut, queries, scheduled_ns, config, clock or RealClock(), origin)
+    if config.warmup is not None:
+        return replace(result, warmup=config.warmup)
+    return replace(result, warmup=warmup_cut(latencies_ns(result)))
+
+
+def _drive_each(
+    sut: SUT,
+    queries: Sequence[Query],
+    scheduled_ns: NDArray[np.int64],
+    config: DriverConfig,
+    clock: Clock,
+    origin: Origin,
+) -> LoadResult:
+    """The run, issued by the calling thread."""
     record = _Record(len(queries))
-    with _calm(config.switch_interval_s):
+    with calm(config.switch_interval_s):
         start_ns = clock.now_ns() + config.lead_ns
         issued = _issue(sut, queries, scheduled_ns.tolist(), start_ns, config, clock, record.done)
         _drain(record, clock, clock.now_ns() + config.drain_ns)
     rows = np.array([query.batch.rows for query in queries], np.int64)
-    result = record.result(scheduled_ns, issued, rows, start_ns, origin)
-    if config.warmup is not None:
-        return replace(result, warmup=config.warmup)
-    return replace(result, warmup=warmup_cut(latencies_ns(result)))
+    return record.result(scheduled_ns, issued, rows, start_ns, origin)
 
 
 def _issue(
@@ -205,22 +230,3 @@ class _Record:
                     stages[name] = np.full(self._n, -1, np.int64)
                 stages[name][i] = duration_ns
         return stages
-
-
-@contextlib.contextmanager
-def _calm(switch_interval_s: float) -> Iterator[None]:
-    """No garbage collection and short thread switches inside; as before afterwards."""
-    collected, interval = gc.isenabled(), sys.getswitchinterval()
-    frozen = gc.get_freeze_count()
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    sys.setswitchinterval(switch_interval_s)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-        if not frozen:
-            gc.unfreeze()
-        if collected:
-            gc.enable()

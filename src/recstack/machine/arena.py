@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from recstack import _native
+from recstack.memory import huge_bytes
 
 PAGE = 4096
 HUGE_PAGE = 2 << 20
@@ -56,21 +56,5 @@ def make_arena(nbytes: int, threads: int, seconds: float) -> Arena:
         touched = list(pool.map(touch, range(0, nbytes, _SLICE)))
     there = touched.index(False) * _SLICE if False in touched else nbytes
     kept = data[:there]
-    return Arena(kept, _huge_bytes(kept.ctypes.data, there) >= 0.9 * there)
-
-
-def _huge_bytes(address: int, nbytes: int) -> int:
-    """Bytes on huge pages in the mappings within [address, address + nbytes)."""
-    try:
-        lines = Path("/proc/self/smaps").read_text().splitlines()
-    except OSError:
-        return 0
-    huge, within = 0, False
-    for line in lines:
-        head, _, rest = line.partition(" ")
-        first, dash, last = head.partition("-")
-        if dash and not head.endswith(":"):
-            within = int(first, 16) < address + nbytes and int(last, 16) > address
-        elif within and head == "AnonHugePages:":
-            huge += int(rest.split()[0]) << 10
-    return huge
+    begin = kept.ctypes.data
+    return Arena(kept, huge_bytes([(begin, begin + there)]) >= 0.9 * there)

@@ -14,7 +14,8 @@ from recstack.machine.arena import HUGE_PAGE, Arena, make_arena
 from recstack.machine.effort import FULL, Effort
 from recstack.machine.lookups import Place, measure_lookups
 from recstack.machine.peaks import ComputePeak, Dtype, Level, Peaks, ReadPeak
-from recstack.machine.topology import Caches, available_memory_bytes, cores_apart, read_caches
+from recstack.machine.topology import Caches, cores_apart, read_caches
+from recstack.memory import available_bytes
 from recstack.results import fingerprint
 
 Progress = Callable[[str], None]
@@ -118,7 +119,7 @@ def layer_stack(footprint_bytes: int) -> tuple[int, int, int]:
 def _arena_bytes(effort: Effort, caches: Caches, threads: int) -> int:
     reads = threads * max(size for _, size in footprints(caches, threads))
     wanted = max(*effort.tables, footprints(caches, 1)[-1][1], reads)
-    most = int(available_memory_bytes() * MEMORY_SHARE)
+    most = int(available_bytes() * MEMORY_SHARE)
     return max(min(wanted, most) // HUGE_PAGE, 1) * HUGE_PAGE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,11 +17,14 @@ Dtype = Literal["fp32", "bf16", "int8"]
 Level = Literal["L1", "L2", "L3", "DRAM"]
 Hint = Literal["none", "T0", "T1", "NTA"]
 LEVELS: tuple[Level, ...] = ("L1", "L2", "L3", "DRAM")
+# A file's numbers stay where arithmetic on them stays finite.
+Size = Annotated[int, Field(ge=1, le=1 << 60)]
+Rate = Annotated[float, Field(ge=1e-12, le=1e12)]
 
 
 class _Figure(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-    threads: int = Field(ge=1)
+    threads: int = Field(ge=1, le=1 << 20)
 
 
 _F = TypeVar("_F", bound=_Figure)
@@ -32,7 +35,7 @@ class ComputePeak(_Figure):
 
     dtype: Dtype
     isa: str
-    gops: float = Field(gt=0)
+    gops: Rate
 
 
 class ReadPeak(_Figure):
@@ -45,8 +48,8 @@ class ReadPeak(_Figure):
 
     kind: Literal["stream", "weights"]
     level: Level
-    footprint_bytes: int = Field(gt=0)
-    gb_s: float = Field(gt=0)
+    footprint_bytes: Size
+    gb_s: Rate
 
 
 class GatherPeak(_Figure):
@@ -56,13 +59,13 @@ class GatherPeak(_Figure):
     hint, distance: the best prefetch found; plain_ns: without any.
     """
 
-    row_bytes: int = Field(gt=0)
-    footprint_bytes: int = Field(gt=0)
+    row_bytes: Size
+    footprint_bytes: Size
     huge_pages: bool
     hint: Hint
-    distance: int = Field(ge=0)
-    ns: float = Field(gt=0)
-    plain_ns: float = Field(gt=0)
+    distance: int = Field(ge=0, le=4096)
+    ns: Rate
+    plain_ns: Rate
 
 
 class Peaks(BaseModel):
@@ -76,9 +79,9 @@ class Peaks(BaseModel):
     format: Literal[1] = 1
     machine: Machine
     created: str
-    l1_bytes: int
-    l2_bytes: int
-    l3_bytes: int
+    l1_bytes: Size
+    l2_bytes: Size
+    l3_bytes: int = Field(ge=0, le=1 << 60)
     l3_cores: int = Field(default=1, ge=1)
     compute: tuple[ComputePeak, ...]
     read: tuple[ReadPeak, ...]

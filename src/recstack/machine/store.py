@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,6 +19,8 @@ from pydantic import ValidationError
 from recstack.errors import DataError
 from recstack.machine.peaks import Peaks
 from recstack.results import Machine, ResultWriteError, fingerprint, replace_file
+
+MOST_BYTES = 16 << 20  # of a file; hundreds of threads' figures take less
 
 
 def home() -> Path:
@@ -41,6 +44,23 @@ def peaks_path(machine: Machine | None = None) -> Path:
     return home() / f"peaks-{_hash(fingerprint() if machine is None else machine)}.json"
 
 
+def make_home() -> Path:
+    """The folder of recstack's own files, made if absent.
+
+    Raises
+    ------
+    ResultWriteError: it cannot be made, or nothing can be written there.
+    """
+    folder = home()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise ResultWriteError(f"{folder}: cannot write: {error.strerror or error}") from error
+    return folder
+
+
 def save_peaks(peaks: Peaks) -> Path:
     """Store `peaks` as those of their machine, whole or not at all; returns the file.
 
@@ -48,11 +68,8 @@ def save_peaks(peaks: Peaks) -> Path:
     ------
     ResultWriteError: the folder cannot be made or written; earlier peaks stay.
     """
+    make_home()
     path = peaks_path(peaks.machine)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResultWriteError(f"{path.parent}: cannot make: {error.strerror or error}") from error
     replace_file(path, peaks.model_dump_json(indent=1) + "\n")
     return path
 
@@ -68,7 +85,7 @@ def find_peaks() -> Peaks:
     machine = fingerprint()
     path = peaks_path(machine)
     try:
-        peaks = Peaks.model_validate_json(path.read_text(encoding="utf-8"))
+        peaks = Peaks.model_validate_json(_text(path))
     except FileNotFoundError:
         raise DataError(f"{path}: no peaks are stored for this machine") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -88,6 +105,13 @@ def load_peaks() -> Peaks | None:
         return find_peaks()
     except DataError:
         return None
+
+
+def _text(path: Path) -> str:
+    size = path.stat().st_size
+    if not path.is_file() or size > MOST_BYTES:  # a pipe would be waited for
+        raise OSError(f"expected a regular file of at most {MOST_BYTES} bytes, got {size}")
+    return path.read_text(encoding="utf-8")
 
 
 def _hash(machine: Machine) -> str:

@@ -71,39 +71,6 @@ def cores_apart(allowed: frozenset[int], system: Path = SYSTEM) -> list[int]:
     return sorted(allowed, key=lambda core: (rank[core], core))
 
 
-def available_memory_bytes() -> int:
-    """Memory that can be taken without swapping: the system's, or what is left of the container's.
-
-    >>> available_memory_bytes() > 0
-    True
-    """
-    found = [_meminfo(), _cgroup()]
-    known = [n for n in found if n is not None and n > 0]
-    return min(known) if known else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-
-
-def _meminfo() -> int | None:
-    try:
-        text = Path("/proc/meminfo").read_text()
-        return next(
-            int(line.split()[1]) << 10
-            for line in text.splitlines()
-            if line.startswith("MemAvailable:")
-        )
-    except (OSError, ValueError, StopIteration):
-        return None
-
-
-def _cgroup() -> int | None:
-    """Of cgroup version 2, as a container sees its own."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = int((folder / "memory.max").read_text())
-        return limit - int((folder / "memory.current").read_text())
-    except (OSError, ValueError):  # no limit reads "max"
-        return None
-
-
 def _bytes(text: str) -> int:
     return int(text[:-1]) * _UNITS[text[-1]] if text[-1:] in _UNITS else int(text)
 

@@ -47,6 +47,11 @@ class WeightFile:
             return np.zeros(0, np.uint8)
         return np.frombuffer(self._map, np.uint8, offset=start)
 
+    def check_reaches(self, end: int) -> None:
+        """ModelFileError unless the file still has `end` bytes: to read past its end kills."""
+        if (size := os.fstat(self._fd).st_size) < end:
+            raise self._cut_short(end, size)
+
     def read_into(self, out: memoryview, start: int) -> None:
         """Fill `out` with the bytes from `start` on; ModelFileError when the file ends before."""
         done = 0
@@ -56,13 +61,12 @@ class WeightFile:
             except OSError as error:
                 raise ModelFileError(f"cannot read: {error.strerror}", str(self.path)) from error
             if got == 0:
-                want = start + len(out)
-                raise ModelFileError(
-                    f"expected {want} bytes, got {start + done}: was it cut short since it was "
-                    "loaded?",
-                    str(self.path),
-                )
+                raise self._cut_short(start + len(out), start + done)
             done += got
+
+    def _cut_short(self, want: int, got: int) -> ModelFileError:
+        problem = f"expected {want} bytes, got {got}: was it cut short since it was loaded?"
+        return ModelFileError(problem, str(self.path))
 
     def drop(self, start: int, end: int) -> None:
         """Take the pages wholly inside these bytes out of this process; read again when used."""
@@ -107,6 +111,11 @@ class MappedWeights(Mapping[str, Array]):
     def extent(self, name: str) -> Extent:
         """Where a weight lies."""
         return self._extents[name]
+
+    def check_whole(self) -> None:
+        """Raise ModelFileError when a file has been cut short since it was loaded."""
+        for extent in self._extents.values():
+            extent.file.check_reaches(extent.start + extent.array.nbytes)
 
     def in_huge_pages(self, names: Iterable[str], threads: int) -> dict[str, Array]:
         """These weights in memory that asks for huge pages, read by up to `threads` threads.

@@ -3,7 +3,8 @@
 records, percentile, runs     what the files say; figures re-computed from raw arrays
 markup, text, figure          safe HTML; numbers and units as text; a chart with its table
 svg/                          scales, axes and marks
-headline, accuracy, throughput, latency, distribution, stages, roofline, provenance   the sections
+headline, accuracy, throughput, latency, distribution, stages, peers, roofline,
+provenance                    the sections
 page                          all of it
 """
 

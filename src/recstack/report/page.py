@@ -14,6 +14,7 @@ from recstack.report.document import Document, read
 from recstack.report.headline import headline
 from recstack.report.latency import latency
 from recstack.report.markup import Markup, join, tag
+from recstack.report.peers import peers
 from recstack.report.provenance import provenance, unknown
 from recstack.report.roofline import roofline
 from recstack.report.runs import runs_of
@@ -59,6 +60,7 @@ def render(paths: Sequence[Path]) -> str:
                 "main",
                 headline(document, runs),
                 *sections.values(),
+                peers(document),
                 roofline(document),
                 tag("p", f"Not in these files: {', '.join(absent)}.") if absent else None,
                 unknown(document),

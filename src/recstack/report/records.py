@@ -212,6 +212,26 @@ class Roofline(Record):
         return self.flops / us / 1e3
 
 
+class Contender(BaseModel):
+    """One engine's time for one batch size; no time where it could not run, and why not."""
+
+    contender: str
+    status: str
+    reason: str = ""
+    us: Annotated[FiniteFloat, Field(gt=0)] | None = None
+
+
+class Cell(Record):
+    """Batches of `rows` rows through recstack, the first contender, and its peers."""
+
+    model: str
+    rows: StrictInt = Field(gt=0)
+    threads: StrictInt = Field(gt=0)
+    isa: str
+    inputs: str
+    found: tuple[Contender, ...] = Field(min_length=1)
+
+
 class Note(Record):
     """A sentence for the reader."""
 
@@ -225,5 +245,6 @@ SORTS: dict[str, type[Record]] = {
     "null": Null,
     "stages": Stages,
     "roofline": Roofline,
+    "cell": Cell,
     "note": Note,
 }

@@ -11,14 +11,17 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recstack import _native
+from recstack.batch import Batch
 from recstack.clock import RealClock
 from recstack.errors import BatchError
 from recstack.schedule.config import ScheduleConfig
 from recstack.schedule.outcome import Failure, completion
+from recstack.schedule.run import issue_schedule
 from recstack.schedule.stats import Stats, stats_of
-from recstack.types import Clock, Completion, Query, Scores
+from recstack.types import Clock, Completion, Issued, Query, Scores
 
 Done = Callable[[Completion], None]
 Explain = Callable[[Query, Failure], str]
@@ -108,6 +111,29 @@ class LoopDispatcher:
         if outcome != "ok":
             del self._pending[ticket]
             done(Completion(query.id, outcome, self._clock.now_ns()))
+
+    def issue_schedule(
+        self,
+        batches: Sequence[Batch],
+        which: NDArray[np.int32],
+        scheduled_ns: NDArray[np.int64],
+        *,
+        lead_ns: int = 5_000_000,
+        deadline_ns: int | None = None,
+        drain_ns: int = 10_000_000_000,
+    ) -> Issued:
+        """Issue a schedule from a native thread, and wait; see `recstack.types.ScheduleSUT`.
+
+        Scores are computed and dropped. Any thread; other queries may come in between.
+
+        Raises
+        ------
+        BatchError: the arrays of a batch do not fit the model's inputs; nothing was issued.
+        """
+        return issue_schedule(
+            self._native, batches, which, scheduled_ns,
+            lead_ns=lead_ns, deadline_ns=deadline_ns, drain_ns=drain_ns, explain=self._text,
+        )  # fmt: skip
 
     def fileno(self) -> int:
         """A descriptor that is readable when there is something to drain."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 import recstack as rs
 from recstack.engine.native.build import choose_tile_rows, fold_constants, make_plan
 from recstack.engine.native.passes import optimise
 from recstack.machine import Caches
 from tests.engine.draft import Draft, make_batch
+from tests.machine import draft as machine
 
 
 def kinds(model: rs.Model) -> list[str]:
@@ -98,3 +100,19 @@ def test_tiles_shrink_with_the_workspace() -> None:
     assert choose_tile_rows(1, caches) == 256
     assert choose_tile_rows(4096, caches) == 96
     assert choose_tile_rows(1 << 20, caches) == 16
+
+
+def test_stored_peaks_without_lookups_leave_the_prefetch_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    d = Draft()
+    model = d.model(d.bag(d.sparse(3), dim=16))
+
+    def hint_and_distance(peaks: object) -> tuple[int, ...]:
+        monkeypatch.setattr("recstack.engine.native.build.load_peaks", lambda: peaks)
+        return make_plan(model).steps[0].ints[1:3]
+
+    assert hint_and_distance(machine.peaks(gather=())) == hint_and_distance(None) == (2, 32)
+    assert hint_and_distance(machine.peaks()) == (2, 32)
+    nearest = (machine.lookups(64, 4 << 30, 1, 8.0, "NTA", 4096),)
+    assert hint_and_distance(machine.peaks(gather=nearest)) == (3, 128)

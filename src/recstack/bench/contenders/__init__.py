@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Sequence
 
 from recstack.bench.contender import Absent, Contender, Setting
@@ -52,6 +53,11 @@ def prepare(name: str, model: Model, setting: Setting) -> Contender:
         raise Absent(f"no package {missing!r}: pip install 'recstack[bench]'") from None
     made: Contender = getattr(found, kind)(model, setting)
     return made
+
+
+def installed(name: str) -> bool:
+    """Whether the package that the contender `name` needs is there; nothing is imported."""
+    return importlib.util.find_spec(_KNOWN[name][2]) is not None
 
 
 def known() -> Sequence[str]:

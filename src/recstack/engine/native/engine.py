@@ -47,6 +47,11 @@ class Engine:
             self._runner = _native.Runner(self.factory)
         except MemoryError:
             raise ConfigError("the workspace of this model does not fit in memory") from None
+        except RuntimeError as error:
+            raise ConfigError(
+                f"expected a system with room for {config.threads} threads: {error} - at "
+                "`EngineConfig.threads`"
+            ) from None
         drop_packed(model, self._tables)
         self._width = model.output_width
 

@@ -17,8 +17,8 @@ HINTS: dict[Hint, int] = {"none": 0, "T0": 1, "T1": 2, "NTA": 3}
 def lower_bags(plan: Plan, peaks: Peaks | None) -> None:
     """Append one step per scope and width of `plan`'s embedding bags, in the model's order.
 
-    peaks: of this machine, which say how rows of each width are best prefetched; None: as was best
-        where the kernel was written.
+    peaks: of this machine, which say how rows of each width are best prefetched; None, or without
+        lookups: as was best where the kernel was written.
     """
     groups: dict[tuple[str, int], list[EmbeddingBag]] = {}
     for op in plan.model.ops:
@@ -26,7 +26,7 @@ def lower_bags(plan: Plan, peaks: Peaks | None) -> None:
             width = plan.model.weights[op.table].shape[1]
             groups.setdefault((plan.scope_of(op.output), width), []).append(op)
     for (_, width), ops in groups.items():
-        hint, distance = peaks.prefetch(4 * width) if peaks else ("T1", 32)
+        hint, distance = peaks.prefetch(4 * width) if peaks and peaks.gather else ("T1", 32)
         _emit_bags(plan, ops, [width, HINTS[hint], min(distance, MAX_DISTANCE)])
 
 
