@@ -8,8 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from recstack.engine.native.rnn import fuse_rnns
 from recstack.engine.native.unit_sum import fuse_unit_sums
+from recstack.engine.native.unrolled import fuse_rnns
 from recstack.errors import ModelError
 from recstack.model import Model, build
 from recstack.model.ops import BatchNorm, Linear, Op, Unary
