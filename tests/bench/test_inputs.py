@@ -72,6 +72,23 @@ def test_a_file_that_is_no_stream_is_refused(tmp_path: Path) -> None:
         make_inputs(MODEL, 1, "nothing", seed=0)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        ("not.gz", b"12"),
+        ("cut.gz", gzip.compress(b"1\n2\n")[:-4]),
+        ("corrupt.gz", gzip.compress(b"1\n2\n")[:10] + bytes([255]) * 16),
+        ("huge.txt", b"1\n" + b"9" * 30),
+    ],
+    ids=lambda damage: damage[0],
+)
+def test_a_damaged_stream_is_named(tmp_path: Path, damage: tuple[str, bytes]) -> None:
+    name, data = damage
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=name):
+        read_stream(tmp_path / name)
+
+
 def test_models_with_users_get_whole_batches() -> None:
     model = zoo.outline("din", rows_scale=1e-4)
     for batch in make_inputs(model, 3, "uniform", seed=0, most=3).batches:

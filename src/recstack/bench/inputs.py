@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -69,7 +70,7 @@ def read_stream(path: Path) -> NDArray[np.int64]:
         raw = path.read_bytes()
         text = gzip.decompress(raw) if path.suffix == ".gz" else raw
         stream = np.array(text.split(), np.int64)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, OverflowError, ValueError, zlib.error) as error:
         raise DataError(f"{path}: expected one index per line: {error}") from None
     if stream.size == 0 or stream.min() < 0:
         raise DataError(f"{path}: expected indices >= 0, got {stream.size} of them")
