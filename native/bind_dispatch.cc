@@ -110,10 +110,10 @@ class PyDispatcher {
                          StagesOut stages_ns) {
     // A run that gave up waiting is kept until the lanes have let go of its queries.
     std::erase_if(runs_, [](const auto& run) { return run->idle(); });
-    const auto run = std::make_shared<HeldRun>(
-        layout(), batches, std::move(which), std::move(scheduled_ns), deadline_ns, drain_ns,
-        spin_ns, std::move(issued_ns), std::move(finished_ns), std::move(status),
-        std::move(stages_ns));
+    const auto run =
+        std::make_shared<HeldRun>(layout(), batches, std::move(which), std::move(scheduled_ns),
+                                  deadline_ns, drain_ns, spin_ns, std::move(issued_ns),
+                                  std::move(finished_ns), std::move(status), std::move(stages_ns));
     runs_.push_back(run);
     return run->run(dispatcher_.get(), lead_ns);
   }

@@ -67,11 +67,11 @@ HeldRun::HeldRun(const InputLayout& layout, const nb::sequence& batches, IntVect
     plan.batches.push_back(*view);
   }
   check_plan(plan);
-  run_ = std::make_unique<ScheduledRun>(std::move(plan),
-                                        RunRecord{.issued_ns = issued_ns.data(),
-                                                  .finished_ns = finished_ns.data(),
-                                                  .status = status.data(),
-                                                  .stages_ns = stages_ns.data()});
+  run_ =
+      std::make_unique<ScheduledRun>(std::move(plan), RunRecord{.issued_ns = issued_ns.data(),
+                                                                .finished_ns = finished_ns.data(),
+                                                                .status = status.data(),
+                                                                .stages_ns = stages_ns.data()});
 }
 
 nb::tuple HeldRun::run(Dispatcher* dispatcher, int64_t lead_ns) {

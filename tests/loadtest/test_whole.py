@@ -6,7 +6,7 @@ import numpy as np
 
 from recstack.clock import RealClock
 from recstack.loadtest import DriverConfig, drive
-from recstack.loadtest.metrics import lateness_ns, latencies_ns
+from recstack.loadtest.metrics import latencies_ns, lateness_ns
 from recstack.loadtest.null import NullSUT, empty_query
 from recstack.types import Issued
 

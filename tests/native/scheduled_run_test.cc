@@ -33,10 +33,9 @@ class CallExecutor final : public Executor {
 struct Bench {
   Bench(int lanes, DispatcherOptions options, std::function<void(int64_t)> call) {
     LaneOptions lane{[call] { return std::make_unique<CallExecutor>(call); }, {}};
-    dispatcher = std::make_unique<Dispatcher>(std::vector<LaneOptions>(lanes, lane), InputLayout{},
-                                              std::make_shared<FixedPolicy>(FixedOptions{
-                                                  .chunk_rows = 2}),
-                                              options, &completions);
+    dispatcher = std::make_unique<Dispatcher>(
+        std::vector<LaneOptions>(lanes, lane), InputLayout{},
+        std::make_shared<FixedPolicy>(FixedOptions{.chunk_rows = 2}), options, &completions);
   }
   ~Bench() { dispatcher->shutdown(false); }
 
@@ -71,9 +70,9 @@ struct Run {
       view.query_offsets = offsets[rows - 1];
       plan.batches.push_back(view);
     }
-    run = std::make_unique<ScheduledRun>(std::move(plan),
-                                         RunRecord{issued_ns.data(), finished_ns.data(),
-                                                   status.data(), stages_ns.data()});
+    run = std::make_unique<ScheduledRun>(
+        std::move(plan),
+        RunRecord{issued_ns.data(), finished_ns.data(), status.data(), stages_ns.data()});
   }
 
   void go(Bench* bench) {
