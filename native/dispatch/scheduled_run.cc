@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,11 +34,11 @@ void be_prompt() {
   struct {
     uint32_t size = 48, policy = SCHED_OTHER;
     uint64_t flags = 0;
-    int32_t nice = 0;
+    int32_t nice = getpriority(PRIO_PROCESS, 0);  // as it is
     uint32_t priority = 0;
     uint64_t runtime_ns = 100'000, deadline_ns = 0, period_ns = 0;
   } attributes;
-  syscall(SYS_sched_setattr, 0, &attributes, 0U);
+  if (sched_getscheduler(0) == SCHED_OTHER) syscall(SYS_sched_setattr, 0, &attributes, 0U);
 }
 
 bool same(const RunFailure& a, const Status& b, const std::string& text) {
