@@ -25,6 +25,11 @@ def test_lanes_spin_only_where_a_core_is_left_over():
     assert ScheduleConfig(lanes=2, spin_us=1.5).spin_ns([0]) == 1500
 
 
+def test_the_issuing_thread_spins_only_where_a_core_is_left_over():
+    assert ScheduleConfig(lanes=2, threads_per_lane=2).issue_spin_ns(range(4)) == 0
+    assert ScheduleConfig(lanes=2, threads_per_lane=2).issue_spin_ns(range(5)) == 60_000
+
+
 @pytest.mark.parametrize(
     "bad",
     [{"lane": 2}, {"lanes": 0}, {"chunk_rows": 0}, {"cores": ((1,),), "lanes": 2}, {"order": "x"}],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 import time
 
@@ -187,6 +188,16 @@ def test_a_dispatcher_may_go_while_lost_queries_still_run() -> None:
     sut.close(drain=False)
     release.join()
     assert sut.stats().counters["shutting_down"] == 2
+
+
+def test_an_interrupt_ends_a_run_and_the_dispatcher_goes_on() -> None:
+    with dispatcher() as sut:
+        interrupt = threading.Timer(0.2, _thread.interrupt_main)
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            drive(sut, [query(1)] * 2, every(3_600_000 * MS, 2))
+        interrupt.join()
+        assert names(drive(sut, [query(1)] * 2, every(0, 2))) == ["ok"] * 2
 
 
 @pytest.mark.parametrize(

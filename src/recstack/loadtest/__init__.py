@@ -1,7 +1,8 @@
 """Load: open-loop traffic against any system under test, and what it shows.
 
 arrivals, sizes -> traffic        when queries come and how large they are, made beforehand
-driver                            issues them on time; leaves raw arrays (outcome)
+driver                            issues them on time (calm), or has the system do it (whole);
+                                  leaves raw arrays (outcome)
 metrics, quantiles, verdict       figures, their confidence, whether they may be quoted
 search                            QPS@SLA
 null, http                        the null system; a server (endpoint, oip, http1, connection)

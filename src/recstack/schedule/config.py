@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Cores = tuple[Annotated[int, Field(ge=0, le=65535)], ...]
 SPIN_US = 20.0
+ISSUE_SPIN_US = 60.0
 
 
 class ScheduleConfig(BaseModel):
@@ -66,8 +67,19 @@ class ScheduleConfig(BaseModel):
         """How long an idle lane spins, in nanoseconds."""
         if self.spin_us is not None:
             return round(self.spin_us * 1e3)
+        return round(SPIN_US * 1e3) if self._leaves_a_core(allowed) else 0
+
+    def issue_spin_ns(self, allowed: Sequence[int] | None = None) -> int:
+        """The last stretch before each arrival that a load test's issuing thread spins through.
+
+        Without a core of its own it only sleeps: a spinner uses up its share of the cores and then
+        stands behind the lanes (LOG.md, "a native issuing thread").
+        """
+        return round(ISSUE_SPIN_US * 1e3) if self._leaves_a_core(allowed) else 0
+
+    def _leaves_a_core(self, allowed: Sequence[int] | None) -> bool:
         cores = len(_allowed() if allowed is None else allowed)
-        return round(SPIN_US * 1e3) if cores > self.lanes * self.threads_per_lane else 0
+        return cores > self.lanes * self.threads_per_lane
 
 
 def _allowed() -> list[int]:

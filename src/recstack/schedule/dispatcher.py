@@ -132,7 +132,8 @@ class LoopDispatcher:
         """
         return issue_schedule(
             self._native, batches, which, scheduled_ns,
-            lead_ns=lead_ns, deadline_ns=deadline_ns, drain_ns=drain_ns, explain=self._text,
+            lead_ns=lead_ns, deadline_ns=deadline_ns, drain_ns=drain_ns,
+            spin_ns=self.config.issue_spin_ns(), explain=self._text,
         )  # fmt: skip
 
     def fileno(self) -> int:

@@ -15,8 +15,6 @@ from recstack.schedule.outcome import STAGES, Failure
 from recstack.types import Issued, Query, Status
 
 _UNANSWERED = len(get_args(Status))
-# Of each wait, spun rather than slept: see LOG.md, "a native issuing thread".
-_SPIN_NS = 60_000
 
 
 def issue_schedule(
@@ -28,10 +26,14 @@ def issue_schedule(
     lead_ns: int,
     deadline_ns: int | None,
     drain_ns: int,
+    spin_ns: int,
     explain: Callable[[Query, Failure], str],
-    spin_ns: int = _SPIN_NS,
 ) -> Issued:
-    """`LoopDispatcher.issue_schedule`, for a native dispatcher; explain: a failure's text."""
+    """`LoopDispatcher.issue_schedule`, for a native dispatcher.
+
+    spin_ns: the last stretch of each wait that is spun through, not slept.
+    explain: a failure's text.
+    """
     n = scheduled_ns.size
     issued_ns, finished_ns = np.full(n, -1, np.int64), np.full(n, -1, np.int64)
     status = np.full(n, _UNANSWERED, np.uint8)
