@@ -8,7 +8,8 @@ namespace {
 // Between jobs: one batch is often shorter than waking a thread.
 constexpr auto kSpin = std::chrono::microseconds(50);
 
-// Returns when `value` is no longer `old`: spins first, then sleeps.
+// Returns when `value` is no longer `old`: spins first, then sleeps. Between looks it yields, lest
+// it keeps from its core the very thread that it waits for.
 void wait_while(std::atomic<uint32_t>& value, uint32_t old) {
   const auto until = std::chrono::steady_clock::now() + kSpin;
   do {
@@ -18,6 +19,7 @@ void wait_while(std::atomic<uint32_t>& value, uint32_t old) {
       __builtin_ia32_pause();
 #endif
     }
+    std::this_thread::yield();
   } while (std::chrono::steady_clock::now() < until);
   value.wait(old, std::memory_order_acquire);
 }

@@ -93,7 +93,7 @@ def tables_within(tables: Sequence[int], nbytes: int) -> list[int]:
     [1, 10]
     """
     fitting = sorted(t for t in tables if t <= nbytes)
-    cut = len(fitting) < len(tables) and (not fitting or nbytes >= 2 * fitting[-1])
+    cut = len(fitting) < len(tables) and (not fitting or 4 * nbytes >= 5 * fitting[-1])
     return [*fitting, nbytes] if cut else fitting
 
 
