@@ -191,12 +191,23 @@ def test_a_dispatcher_may_go_while_lost_queries_still_run() -> None:
 
 
 def test_an_interrupt_ends_a_run_and_the_dispatcher_goes_on() -> None:
-    with dispatcher() as sut:
-        interrupt = threading.Timer(0.2, _thread.interrupt_main)
-        interrupt.start()
+    begun = threading.Event()
+
+    def tell(*args):
+        begun.set()
+        return sums(*args)
+
+    def interrupt() -> None:
+        # Not before the run: an interrupt within a callback of the garbage collector is swallowed.
+        if begun.wait(60):
+            _thread.interrupt_main()
+
+    with dispatcher(tell) as sut:
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
         with pytest.raises(KeyboardInterrupt):
             drive(sut, [query(1)] * 2, every(3_600_000 * MS, 2))
-        interrupt.join()
+        interrupting.join()
         assert names(drive(sut, [query(1)] * 2, every(0, 2))) == ["ok"] * 2
 
 
