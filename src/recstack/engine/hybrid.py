@@ -20,6 +20,7 @@ from recstack.batch import Batch, DenseInput, Input, SparseInput, feature_length
 from recstack.engine.config import EngineConfig
 from recstack.engine.memory import EngineMemory, engine_memory
 from recstack.engine.native import Engine
+from recstack.engine.native.layers_in_use import LayerInUse
 from recstack.engine.precision import LayerPrecision, check_plan, part_of_plan
 from recstack.engine.reference.checks import check_batch
 from recstack.engine.tables import place_tables
@@ -72,6 +73,12 @@ class HybridEngine:
         """What the native stages hold now, and what building them took; torch's part left out."""
         costs = [part.engine.build_cost for part in self.parts if isinstance(part, Stage)]
         return engine_memory(self.placed, self._tables, self._tables_ms, costs)
+
+    @property
+    def layers(self) -> tuple[LayerInUse, ...]:
+        """What each dense layer of the native stages is computed in."""
+        stages = [part for part in self.parts if isinstance(part, Stage)]
+        return tuple(layer for stage in stages for layer in stage.engine.layers)
 
     def run(self, batch: Batch, out: Scores | None = None) -> Scores:
         """Scores of `batch`, (rows, outputs) float32; raises as `Engine.run` does."""

@@ -19,14 +19,16 @@ from recstack.engine.native import (
 )
 from recstack.engine.native.hoist import hoist_user_parts
 from recstack.engine.native.layers import Layers
+from recstack.engine.native.layers_in_use import LayerInUse, layers_in_use
 from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
 from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
 from recstack.engine.native.plan import Buffer, Place, Plan
-from recstack.engine.precision import DenseFormat, LayerPlan, check_plan
+from recstack.engine.precision import FP32, DenseFormat, LayerPlan, check_plan
 from recstack.engine.reference.arrays import in_float32_range
 from recstack.engine.reference.registry import OPS
 from recstack.engine.tables import table_names
+from recstack.errors import ConfigError
 from recstack.machine import Caches, caches_here, load_peaks
 from recstack.model import Model
 from recstack.model.ops import EmbeddingBag, FeatureOp
@@ -34,6 +36,7 @@ from recstack.model.ops import EmbeddingBag, FeatureOp
 # Imported for what they register.
 LOWERINGS = (lower_attention, lower_dense, lower_embedding, lower_sequence, lower_tensor)
 MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 256
+FP16_LARGEST = 65504.0
 
 
 @np.errstate(all="ignore")  # a model's numbers may overflow, as they would in a run
@@ -60,6 +63,7 @@ def make_plan(
     for op in model.ops:
         if op.output not in plan.constants and not isinstance(op, EmbeddingBag):
             lower(plan, op)
+    check_fp16_range(plan)
     column = 0
     for name in model.outputs:
         n = model.values[name].elements
@@ -69,6 +73,21 @@ def make_plan(
             lower_tensor.emit_copy(plan, "item", x, target, (n,), (1,), (1,))
         column += n
     return plan
+
+
+def check_fp16_range(plan: Plan) -> None:
+    """Raise ConfigError for a matrix that is to be fp16 and has a number past its largest."""
+    for step in plan.steps:
+        if plan.precisions.get(step.value, FP32).format != "fp16":
+            continue
+        for weight in step.weights:
+            largest = float(np.abs(weight).max(initial=0)) if weight.ndim == 2 else 0.0
+            if FP16_LARGEST < largest < np.inf:
+                layer = ", ".join(plan.layers[step.value])
+                raise ConfigError(
+                    f"expected weights up to {FP16_LARGEST:g} for fp16, got {largest:g}"
+                    f" - at layer {layer!r}"
+                )
 
 
 def fold_constants(model: Model) -> dict[str, NDArray[np.float32]]:
@@ -93,8 +112,13 @@ def make_layout(model: Model) -> _native.InputLayout:
     )
 
 
-def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, BuildCost]:
-    """A native program for `model` and what it took; tables are the model's own arrays."""
+def make_program(
+    model: Model, config: EngineConfig
+) -> tuple[_native.Program, BuildCost, tuple[LayerInUse, ...]]:
+    """A native program for `model`, what it took, and what its dense layers are computed in.
+
+    Tables are the model's own arrays.
+    """
     began = time.perf_counter()
     plan = make_plan(model, hoist=config.hoist, precision=config.precision)
     item, user = plan.workspace_floats("item"), plan.workspace_floats("user")
@@ -110,13 +134,15 @@ def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, B
         steps=steps,
     )
     packed = {w for op in plan.model.ops for w in op.weights()} - set(table_names(plan.model))
+    layers = layers_in_use(plan)
     cost = BuildCost(
         plan_ms=1e3 * (planned - began),
         packing_ms=1e3 * (time.perf_counter() - planned),
-        packed_weight_bytes=sum(plan.model.weights[w].nbytes for w in packed),
+        packed_weight_bytes=sum(plan.model.weights[w].nbytes for w in packed)
+        - sum(layer.saved_bytes for layer in layers),
         workspace_bytes=4 * tile_rows * (item + user),
     )
-    return program, cost
+    return program, cost, layers
 
 
 def choose_tile_rows(item_floats: int, caches: Caches) -> int:

@@ -41,7 +41,8 @@ class Layers:
 
     def alike(self, *outputs: str) -> bool:
         """Whether the layers that end in `outputs` are computed alike, so that one step may."""
-        return len({self._precisions[self.layer(output)] for output in outputs}) == 1
+        first, *others = {self._precisions[self.layer(output)] for output in outputs}
+        return not others and first.format != "int8"
 
     def of_ops(self, rewritten: Model) -> dict[str, tuple[str, ...]]:
         """Output of every op of `rewritten` that computes a layer, or several alike -> their
