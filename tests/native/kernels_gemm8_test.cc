@@ -270,7 +270,8 @@ void run(Isa isa) {
   }
   for (int64_t rows : {0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 28, 29, 71, 1000}) {
     for (int64_t n : {1, 33, 130}) {
-      check_layer(isa, {.rows = rows, .n = n, .k = 37, .activation = Activation::relu, .bias = true});
+      check_layer(isa,
+                  {.rows = rows, .n = n, .k = 37, .activation = Activation::relu, .bias = true});
       check_layer(isa, {.rows = rows, .n = n, .k = 37, .bias = true, .start = true});
     }
   }
@@ -280,8 +281,14 @@ void run(Isa isa) {
       for (bool start : {false, true}) {
         for (std::vector<int32_t> outliers :
              {std::vector<int32_t>{}, {0}, {3, 4, 17}, {0, 1, 2, 18}}) {
-          Case c = {.rows = 17, .n = 45, .k = 19, .activation = activation, .bias = true,
-                    .outliers = outliers, .fixed = fixed, .start = start};
+          Case c = {.rows = 17,
+                    .n = 45,
+                    .k = 19,
+                    .activation = activation,
+                    .bias = true,
+                    .outliers = outliers,
+                    .fixed = fixed,
+                    .start = start};
           check_layer(isa, c);
           c.low = 0.25f;  // no zero among the values: the range takes it in
           check_layer(isa, c);
@@ -299,7 +306,11 @@ void run(Isa isa) {
   // Passes over a long k, some of which end inside a group or a vector.
   for (int64_t k : {511, 512, 513, 1024, 1025, 1100, 2048, 2049, 2051, 4100}) {
     for (int64_t n : {5, 16, 33}) {
-      check_layer(isa, {.rows = 16, .n = n, .k = k, .activation = Activation::relu, .bias = true,
+      check_layer(isa, {.rows = 16,
+                        .n = n,
+                        .k = k,
+                        .activation = Activation::relu,
+                        .bias = true,
                         .outliers = {1, 2047 % static_cast<int32_t>(k)}});
       check_layer(isa, {.rows = 3, .n = n, .k = k, .fixed = true, .start = true});
     }

@@ -73,9 +73,7 @@ RECSTACK_INLINE I load_ints(const int32_t* p) {
   __builtin_memcpy(&x, p, sizeof x);
   return x;
 }
-RECSTACK_INLINE I mul_low(I a, I b) {
-  return {reinterpret_cast<Int4>(wrapping(a) * wrapping(b))};
-}
+RECSTACK_INLINE I mul_low(I a, I b) { return {reinterpret_cast<Int4>(wrapping(a) * wrapping(b))}; }
 // |x| < 2^22: adding 1.5 * 2^23 leaves the integer in the low bits.
 RECSTACK_INLINE I to_nearest_int(V x) {
   const V magic = set1(12582912.0f);

@@ -50,19 +50,18 @@ void gemm_u8s8(const Gemm8Args& args) {
         quantise(x + m * args.x_stride + t, steps, scale[m], copy + m * kRowStride);
       }
       const int64_t bytes = panel_bytes(layer.k);
-      const Tile8 tile = {
-          .args = args,
-          .q = copy,
-          .row = scale,
-          .x = x,
-          .start_of_row = args.start == nullptr ? nullptr : args.start_of_row + r,
-          .column = args.first,
-          .b = layer.weights + args.first / kPanel * bytes + t * kPanel,
-          .panel_bytes = bytes,
-          .groups = round_up(steps, kGroup) / kGroup,
-          .out = args.out + r * args.out_stride,
-          .resume = t > 0,
-          .last = t + steps >= layer.k};
+      const Tile8 tile = {.args = args,
+                          .q = copy,
+                          .row = scale,
+                          .x = x,
+                          .start_of_row = args.start == nullptr ? nullptr : args.start_of_row + r,
+                          .column = args.first,
+                          .b = layer.weights + args.first / kPanel * bytes + t * kPanel,
+                          .panel_bytes = bytes,
+                          .groups = round_up(steps, kGroup) / kGroup,
+                          .out = args.out + r * args.out_stride,
+                          .resume = t > 0,
+                          .last = t + steps >= layer.k};
       multiply_group8(tile, end - r, t / kGroup);
       t += steps;
     } while (t < layer.k);

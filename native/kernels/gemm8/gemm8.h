@@ -62,10 +62,10 @@ struct Gemm8Args {
   int64_t rows;
   int64_t x_stride;
   const PackedLayer8* layer;
-  int64_t first;            // columns [first, first + n) of the layer; a multiple of `panel`
+  int64_t first;  // columns [first, first + n) of the layer; a multiple of `panel`
   int64_t n;
-  const RowScale8* range;   // of all rows; null: each row has its own
-  const float* bias;        // of column `first`; or null
+  const RowScale8* range;  // of all rows; null: each row has its own
+  const float* bias;       // of column `first`; or null
   Activation activation;
   float* out;  // (rows, n), rows out_stride apart
   int64_t out_stride;

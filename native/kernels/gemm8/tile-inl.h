@@ -79,8 +79,9 @@ RECSTACK_INLINE void finish_rows(const Tile8& tile, int64_t columns) {
   const int64_t at = tile.column - args.first;
   for (int m = 0; m < kRows; ++m) {
     float* out = tile.out + m * args.out_stride;
-    const float* start =
-        args.start == nullptr ? nullptr : args.start + tile.start_of_row[m] * args.start_stride + at;
+    const float* start = args.start == nullptr
+                             ? nullptr
+                             : args.start + tile.start_of_row[m] * args.start_stride + at;
     for (int64_t j = 0; j < columns; j += kLanes) {
       const int64_t lanes = lesser(kLanes, columns - j);
       V y = load_n(out + j, lanes);
@@ -126,8 +127,8 @@ RECSTACK_INLINE void multiply8(const Tile8& tile, int64_t columns) {
     }
     return;
   }
-  const bool more = args.start != nullptr || args.layer->outlier_count > 0 ||
-                    args.activation > Activation::relu;
+  const bool more =
+      args.start != nullptr || args.layer->outlier_count > 0 || args.activation > Activation::relu;
   const float* bias = args.bias == nullptr || more ? nullptr : args.bias + tile.column - args.first;
   const bool clip = args.activation == Activation::relu && !more;
   RECSTACK_UNROLL
