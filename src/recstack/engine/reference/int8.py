@@ -49,7 +49,7 @@ def quantise_weights(weight: Floats, outliers: Sequence[int] = ()) -> QuantisedW
     """Symmetric s8 of `weight` (n, k), a scale per output; `outliers` are columns left out."""
     main = weight.astype(np.float32)
     main[:, list(outliers)] = 0
-    finite = np.isfinite(main).all(axis=1)
+    finite = np.asarray(np.isfinite(main).all(axis=1))
     largest = np.abs(np.where(finite[:, None], main, 0)).max(axis=1, initial=0)
     scale = (largest / np.float32(127)).astype(np.float32)
     scale[scale < SMALLEST_SCALE] = 0
@@ -64,7 +64,7 @@ def quantise_rows(
     x: Floats, given: ActivationRange | None = None, outliers: Sequence[int] = ()
 ) -> QuantisedRows:
     """Affine u8 of `x` (rows, k), over `given` or over each row's own values and 0."""
-    finite = np.isfinite(x).all(axis=1)
+    finite = np.asarray(np.isfinite(x).all(axis=1))
     main = np.delete(np.where(finite[:, None], x, np.float32(0)), list(outliers), axis=1)
     if given is None:
         low, high = main.min(axis=1, initial=0), main.max(axis=1, initial=0)
