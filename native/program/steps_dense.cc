@@ -8,9 +8,10 @@
 namespace recstack {
 namespace {
 
-// "linear": operands x, out, or x, start, out; ints = inner rows per entry, k, n, activation;
-// weights = weight (n, k) and, when there is one, bias (n,). An item-scope step with one inner row
-// may have `start`, a user-scope value (n,) that its rows' chains go on from, read in place.
+// "linear": operands x, out, or x, start, out; ints = inner rows per entry, k, n, activation,
+// weight format; weights = weight (n, k) and, when there is one, bias (n,). An item-scope step with
+// one inner row may have `start`, a user-scope value (n,) that its rows' chains go on from, read in
+// place.
 class LinearStep final : public Step {
  public:
   LinearStep(const StepSpec& spec, const Parts& parts)
@@ -21,16 +22,16 @@ class LinearStep final : public Step {
         k_(spec.ints[1]),
         n_(spec.ints[2]),
         activation_(static_cast<Activation>(spec.ints[3])),
-        panel_(parts.kernels.gemm.panel),
-        packed_floats_(parts.kernels.gemm.packed_size(n_, k_)),
+        kernels_(kernels_of(spec, parts.kernels)),
+        packed_floats_(packed_floats(spec, parts.kernels)),
         packed_(parts.weights.take(packed_floats_)),
         bias_(spec.weights.size() > 1 ? static_cast<size_t>(n_) : 0) {
-    parts.kernels.gemm.pack_f32(spec.weights[0].data, n_, k_, k_, packed_);
+    kernels_.pack(spec.weights[0].data, n_, k_, k_, packed_);
     if (bias_.size()) std::copy_n(spec.weights[1].data, n_, bias_.data());
     if (spec.operands.size() > 2) start_ = spec.operands[1];
   }
 
-  bool divides() const override { return n_ * k_ >= kDivisibleFloats && n_ >= 2 * panel_; }
+  bool divides() const override { return n_ * k_ >= kDivisibleFloats && n_ >= 2 * kernels_.panel; }
   int64_t packed_floats() const override { return static_cast<int64_t>(packed_floats_); }
 
   Status run(const Context& c) const override {
@@ -49,7 +50,16 @@ class LinearStep final : public Step {
     return {};
   }
 
+  static size_t packed_floats(const StepSpec& spec, const Kernels& kernels) {
+    const size_t bytes = kernels_of(spec, kernels).packed_bytes(spec.ints[2], spec.ints[1]);
+    return (bytes + sizeof(float) - 1) / sizeof(float);
+  }
+
  private:
+  static const LayerKernels& kernels_of(const StepSpec& spec, const Kernels& kernels) {
+    return kernels.gemm.of(static_cast<WeightFormat>(spec.ints[4]));
+  }
+
   // Below this a meeting of the threads costs more than the half that it saves.
   static constexpr int64_t kDivisibleFloats = 16 << 10;
 
@@ -58,31 +68,32 @@ class LinearStep final : public Step {
                 int64_t out_stride) const {
     int64_t begin = 0, end = n_;
     if (c.parts > 1) {
-      const int64_t panels = (n_ + panel_ - 1) / panel_;
-      begin = c.share(panels, c.part) * panel_;
-      end = std::min(c.share(panels, c.part + 1) * panel_, n_);
+      const int64_t panel = kernels_.panel, panels = (n_ + panel - 1) / panel;
+      begin = c.share(panels, c.part) * panel;
+      end = std::min(c.share(panels, c.part + 1) * panel, n_);
       if (begin >= end) return;
     }
-    c.kernels->gemm.gemm_f32({.x = x,
-                              .rows = rows,
-                              .k = k_,
-                              .x_stride = x_stride,
-                              .packed = packed_ + begin * k_,
-                              .n = end - begin,
-                              .bias = bias_.size() ? bias_.data() + begin : nullptr,
-                              .activation = activation_,
-                              .out = out + begin,
-                              .out_stride = out_stride,
-                              .start = start_ ? c.at(*start_) + begin : nullptr,
-                              .start_stride = start_ ? start_->stride : 0,
-                              .start_of_row = c.query_of_row});
+    kernels_.gemm(
+        {.x = x,
+         .rows = rows,
+         .k = k_,
+         .x_stride = x_stride,
+         .packed = reinterpret_cast<const char*>(packed_) + kernels_.packed_bytes(begin, k_),
+         .n = end - begin,
+         .bias = bias_.size() ? bias_.data() + begin : nullptr,
+         .activation = activation_,
+         .out = out + begin,
+         .out_stride = out_stride,
+         .start = start_ ? c.at(*start_) + begin : nullptr,
+         .start_stride = start_ ? start_->stride : 0,
+         .start_of_row = c.query_of_row});
   }
 
   Operand x_, out_;
   std::optional<Operand> start_;
   int64_t inner_, k_, n_;
   Activation activation_;
-  int64_t panel_;
+  const LayerKernels& kernels_;
   size_t packed_floats_;
   float* packed_;
   AlignedFloats bias_;
@@ -160,7 +171,7 @@ class MatmulStep final : public Step {
 
 size_t arena_floats(const StepSpec& spec, const Kernels& kernels) {
   if (spec.kind != "linear") return 0;
-  return Arena::room(kernels.gemm.packed_size(spec.ints[2], spec.ints[1]));
+  return Arena::room(LinearStep::packed_floats(spec, kernels));
 }
 
 StepPtr make_dense_step(const StepSpec& spec, const Parts& parts) {

@@ -19,7 +19,7 @@ from recstack.model.ops import AttentionPooling, Augru, Cross, Gru, GruCell, Lin
 
 DenseFormat = Literal["fp32", "bf16", "fp16", "int8"]
 FORMATS: tuple[DenseFormat, ...] = get_args(DenseFormat)
-BUILT: tuple[DenseFormat, ...] = ("fp32",)
+BUILT: tuple[DenseFormat, ...] = ("fp32", "bf16", "fp16")
 # The weight that a layer's input meets first; ops that share it are one layer.
 _LAYERS: dict[type[Op], str] = {
     Linear: "weight", Cross: "weight_u", Gru: "weight_ih", Augru: "weight_ih",

@@ -26,6 +26,7 @@ from recstack.model.ops import (
 )
 
 ACTIVATIONS = {"none": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
+WEIGHT_FORMATS = {"fp32": 0, "bf16": 1, "fp16": 2}  # WeightFormat of gemm.h
 
 
 def emit_linear(
@@ -39,11 +40,15 @@ def emit_linear(
     activation: str = "none",
     start: Place | None = None,
 ) -> None:
-    """out = activation(start + x @ weight.T + bias) for `inner` rows per entry."""
+    """out = activation(start + x @ weight.T + bias) for `inner` rows per entry.
+
+    In the precision of the op that is being lowered.
+    """
     n, k = weight.shape
     weights = [weight] if bias is None else [weight, bias]
     operands = [x, out] if start is None else [x, start, out]
-    plan.emit("linear", scope, operands, [inner, k, n, ACTIVATIONS[activation]], weights=weights)
+    ints = [inner, k, n, ACTIVATIONS[activation], WEIGHT_FORMATS[plan.precision.format]]
+    plan.emit("linear", scope, operands, ints, weights=weights)
 
 
 @lowers(Linear)
