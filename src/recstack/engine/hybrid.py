@@ -181,6 +181,6 @@ def _stage(model: Model, config: EngineConfig, ops: Sequence[Op], exported: Sequ
         inputs=(*dense, *flat, *sparse),
         ops=(*shaped, *ops),
         outputs=tuple(exported),
-    )
+    ).with_tables(model.description.tables)
     engine = Engine(build(description, model.weights), config)
     return Stage(engine, description.inputs, imported, tuple(exported))
