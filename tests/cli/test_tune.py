@@ -22,7 +22,8 @@ def test_a_row_of_the_result_fits_80_columns(outcome: Outcome | None, better: bo
     Console(file=out, width=80).print(
         tuned_table(
             Tuned(baseline, leader, (baseline, leader), True, better, 0, True),
-            "p95<=10ms", "production",
+            "p95<=10ms",
+            "production",
         )
     )
     heads, *rows = out.getvalue().splitlines()

@@ -41,7 +41,7 @@ def test_another_question_and_another_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="differs in seed"):
         Journal(path, {"sla": "p95<=1ms", "seed": 1})
     path.write_text("1,2,3\n")
-    with pytest.raises(DataError, match="j.jsonl:1: expected a journal"):
+    with pytest.raises(DataError, match=r"j\.jsonl:1: expected a journal"):
         Journal(path, {"sla": "p95<=1ms"})
 
 

@@ -36,13 +36,16 @@ SPACE = Space(
 CONFIG = SearchConfig(tolerance=0.03, confidence=0.9, runs=3, min_qps=1.0, max_qps=1e5)
 
 
-def race(curves: dict[str, dict[int, int]], sla: SLA, space: Space = SPACE) -> tuple[Tuned, Counted]:
+Curves = dict[str, dict[int, int]]
+
+
+def race(curves: Curves, sla: SLA, space: Space = SPACE) -> tuple[Tuned, Counted]:
     counted = Counted(curves, sla, CONFIG)
     baseline = Candidate(static_schedule(CORES, LARGEST), next(iter(curves)))
     return Race(space, baseline, counted, guess(curves, sla), sla, CONFIG).run(), counted
 
 
-def guess(curves: dict[str, dict[int, int]], sla: SLA):
+def guess(curves: Curves, sla: SLA):
     model = CostModel(curves, sizes.Production().sample(1000, np.random.default_rng(0)))
     return lambda candidate: model.qps(candidate.schedule, candidate.plan, sla)
 

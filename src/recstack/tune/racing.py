@@ -247,9 +247,7 @@ def exhaustive(
     for place in space.places():
         candidate = space.candidate(place)
         guess = predict(candidate) or config.start_qps
-        search = Search(
-            replace(config, start_qps=min(max(guess, config.min_qps), config.max_qps))
-        )
+        search = Search(replace(config, start_qps=min(max(guess, config.min_qps), config.max_qps)))
         while (rate := search.next_rate()) is not None:
             search.tell(probe(candidate, rate, config.seed))
         yield Trial(candidate, search.found(sla))

@@ -93,8 +93,10 @@ def schedule_space(
         Axis("chunk", tuple({"chunk_rows": rows} for rows in sorted(chunks)), ordered=True),
         Axis(
             "merge",
-            ({"merge_rows": 0, "merge_window_us": 0.0},)
-            + tuple({"merge_rows": 256, "merge_window_us": us} for us in windows_us),
+            (
+                {"merge_rows": 0, "merge_window_us": 0.0},
+                *({"merge_rows": 256, "merge_window_us": us} for us in windows_us),
+            ),
             ordered=True,
         ),
     ]
