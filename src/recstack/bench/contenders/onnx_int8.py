@@ -72,6 +72,6 @@ def _through_files(graph: OnnxGraph, quantise: Callable[[Path, Path], None]) -> 
             source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
             source.write_bytes(graph.model())
             quantise(source, target)
-            return onnx.load(target).SerializeToString()
+            return bytes(onnx.load(target).SerializeToString())
     finally:
         logger.setLevel(level)
