@@ -23,12 +23,12 @@ class Recstack:
     """
 
     name = "recstack"
-    tables: RowFormat = "fp32"
+    tables: RowFormat = RowFormat.FP32
     layers: DenseFormat = "fp32"
 
     def __init__(self, model: Model, setting: Setting) -> None:
         config = EngineConfig(isa=setting.isa, threads=setting.threads, precision=self.layers)
-        if self.tables != "fp32":
+        if self.tables is not RowFormat.FP32:
             model = _quantised(model, self.tables)
         self.engine = compile(model, config)
 
@@ -58,7 +58,7 @@ class RecstackBf16(Recstack):
     """int8 tables, bf16 layers."""
 
     name = "recstack, int8 tables, bf16"
-    tables: RowFormat = "int8"
+    tables: RowFormat = RowFormat.INT8
     layers: DenseFormat = "bf16"
 
 
@@ -66,7 +66,7 @@ class RecstackInt8(Recstack):
     """int8 tables, int8 layers with ranges found for every row."""
 
     name = "recstack, int8 tables and layers"
-    tables: RowFormat = "int8"
+    tables: RowFormat = RowFormat.INT8
     layers: DenseFormat = "int8"
 
 
@@ -74,7 +74,7 @@ class RecstackInt4(RecstackInt8):
     """int4 tables, int8 layers."""
 
     name = "recstack, int4 tables, int8 layers"
-    tables: RowFormat = "int4"
+    tables: RowFormat = RowFormat.INT4
 
 
 # Quantised once for all cells of a model.
