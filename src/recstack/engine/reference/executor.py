@@ -15,7 +15,6 @@ from recstack.model import Model
 from recstack.model.ops import FeatureOp, Opaque
 from recstack.types import Scores
 
-
 # (inputs, each (entries, ...)) -> result, as the functions of OPS with op and weights given.
 Computed = Callable[[Sequence[Array]], Array]
 
@@ -38,7 +37,7 @@ def reference(model: Model, batch: Batch, instead: Mapping[str, Computed] | None
     with np.errstate(all="ignore"):
         for op in model.ops:
             if isinstance(op, FeatureOp):
-                result = FEATURE_OPS[type(op)](op, bags[op.inputs[0]], model.weights)
+                result = FEATURE_OPS[type(op)](op, bags[op.inputs[0]], model)
             else:
                 scope = model.values[op.output].scope
                 inputs = [_value(model, batch, values, name, scope) for name in op.inputs]
