@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from recstack.data.movielens.past import Past
 from recstack.data.movielens.ratings import MovieLens, frozen
-from recstack.data.movielens.rows import DENSE, HISTORY, USER_DENSE, Bags, Rows, ranges
+from recstack.data.movielens.rows import DENSE, HISTORY, USER_DENSE, Bags, Rows
+from recstack.data.slices import ranges
 from recstack.errors import ConfigError
 from recstack.types import Query
 
