@@ -25,10 +25,12 @@ from numpy.typing import NDArray
 
 from recstack.batch import Input, SparseInput
 from recstack.data.lines import integer, lines, malformed
-from recstack.data.rows import Rows, frozen
+from recstack.data.rows import Bags, Rows, frozen
+from recstack.data.slices import ranges
 from recstack.errors import DataError
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 SCHEMA: tuple[Input, ...] = (
     SparseInput(name="user", scope="user", fixed=True),
@@ -42,15 +44,15 @@ class Ratings:
     """The files as read-only arrays of indices into tables; index 0 means unknown in training.
 
     user, item: (ratings,) int64, the training part in file order. test_user, test_item: (tests,)
-    int64. negatives: (tests, N) int64. users, items: int64, the files' ids, ascending; the id of
-    index i is users[i - 1].
+    int64. negatives: per test, (values, lengths). users, items: int64, the files' ids, ascending;
+    the id of index i is users[i - 1].
     """
 
     user: Ints
     item: Ints
     test_user: Ints
     test_item: Ints
-    negatives: Ints
+    negatives: Bags
     users: Ints
     items: Ints
 
@@ -63,8 +65,9 @@ class Ratings:
 def load(folder: str | Path, name: str) -> Ratings:
     """Read NAME.train.rating, .test.rating and .test.negative, each plain or with .gz behind.
 
-    Raises DataError, naming file, line and column, on a malformed line, and where the two test
-    files do not speak of the same users and items or their lines differ in length.
+    A candidate that is the test item, as some published lines have, is left out. Raises DataError,
+    naming file, line and column, on a malformed line, and where the two test files do not speak of
+    the same users and items or candidates repeat.
     """
     train, test, negative = (
         _path(Path(folder), f"{name}.{part}")
@@ -84,7 +87,10 @@ def load(folder: str | Path, name: str) -> Ratings:
         item=frozen(item),
         test_user=frozen(_index(users, tested[:, 0])),
         test_item=frozen(_index(items, tested[:, 1])),
-        negatives=frozen(_index(items, np.array(candidates, np.int64))),
+        negatives=(
+            frozen(_index(items, np.concatenate(candidates))),
+            frozen(np.array([len(found) for found in candidates], np.int32)),
+        ),
         users=frozen(users),
         items=frozen(items),
     )
@@ -97,17 +103,21 @@ def rows(users: Ints, items: Ints) -> Rows:
     return Rows(SCHEMA, empty, empty, MappingProxyType({"user": (users, one), "item": (items, one)}))
 
 
-def ranking(data: Ratings, negatives: int | None = None) -> tuple[Rows, NDArray[np.bool_], NDArray[np.int32]]:
+def ranking(data: Ratings, limit: int | None = None) -> tuple[Rows, Bools, NDArray[np.int32]]:
     """The published test: rows, labels (R,) bool, and query offsets (tests + 1,) int32.
 
-    A query is a test user's item, first, and its negatives: all, or the first `negatives` of them.
+    A query is a test user's item, first, and its negatives: all, or the first `limit` of them.
     """
-    items = np.column_stack([data.test_item, data.negatives[:, :negatives]])
-    tests, width = items.shape
-    labels = np.zeros(items.shape, np.bool_)
-    labels[:, 0] = True
-    offsets = np.arange(tests + 1, dtype=np.int32) * np.int32(width)
-    return rows(np.repeat(data.test_user, width), items.reshape(-1)), labels.reshape(-1), offsets
+    values, lengths = data.negatives
+    sizes = lengths.astype(np.int64)
+    taken = sizes if limit is None else np.minimum(sizes, limit)
+    offsets = np.concatenate([[0], np.cumsum(taken + 1)])
+    labels = np.zeros(int(offsets[-1]), np.bool_)
+    labels[offsets[:-1]] = True
+    items = np.empty(len(labels), np.int64)
+    items[labels] = data.test_item
+    items[~labels] = values[ranges(np.cumsum(sizes) - sizes, taken)]
+    return rows(np.repeat(data.test_user, taken + 1), items), labels, offsets.astype(np.int32)
 
 
 def _path(folder: Path, name: str) -> Path:
@@ -142,23 +152,23 @@ def _pairs(path: Path) -> Iterator[tuple[int, int]]:
 
 
 def _candidates(path: Path, tests: list[list[int]]) -> Iterator[list[int]]:
-    width = 0
+    """Each test's negatives, without the test item."""
     for number, text in lines(path):
         head, *fields = text.rstrip("\r\n").split("\t")
         match = _PAIR.fullmatch(head)
         if match is None:
             raise malformed(path, number, "column 1", "(user,item)", head)
-        if number > len(tests) or [int(match[1]), int(match[2])] != tests[number - 1]:
-            wanted = f"({','.join(map(str, tests[number - 1]))})" if number <= len(tests) else "end"
-            raise malformed(path, number, "column 1", f"{wanted} as in the test file", head)
+        wanted = tests[number - 1] if number <= len(tests) else None
+        if wanted is None or [int(match[1]), int(match[2])] != wanted:
+            expected = f"({wanted[0]},{wanted[1]}) as in the test file" if wanted else "the end"
+            raise malformed(path, number, "column 1", expected, head)
         found = [integer(f, path, number, f"column {i}") for i, f in enumerate(fields, start=2)]
-        width = width or len(found)
-        if not found or len(found) != width:
-            raise DataError(f"{path}:{number}: expected {width or 1} negatives, got {len(found)}")
-        if tests[number - 1][1] in found:
-            column = f"column {found.index(tests[number - 1][1]) + 2}"
-            raise malformed(path, number, column, "an item other than the test item", head)
-        yield found
+        if not found:
+            raise DataError(f"{path}:{number}: expected negatives, got none")
+        for i, item in enumerate(found):
+            if item in found[:i]:
+                raise malformed(path, number, f"column {i + 2}", "each candidate once", item)
+        yield [item for item in found if item != wanted[1]]
 
 
 def _index(ids: Ints, values: Ints) -> Ints:

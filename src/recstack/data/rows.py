@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recstack.batch import Batch, DenseInput, Input, SparseInput, pack_lengths
+from recstack.data.slices import ranges
 
 Ints = NDArray[np.int64]
 Bags = tuple[Ints, NDArray[np.int32]]  # values (nnz,), lengths (rows,)
@@ -95,12 +96,6 @@ def take_bags(bags: Bags, rows: Ints) -> Bags:
     values, lengths = bags
     starts = np.cumsum(lengths, dtype=np.int64) - lengths
     return values[ranges(starts[rows], lengths[rows])], lengths[rows]
-
-
-def ranges(first: Ints, lengths: NDArray[Any]) -> Ints:
-    """first[0], first[0] + 1, ... lengths[0] times, then the same of first[1], ..."""
-    shift = np.repeat(first - (np.cumsum(lengths) - lengths), lengths)
-    return np.asarray(shift + np.arange(len(shift)), np.int64)
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:

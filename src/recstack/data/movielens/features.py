@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from recstack.data.movielens.past import Past
 from recstack.data.movielens.ratings import MovieLens
 from recstack.data.movielens.schema import DENSE, HISTORY, SCHEMA, USER_DENSE
-from recstack.data.rows import Bags, Rows, frozen, ranges
+from recstack.data.rows import Bags, Rows, frozen
+from recstack.data.slices import ranges
 from recstack.errors import ConfigError
 from recstack.types import Query
 
