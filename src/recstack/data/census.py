@@ -83,9 +83,7 @@ def load(path: str | Path) -> Census:
     for number, text in lines(path):
         fields = text.rstrip().removesuffix(".").split(", ")
         if len(fields) != len(COLUMNS):
-            raise DataError(
-                f"{path}:{number}: expected {len(COLUMNS)} fields, got {len(fields)}"
-            )
+            raise DataError(f"{path}:{number}: expected {len(COLUMNS)} fields, got {len(fields)}")
         if (income := fields[-1]) not in INCOMES:
             raise malformed(path, number, "income (column 42)", f"one of {[*INCOMES]}", income)
         dense.append([integer(fields[i], path, number, column) for i, column in numbers])

@@ -100,7 +100,9 @@ def rows(users: Ints, items: Ints) -> Rows:
     """R pairs of a user and an item, (R,) int64 each, as features."""
     one = np.ones(len(users), np.int32)
     empty = np.zeros((len(users), 0), np.float32)
-    return Rows(SCHEMA, empty, empty, MappingProxyType({"user": (users, one), "item": (items, one)}))
+    return Rows(
+        SCHEMA, empty, empty, MappingProxyType({"user": (users, one), "item": (items, one)})
+    )
 
 
 def ranking(data: Ratings, limit: int | None = None) -> tuple[Rows, Bools, NDArray[np.int32]]:

@@ -73,9 +73,7 @@ class Rows:
     def take(self, rows: Ints) -> Rows:
         """The rows at these positions, in this order; copies."""
         sparse = {name: take_bags(bags, rows) for name, bags in self.sparse.items()}
-        return Rows(
-            self.schema, self.user_dense[rows], self.dense[rows], MappingProxyType(sparse)
-        )
+        return Rows(self.schema, self.user_dense[rows], self.dense[rows], MappingProxyType(sparse))
 
     def with_bags(self, **bags: Bags) -> Rows:
         """These rows with other bags for some features; the other arrays are shared."""
