@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,7 @@ def fit(
             optimiser.step()
             average.update_parameters(net)
         history.append(quality(average.module.eval()))
+        print(f"epoch {len(history)}: {history[-1]:.5f}", file=sys.stderr, flush=True)
         if history[-1] == max(history):
             best = {name: value.clone() for name, value in average.module.state_dict().items()}
         elif len(history) - 1 - int(np.argmax(history)) >= recipe.patience:
