@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -172,7 +171,7 @@ class DIEN(nn.Module):
             states = self.states(history, history_category)
         candidate = self.tables.keys(item, category)
         scores = torch.einsum("blh,bh->bl", states, self.relevance(candidate))
-        scores = F.softmax(scores.masked_fill(history == 0, -1e9), dim=1)
+        scores = nn.functional.softmax(scores.masked_fill(history == 0, -1e9), dim=1)
         interest = self.augru(states, scores)
         about = self.tables.attributes(attributes_values, attributes_offsets)
         return self.top(torch.cat([interest, candidate, about], dim=1))
@@ -185,8 +184,8 @@ class DIEN(nn.Module):
         follower, other: keys (B, L - 1, width) of the next item and of one drawn at random.
         """
         known = (history[:, 1:] != 0).to(states.dtype)
-        right = F.logsigmoid((states[:, :-1] * follower).sum(dim=2))
-        wrong = F.logsigmoid(-(states[:, :-1] * other).sum(dim=2))
+        right = nn.functional.logsigmoid((states[:, :-1] * follower).sum(dim=2))
+        wrong = nn.functional.logsigmoid(-(states[:, :-1] * other).sum(dim=2))
         return -((right + wrong) * known).sum() / known.sum().clamp(min=1)
 
     def forward(

@@ -19,9 +19,9 @@ class NeuMF(nn.Module):
         users: int,
         items: int,
         gmf: int = 32,
-        dim: int = 64,
+        dim: int = 32,
         hidden: Sequence[int] = (128, 64, 32),
-        dropout: float = 0.2,
+        dropout: float = 0.5,
     ) -> None:
         super().__init__()
         self.gmf_user, self.gmf_item = nn.Embedding(users, gmf), nn.Embedding(items, gmf)

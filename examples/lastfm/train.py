@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from model import NeuMF
 from torch import Tensor, nn
+
+from model import NeuMF
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from learning import fit, handover
@@ -30,7 +31,7 @@ from recstack.data.negatives import Unseen
 from recstack.data.rows import Rows
 
 NEGATIVES = 4  # per positive, drawn anew each epoch
-RECIPE = fit.Recipe(batch_rows=512, lr=1e-3, table_lr=1e-3, epochs=30, patience=4)
+RECIPE = fit.Recipe(batch_rows=1024, lr=3e-3, table_lr=3e-3, average=0.995, epochs=16, patience=2)
 
 
 def tensors(rows: Rows) -> tuple[Tensor, Tensor]:
