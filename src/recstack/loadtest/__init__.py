@@ -16,7 +16,7 @@ from recstack.loadtest.driver import DriverConfig, drive
 from recstack.loadtest.endpoint import HttpConfig
 from recstack.loadtest.http import HttpSUT
 from recstack.loadtest.metrics import Summary, summarise
-from recstack.loadtest.null import NullSUT, null_latency
+from recstack.loadtest.null import NullLatency, NullSUT, null_latency
 from recstack.loadtest.outcome import LoadResult
 from recstack.loadtest.search import Found, SearchConfig, qps_at_sla
 from recstack.loadtest.sla import SLA
@@ -30,6 +30,7 @@ __all__ = [
     "HttpConfig",
     "HttpSUT",
     "LoadResult",
+    "NullLatency",
     "NullSUT",
     "SearchConfig",
     "Summary",
