@@ -4,6 +4,7 @@ arrivals, sizes -> traffic        when queries come and how large they are, made
 driver                            issues them on time (calm), or has the system do it (whole);
                                   leaves raw arrays (outcome)
 metrics, quantiles, verdict       figures, their confidence, whether they may be quoted
+stationarity                      where warm-up ends, and whether the rest is steady
 search                            QPS@SLA
 null, http                        the null system; a server (endpoint, oip, http1, connection)
 apart                             any of it in a process of its own
