@@ -10,7 +10,7 @@ namespace recstack::RECSTACK_ISA_NS {
 namespace {
 
 // Blocks of rows that share one trip of a panel through the cache.
-constexpr int kBlocksAtOnce = RECSTACK_ISA == 2 ? 5 : 8;
+constexpr int kBlocksAtOnce = RECSTACK_ISA >= 2 ? 5 : 8;
 
 int64_t wide_columns(int64_t n) { return n % kPanel <= kNarrow ? n - n % kPanel : n; }
 

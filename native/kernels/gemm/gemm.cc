@@ -16,7 +16,7 @@ extern const GemmKernels gemm_table;
 
 const GemmKernels& gemm_kernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::gemm_table;
+  if (isa >= Isa::avx512) return avx512::gemm_table;
   if (isa == Isa::avx2) return avx2::gemm_table;
 #endif
   (void)isa;

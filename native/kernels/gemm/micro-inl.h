@@ -10,7 +10,7 @@ namespace {
 // broadcast fill the register file.
 constexpr int kPanelVectors = 2;
 constexpr int64_t kPanel = kPanelVectors * kLanes;
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA >= 2
 constexpr int kMaxRows = 14;
 constexpr int kMaxAccumulators = 28;
 constexpr int64_t kNarrow = 4;

@@ -111,7 +111,7 @@ RECSTACK_INLINE void multiply_narrow(const GemmArgs& args, int64_t first) {
     case 2:
       return narrow<2>(args, first);
 #endif
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA >= 2
     case 3:
       return narrow<3>(args, first);
     case 4:

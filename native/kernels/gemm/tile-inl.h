@@ -151,7 +151,7 @@ constexpr Block kBlocks[] = {
 #if RECSTACK_ISA >= 1
     block<5>, block<6>,
 #endif
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA >= 2
     block<7>, block<8>, block<9>, block<10>, block<11>, block<12>, block<13>, block<14>,
 #endif
 };

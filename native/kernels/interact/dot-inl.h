@@ -84,7 +84,7 @@ constexpr DotBlock kDotBlocks[][kPanelVectors] = {
 #if RECSTACK_ISA >= 1
     RECSTACK_DOT_BLOCK(5), RECSTACK_DOT_BLOCK(6),
 #endif
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA >= 2
     RECSTACK_DOT_BLOCK(7), RECSTACK_DOT_BLOCK(8),
 #endif
 };
