@@ -13,7 +13,7 @@ ROWS = (
     ("errors", "clock", "_native", "batch", "types", "results", "files", "memory"),
     ("model", "data", "machine"),
     ("engine",),
-    ("profile", "loadtest", "schedule"),
+    ("profile", "loadtest", "schedule", "precision"),
     ("tune", "bench"),
     ("serve", "report"),
     ("cli",),
