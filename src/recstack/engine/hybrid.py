@@ -189,7 +189,7 @@ def _stage(
         inputs=(*dense, *flat, *sparse),
         ops=(*shaped, *ops),
         outputs=tuple(exported),
-    )
+    ).with_tables(model.description.tables)
     part = build(description, model.weights)
     precision = part_of_plan(chosen, model, part)
     engine = Engine(part, config.model_copy(update={"precision": precision}))

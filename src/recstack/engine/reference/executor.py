@@ -29,7 +29,7 @@ def reference(model: Model, batch: Batch) -> Scores:
     with np.errstate(all="ignore"):
         for op in model.ops:
             if isinstance(op, FeatureOp):
-                result = FEATURE_OPS[type(op)](op, bags[op.inputs[0]], model.weights)
+                result = FEATURE_OPS[type(op)](op, bags[op.inputs[0]], model)
             else:
                 scope = model.values[op.output].scope
                 inputs = [_value(model, batch, values, name, scope) for name in op.inputs]

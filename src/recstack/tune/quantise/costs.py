@@ -1,0 +1,87 @@
+"""What each table and layer costs in each precision: bytes, or time measured alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from math import prod
+from statistics import median
+
+from recstack.batch import Batch
+from recstack.data import random_batch
+from recstack.engine import EngineConfig, compile
+from recstack.engine.precision import FP32, LayerPlan, LayerPrecision, layer_names
+from recstack.model import Model
+from recstack.precision.alone import alone
+from recstack.rows import RowFormat
+from recstack.types import Executor
+
+ROUNDS = 7
+ROUND_S = 0.004
+_LAYER_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+
+
+def table_bytes(model: Model, table: str, row_format: RowFormat) -> int:
+    """Bytes of a table in a format."""
+    rows, dim = model.shapes[table]
+    return rows * row_format.row_bytes(dim)
+
+
+def layer_bytes(model: Model, layer: str, precision: LayerPrecision) -> int:
+    """Bytes of a layer's weight matrices; int8 with a scale and a sum per output, fp32 outliers."""
+    names = {o for o, n in layer_names(model).items() if n == layer}
+    weights = {w for op in model.ops if op.output in names for w in op.weights()}
+    total = 0
+    for shape in (model.shapes[w] for w in weights):
+        if len(shape) != 2:
+            continue
+        total += prod(shape) * _LAYER_BYTES[precision.format]
+        if precision.format == "int8":
+            total += 8 * shape[0] + 4 * shape[0] * len(precision.outliers)
+    return total
+
+
+def table_ns(
+    model: Model, table: str, formats: Sequence[RowFormat], rows: int, seed: int
+) -> list[float]:
+    """Time of the bags that read the table, alone, for a query of `rows` rows, in each format."""
+    ops = [op for op in model.ops if op.kind == "embedding_bag" and table in op.weights()]
+    models = [model.with_table_formats({table: f}) for f in formats]
+    totals = [0.0] * len(formats)
+    for op in ops:
+        parts = [alone(m, [op.output]).model for m in models]
+        count = rows if model.values[op.output].scope == "item" else 1
+        batches = [random_batch(parts[0], count, seed + i) for i in range(4)]
+        found = race([compile(part) for part in parts], batches)
+        totals = [t + ns for t, ns in zip(totals, found, strict=True)]
+    return totals
+
+
+def layer_ns(
+    model: Model, layer: str, precisions: Sequence[LayerPrecision], rows: int, seed: int
+) -> list[float]:
+    """Time of a layer's ops, alone, for a query of `rows` rows, in each precision."""
+    ops = [o for o, n in layer_names(model).items() if n == layer]
+    part = alone(model, ops[:1]).model
+    count = rows if model.values[ops[0]].scope == "item" else 1
+    batches = [random_batch(part, count, seed + i) for i in range(4)]
+    names = set(layer_names(part).values())
+    engines = [
+        compile(part, EngineConfig(precision=LayerPlan(FP32, dict.fromkeys(names, p))))
+        for p in precisions
+    ]
+    return [ns * len(ops) for ns in race(engines, batches)]
+
+
+def race(engines: Sequence[Executor], batches: Sequence[Batch]) -> list[float]:
+    """Nanoseconds per batch of each engine: the median over rounds in which they take turns."""
+    times: list[list[float]] = [[] for _ in engines]
+    for number in range(ROUNDS + 1):
+        for engine, taken in zip(engines, times, strict=True):
+            began, runs = time.perf_counter_ns(), 0
+            while runs < len(batches) or time.perf_counter_ns() - began < ROUND_S * 1e9:
+                engine.run(batches[runs % len(batches)])
+                runs += 1
+            if number:  # the first round brings weights and workspace into cache
+                taken.append((time.perf_counter_ns() - began) / runs)
+    return [median(taken) for taken in times]
