@@ -62,7 +62,9 @@ def alone(model: Model, outputs: Sequence[str]) -> Alone:
     used = {w for op in description.ops for w in op.weights()}
     tables = {n: t for n, t in description.tables.items() if n in used}
     return Alone(
-        build(description.with_tables(tables), {n: w for n, w in model.weights.items() if n in used}),
+        build(
+            description.with_tables(tables), {n: w for n, w in model.weights.items() if n in used}
+        ),
         tuple(reads),
     )
 

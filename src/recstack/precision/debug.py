@@ -6,7 +6,6 @@ for every op with a precision of its own the error that it adds by itself, given
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -97,7 +96,8 @@ def debug(model: Model, plan: PrecisionPlan, data: LabelledData) -> list[OpRepor
         name = op.output
         before, after = reference[name], found[name]
         total, own = error(before, after), None
-        label, saturation, columns = "", None, ()
+        label, saturation = "", None
+        columns: tuple[int, ...] = ()
         if op.kind == "embedding_bag":
             row_format = plan.table(op.weights()[0])
             label = str(row_format)
@@ -174,5 +174,3 @@ def _inputs(
 def _rank(report: OpReport) -> tuple[bool, float]:
     worst = report.total if report.own is None else report.own
     return report.own is None, worst.sqnr_db
-
-

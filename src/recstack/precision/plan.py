@@ -196,11 +196,10 @@ def _layer_value(p: LayerPrecision) -> str | dict[str, Any]:
 
 
 def _layer(value: Any, where: str) -> LayerPrecision:
-    given = {"format": value} if isinstance(value, str) else value
-    if not isinstance(given, dict):
+    if not isinstance(value, str | dict):
         raise ConfigError(f"expected a format or a table of keys, got {value!r} - at `{where}`")
+    given: dict[str, Any] = {"format": value} if isinstance(value, str) else dict(value)
     _known(given, _LAYER_KEYS, where)
-    given = dict(given)
     if (span := given.pop("activations", None)) is not None:
         if not (isinstance(span, list) and len(span) == 2 and all(map(_is_number, span))):
             raise ConfigError(f"expected [low, high], got {span!r} - at `{where}.activations`")

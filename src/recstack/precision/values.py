@@ -53,7 +53,7 @@ def run_alone(
         lengths=np.zeros((0, 0), np.int32),
         query_offsets=np.array([0, rows], np.int32),
     )
-    plan = LayerPlan(FP32, {n: precision for n in set(layer_names(part.model).values())})
+    plan = LayerPlan(FP32, dict.fromkeys(set(layer_names(part.model).values()), precision))
     return compile(part.model, EngineConfig(precision=plan)).run(batch)
 
 

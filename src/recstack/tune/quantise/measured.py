@@ -94,9 +94,7 @@ class Scored:
         def ask() -> Judgement:
             scores = self._scores(state, self._halves[half])
             test = self._tests[half]
-            found = test.compare(
-                self._metric, scores, relative=self._budget.relative, level=level
-            )
+            found = test.compare(self._metric, scores, relative=self._budget.relative, level=level)
             return judge(found, self._budget)
 
         return self._journal.answer(f"{question} {self._name(state)} {level:.6g}", Judgement, ask)
