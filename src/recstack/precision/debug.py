@@ -16,7 +16,7 @@ from recstack.data.labelled import LabelledData
 from recstack.engine.precision import FP32, LayerPrecision, layer_inputs, layer_names
 from recstack.model import Model
 from recstack.precision.alone import alone
-from recstack.precision.plan import PrecisionPlan, apply
+from recstack.precision.plan import PrecisionPlan, apply, describe_layer
 from recstack.precision.values import (
     Values,
     columns_that_stand_out,
@@ -141,15 +141,6 @@ def histogram(reference: Floats, quantised: Floats) -> Histogram:
         for v in (reference, quantised)
     ]
     return Histogram(low, high, *(tuple(int(n) for n in c) for c in counts))
-
-
-def describe_layer(precision: LayerPrecision) -> str:
-    """A layer's precision in a few words."""
-    extra = [] if precision.activations is None else ["static"]
-    if precision.outliers:
-        n = len(precision.outliers)
-        extra.append(f"{n} column{'s' if n > 1 else ''} fp32")
-    return ", ".join([precision.format, *extra])
 
 
 def _own(model: Model, name: str, precision: LayerPrecision, values: Values) -> Error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -172,9 +173,18 @@ def uniform(model: Model, table: RowFormat | str, layer: str) -> PrecisionPlan:
     )
 
 
+def describe_layer(precision: LayerPrecision) -> str:
+    """A layer's precision in a few words."""
+    extra = [] if precision.activations is None else ["static"]
+    if precision.outliers:
+        n = len(precision.outliers)
+        extra.append(f"{n} column{'s' if n > 1 else ''} fp32")
+    return ", ".join([precision.format, *extra])
+
+
 def _line(name: str, value: str | dict[str, Any], notes: Mapping[str, str]) -> str:
     if isinstance(value, dict):
-        parts = (tomli_w.dumps({k: v}).strip().replace("\n", " ") for k, v in value.items())
+        parts = (f"{k} = {json.dumps(v)}" for k, v in value.items())
         line = f"{_key(name)} = {{ {', '.join(parts)} }}"
     else:
         line = f'{_key(name)} = "{value}"'

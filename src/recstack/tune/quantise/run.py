@@ -31,7 +31,16 @@ from recstack.tune.quantise import costs
 from recstack.tune.quantise.journal import Journal
 from recstack.tune.quantise.measured import Scored, Variants
 from recstack.tune.quantise.search import Outcome, Step, search
-from recstack.tune.quantise.units import Rung, Unit, cost_of, finest, ladder, plan_of, worthwhile
+from recstack.tune.quantise.units import (
+    Rung,
+    Unit,
+    cost_of,
+    describe,
+    finest,
+    ladder,
+    plan_of,
+    worthwhile,
+)
 
 Objective = Literal["latency", "memory"]
 MARGIN: dict[Objective, float] = {"latency": 0.05, "memory": 0.0}
@@ -251,6 +260,6 @@ def _notes(units: tuple[Unit, ...], outcome: Outcome, scored: Scored) -> dict[st
         elif rung == 0:
             found[unit.name] = f"alone moves scores by {scored.sensitivity(i, 0):.1e}"
         else:
-            coarser = getattr(unit.ladder[0].precision, "format", unit.ladder[0].precision)
-            found[unit.name] = f"as {coarser} it moves scores by {scored.sensitivity(i, 0):.1e}"
+            coarser = describe(unit.ladder[0].precision)
+            found[unit.name] = f"{coarser} would move scores by {scored.sensitivity(i, 0):.1e}"
     return found

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from recstack.engine.precision import LayerPlan, LayerPrecision
-from recstack.precision.plan import PrecisionPlan
+from recstack.precision.plan import PrecisionPlan, describe_layer
 from recstack.rows import RowFormat
 
 Precision = RowFormat | LayerPrecision
 State = tuple[int, ...]
-FINEST_TABLES = (RowFormat.FP32, RowFormat.FP16, RowFormat.INT8, RowFormat.INT4)
-FINEST_LAYERS = ("fp32", "fp16", "bf16", "int8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +63,11 @@ def worthwhile(units: Iterable[Unit], least_share: float, fixed: float = 0.0) ->
         else Unit(u.kind, u.name, u.ladder[-1:])
         for u in listed
     )
+
+
+def describe(precision: Precision) -> str:
+    """A precision in a few words."""
+    return str(precision) if isinstance(precision, RowFormat) else describe_layer(precision)
 
 
 def plan_of(units: Sequence[Unit], state: State) -> PrecisionPlan:
