@@ -20,7 +20,7 @@ from recstack.batch import Batch, DenseInput, Input, SparseInput, feature_length
 from recstack.engine.config import EngineConfig
 from recstack.engine.memory import EngineMemory, engine_memory
 from recstack.engine.native import Engine
-from recstack.engine.precision import LayerPrecision, check_plan, part_of_plan
+from recstack.engine.precision import DenseFormat, LayerPrecision, check_plan, part_of_plan
 from recstack.engine.reference.checks import check_batch
 from recstack.engine.tables import place_tables
 from recstack.model import Model, ModelDescription, build
@@ -72,6 +72,12 @@ class HybridEngine:
         """What the native stages hold now, and what building them took; torch's part left out."""
         costs = [part.engine.build_cost for part in self.parts if isinstance(part, Stage)]
         return engine_memory(self.placed, self._tables, self._tables_ms, costs)
+
+    @property
+    def formats(self) -> dict[str, tuple[DenseFormat, ...]]:
+        """What `Engine.formats` says of the native stages' layers."""
+        stages = [part for part in self.parts if isinstance(part, Stage)]
+        return {name: of for stage in stages for name, of in stage.engine.formats.items()}
 
     def run(self, batch: Batch, out: Scores | None = None) -> Scores:
         """Scores of `batch`, (rows, outputs) float32; raises as `Engine.run` does."""

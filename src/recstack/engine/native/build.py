@@ -17,6 +17,7 @@ from recstack.engine.native import (
     lower_sequence,
     lower_tensor,
 )
+from recstack.engine.native.formats import formats_of
 from recstack.engine.native.hoist import hoist_user_parts
 from recstack.engine.native.layers import Layers
 from recstack.engine.native.lower import lower
@@ -93,8 +94,11 @@ def make_layout(model: Model) -> _native.InputLayout:
     )
 
 
-def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, BuildCost]:
-    """A native program for `model` and what it took; tables are the model's own arrays."""
+def make_program(
+    model: Model, config: EngineConfig
+) -> tuple[_native.Program, BuildCost, dict[str, tuple[DenseFormat, ...]]]:
+    """A native program for `model`, what it took, and the formats that its layers run in
+    (`formats_of`); tables are the model's own arrays."""
     began = time.perf_counter()
     plan = make_plan(model, hoist=config.hoist, precision=config.precision)
     item, user = plan.workspace_floats("item"), plan.workspace_floats("user")
@@ -116,7 +120,7 @@ def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, B
         packed_weight_bytes=sum(plan.model.weights[w].nbytes for w in packed),
         workspace_bytes=4 * tile_rows * (item + user),
     )
-    return program, cost
+    return program, cost, formats_of(plan)
 
 
 def choose_tile_rows(item_floats: int, caches: Caches) -> int:

@@ -47,7 +47,11 @@ class Layers:
         """Output of every op of `rewritten` that computes a layer, or several alike -> their
         names."""
         hoisted = {op.inputs[1]: op.output for op in rewritten.ops if isinstance(op, ResumedLinear)}
-        found = {op.output: self._origins(op, hoisted) for op in rewritten.ops}
+        found = {
+            op.output: self._origins(op, hoisted)
+            for op in rewritten.ops
+            if rewritten.values[op.output].scope != "const"
+        }
         return {output: names for output, names in found.items() if names}
 
     def precisions_of(self, rewritten: Model) -> dict[str, LayerPrecision]:
