@@ -18,10 +18,14 @@ Outcome = Literal["within", "exceeded", "unproven"]
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How much worse a metric may be: a share of the reference's value, or in its own unit."""
+    """How much worse a metric may be: a share of the reference's value, or in its own unit.
+
+    floor: what the metric itself may not be worse than, whatever the reference's.
+    """
 
     limit: float
     relative: bool
+    floor: float | None = None
 
     def __str__(self) -> str:
         return self.show(self.limit)
@@ -36,17 +40,17 @@ class Budget:
         return f"{digits.rstrip('.')}{'%' if self.relative else ''}"
 
 
-def parse_budget(text: str) -> Budget:
+def parse_budget(text: str, floor: float | None = None) -> Budget:
     """A budget such as 0.05% (relative) or 0.002 (in the metric's unit); ConfigError otherwise.
 
     >>> parse_budget("0.05%")
-    Budget(limit=0.0005, relative=True)
+    Budget(limit=0.0005, relative=True, floor=None)
     """
     found = _BUDGET.fullmatch(text)
     if not found:
         raise ConfigError(f"expected a budget such as 0.05% or 0.002, got {text!r}")
     relative = bool(found[2])
-    return Budget(round(float(found[1]) / (100 if relative else 1), 15), relative)
+    return Budget(round(float(found[1]) / (100 if relative else 1), 15), relative, floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,10 @@ def judge(found: Sequence[Comparison], budget: Budget) -> Judgement:
         f"{budget.show(worst.harm.high)}] ({worst.level:.4g} level, {worst.rows:,} rows, "
         f"{worst.groups:,} groups)"
     )
+    below = [c for c in found if _worse(c, budget.floor)]
+    if below:
+        which = f"{below[0].metric} of task {below[0].task} is {below[0].candidate:.6f}"
+        return Judgement("exceeded", below[0], None, f"{which}, past the floor {budget.floor}")
     identical = all(c.harm.low == c.harm.high == 0 for c in found)
     if any(c.harm.low > budget.limit for c in found):
         return Judgement("exceeded", worst, None, f"{shown} is past {budget}")
@@ -97,6 +105,12 @@ def judge(found: Sequence[Comparison], budget: Budget) -> Judgement:
         _rows_needed(worst, budget),
         f"{shown}: the interval reaches past {budget}",
     )
+
+
+def _worse(found: Comparison, floor: float | None) -> bool:
+    if floor is None:
+        return False
+    return found.candidate < floor if found.higher_is_better else found.candidate > floor
 
 
 def _rows_needed(found: Comparison, budget: Budget) -> int | None:

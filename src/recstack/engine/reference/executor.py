@@ -15,7 +15,6 @@ from recstack.model import Model
 from recstack.model.ops import FeatureOp, Opaque
 from recstack.types import Scores
 
-
 # (inputs, each (entries, ...)) -> result, as the functions of OPS with op and weights given.
 Computed = Callable[[Sequence[Array]], Array]
 

@@ -10,9 +10,10 @@ from statistics import median
 from recstack.batch import Batch
 from recstack.data import random_batch
 from recstack.engine import EngineConfig, compile
-from recstack.engine.precision import FP32, LayerPlan, LayerPrecision, layer_names
+from recstack.engine.precision import FP32, LayerPlan, LayerPrecision, layer_names, quantisable
 from recstack.model import Model
 from recstack.precision.alone import alone
+from recstack.precision.plan import PrecisionPlan, apply, tables_of
 from recstack.rows import RowFormat
 from recstack.types import Executor
 
@@ -39,6 +40,22 @@ def layer_bytes(model: Model, layer: str, precision: LayerPrecision) -> int:
         if precision.format == "int8":
             total += 8 * shape[0] + 4 * shape[0] * len(precision.outliers)
     return total
+
+
+def plan_bytes(model: Model, plan: PrecisionPlan) -> int:
+    """Bytes of all tables and of the weight matrices of all layers, as the plan has them."""
+    tables = sum(table_bytes(model, t, plan.table(t)) for t in tables_of(model))
+    return tables + sum(layer_bytes(model, n, plan.layer(n)) for n in quantisable(model))
+
+
+def plan_ns(
+    model: Model, plan: PrecisionPlan, rows: int, seed: int, config: EngineConfig
+) -> tuple[float, float]:
+    """Time of one query of `rows` rows in fp32 and with the plan, in turns; random inputs."""
+    fp32 = compile(model, config.model_copy(update={"precision": "fp32"}))
+    batches = [random_batch(model, rows, seed + i) for i in range(4)]
+    before, after = race([fp32, compile(*apply(model, plan, config))], batches)
+    return before, after
 
 
 def table_ns(

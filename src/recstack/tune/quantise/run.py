@@ -15,6 +15,7 @@ from recstack.data.labelled import LabelledData
 from recstack.data.paired import Metric
 from recstack.engine import EngineConfig
 from recstack.engine.precision import (
+    BUILT,
     DenseFormat,
     LayerPrecision,
     layer_inputs,
@@ -34,9 +35,7 @@ from recstack.tune.quantise.search import Outcome, Step, search
 from recstack.tune.quantise.units import (
     Rung,
     Unit,
-    cost_of,
     describe,
-    finest,
     ladder,
     plan_of,
     worthwhile,
@@ -54,7 +53,6 @@ class QuantiseConfig(BaseModel):
     tables, layers: formats to choose from beside fp32.
     least_share: a table or layer that cannot save this share of all cost stays fp32.
     small_rows: search rows, at most, that sensitivities are measured on.
-    floor: what the metric itself may not fall below (or above, where lower is better).
     seed: of the split, the resamples and the timed inputs.
     """
 
@@ -72,19 +70,54 @@ class QuantiseConfig(BaseModel):
 class Quantised:
     """What a search found.
 
-    plan: the one to use; all fp32 unless `outcome.verdict` is proven. cost, fp32_cost: of the
-    tables and layers, in `unit`, modelled as a sum over them. notes: per table and layer why it has
-    its precision.
+    plan: the one to use; all fp32 unless `outcome.verdict` is proven. units: what there was to
+    choose, in the order of the outcome's state. notes: per table and layer why it has its
+    precision.
     """
 
     plan: PrecisionPlan
     outcome: Outcome
     units: tuple[Unit, ...]
-    sensitivity: Mapping[str, float]
-    cost: float
-    fp32_cost: float
-    unit: str
     notes: Mapping[str, str]
+    objective: Objective
+
+    @property
+    def reason(self) -> str:
+        """What the deciding rows said, or what is missing."""
+        if self.outcome.verdict == "proven":
+            return self.outcome.steps[-1].judgement.reason
+        if self.outcome.verdict == "too_small":
+            return (
+                f"the data are too small to prove the budget: the plan closest to it needs about "
+                f"{self.outcome.rows_needed:,} rows; {self._closest.judgement.reason}"
+            )
+        return "no plan that saves anything keeps the budget"
+
+    @property
+    def _closest(self) -> Step:
+        small = [s for s in self.outcome.steps if s.judgement.rows_needed is not None]
+        return min(small, key=lambda s: s.judgement.rows_needed or 0)
+
+    def to_record(self, model: str, metric: str, budget: Budget) -> dict[str, Any]:
+        """As a record of a result file."""
+        tried = [
+            {"rows": s.rows, "cost": s.cost, "outcome": s.judgement.outcome,
+             "harm": asdict(s.judgement.worst.harm), "reason": s.judgement.reason}
+            for s in self.outcome.steps
+        ]  # fmt: skip
+        chosen = [
+            {"name": u.name, "kind": u.kind, "precision": describe(u.ladder[rung].precision),
+             "cost": u.ladder[rung].cost, "fp32_cost": u.ladder[-1].cost,
+             "note": self.notes.get(u.name, "")}
+            for u, rung in zip(self.units, self.outcome.state, strict=True)
+        ]  # fmt: skip
+        return {
+            "record": "precision", "origin": "measured", "model": model, "metric": metric,
+            "budget": str(budget), "limit": budget.limit, "relative": budget.relative,
+            "verdict": self.outcome.verdict, "reason": self.reason, "objective": self.objective,
+            "unit": UNITS[self.objective], "tried": tried, "chosen": chosen,
+            "rows_needed": self.outcome.rows_needed,
+        }  # fmt: skip
 
 
 def quantise(
@@ -96,14 +129,14 @@ def quantise(
     *,
     engine: EngineConfig | None = None,
     journal: Path | None = None,
-    watch: Callable[[str], None] = lambda what: None,
-    step: Callable[[Step, tuple[Unit, ...]], None] = lambda step, units: None,
+    watch: Callable[[str, int, int], None] = lambda what, done, of: None,
+    step: Callable[[Step], None] = lambda step: None,
 ) -> Quantised:
     """The cheapest plan for `model` that is proven to keep `budget` on labelled data.
 
     Half of the data's groups choose the plan, the other half prove it. journal: a file that keeps
-    every measurement, so that a search that was stopped goes on. watch: told what is being done;
-    step: of every plan that was tried.
+    every measurement, so that a search that was stopped goes on. watch: told what is measured, and
+    how many of how many are; step: told of every plan that was tried.
 
     Raises ConfigError for labels that do not fit the model, for data with fewer than two groups,
     and for a journal of another search.
@@ -115,28 +148,15 @@ def quantise(
         raise ConfigError(f"expected rows of at least two groups, got {data.rows} rows")
     small = _some(halves[0], config.small_rows, config.seed)
     notes = Journal(journal, _about(model, data, metric, budget, config, engine))
-    watch("costs of tables and layers")
-    units = _units(model, small, config, notes)
+    units = _units(model, small, config, notes, watch)
     scored = Scored(
         Variants(model), units, small, halves, metric, budget, notes, engine, config.seed
     )
-    watch("plans")
-    outcome = search(units, scored, watch=lambda s: step(s, units))
-    found = {
-        u.name: scored.sensitivity(i, outcome.state[i])
-        for i, u in enumerate(units)
-        if outcome.state[i] < u.top
-    }
+    outcome = search(units, scored, watch=step)
     return Quantised(
-        plan_of(units, outcome.state),
-        outcome,
-        units,
-        found,
-        cost_of(units, outcome.state),
-        cost_of(units, finest(units)),
-        UNITS[config.objective],
-        _notes(units, outcome, scored),
-    )
+        plan_of(units, outcome.state), outcome, units, _notes(units, outcome, scored),
+        config.objective,
+    )  # fmt: skip
 
 
 def _some(data: LabelledData, rows: int, seed: int) -> LabelledData:
@@ -150,18 +170,21 @@ def _some(data: LabelledData, rows: int, seed: int) -> LabelledData:
 
 
 def _units(
-    model: Model, small: LabelledData, config: QuantiseConfig, journal: Journal
-) -> tuple[Unit, ...]:
+    model: Model, small: LabelledData, config: QuantiseConfig, journal: Journal,
+    watch: Callable[[str, int, int], None],
+) -> tuple[Unit, ...]:  # fmt: skip
     """Every table and layer with its ladder; those of little cost in fp32 alone."""
     margin = MARGIN[config.objective]
     formats = [RowFormat.FP32, *(f for f in RowFormat if f in config.tables)]
-    bags_only = [t for t in tables_of(model) if not _read_by_others(model, t)]
-    made = [
-        Unit("table", name, _ladder(formats, _table_costs(model, name, formats, config, journal),
-                                    margin))
-        for name in bags_only
-    ]  # fmt: skip
-    for name in quantisable(model):
+    tables = [t for t in tables_of(model) if not _read_by_others(model, t)]
+    layers = quantisable(model)
+    made: list[Unit] = []
+    for name in tables:
+        watch(name, len(made), len(tables) + len(layers))
+        found = _table_costs(model, name, formats, config, journal)
+        made.append(Unit("table", name, _ladder(formats, found, margin)))
+    for name in layers:
+        watch(name, len(made), len(tables) + len(layers))
         precisions = _precisions(model, name, small, config)
         found = _layer_costs(model, name, precisions, config, journal)
         made.append(Unit("layer", name, _ladder(precisions, found, margin)))
@@ -176,7 +199,7 @@ def _precisions(
     model: Model, name: str, small: LabelledData, config: QuantiseConfig
 ) -> list[LayerPrecision]:
     """A layer's precisions, the finest first; int8 with the columns that stand out in fp32."""
-    formats = [f for f in ("fp16", "bf16", "int8") if f in config.layers]
+    formats = [f for f in ("fp16", "bf16", "int8") if f in config.layers and f in BUILT]
     found = [LayerPrecision("fp32"), *(LayerPrecision(f) for f in formats)]
     if "int8" in config.layers:
         read = input_of(model, name)
@@ -223,6 +246,7 @@ def _about(
         "data": _digest_data(data),
         "metric": metric.name,
         "budget": str(budget),
+        "floor": budget.floor,
         "config": config.model_dump(mode="json"),
         "engine": engine.model_dump(mode="json"),
     }
