@@ -19,7 +19,7 @@ from recstack.data.paired import Metric, metric_of, parse_metric
 from recstack.engine import EngineConfig
 from recstack.model import Model
 from recstack.precision.budget import Budget, parse_budget
-from recstack.precision.debug import OpReport
+from recstack.precision.debug import MOST_DB, OpReport
 from recstack.precision.debug import debug as debug_plan
 from recstack.precision.plan import PrecisionPlan, read_plan, uniform
 from recstack.precision.proof import prove
@@ -228,7 +228,7 @@ def _debug(
         print_json(records)
         return
     title = f"{model.name}: ops against fp32 on {part.rows:,} rows, the worst first (measured)"
-    heads = ("op", "kind", "precision", "own dB", "total dB", "largest error", "saturated",
+    heads = ("layer, table or op", "precision", "own dB", "total dB", "largest", "saturated",
              "stand out")  # fmt: skip
     console.print(table(title, heads, [_debug_row(r) for r in reports]))
     if out is not None:
@@ -236,10 +236,14 @@ def _debug(
 
 
 def _debug_row(r: OpReport) -> tuple[str, ...]:
-    own = "" if r.own is None else f"{r.own.sqnr_db:.1f}"
+    own = "" if r.own is None else _db(r.own.sqnr_db)
     saturated = "" if r.saturation is None else f"{r.saturation:.2%}"
     columns = ", ".join(map(str, r.columns[:4])) + (" ..." if len(r.columns) > 4 else "")
     return (
-        r.name, r.kind, r.precision, own, f"{r.total.sqnr_db:.1f}", f"{r.total.largest:.3g}",
-        saturated, columns,
+        r.unit or f"({r.kind} {r.name})", r.precision, own, _db(r.total.sqnr_db),
+        f"{r.total.largest:.3g}", saturated, columns,
     )  # fmt: skip
+
+
+def _db(value: float) -> str:
+    return "exact" if value >= MOST_DB else f"{value:.1f}"

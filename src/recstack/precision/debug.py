@@ -57,7 +57,8 @@ class Histogram:
 class OpReport:
     """One op.
 
-    precision: of its layer or table; "" where it has none to choose.
+    unit, precision: its layer or table as a plan names it, and the precision of that; "" where it
+        has none to choose.
     total: with the errors of all ops before it. own: of its own precision alone, fp32 inputs.
     saturation: share of its inputs outside a static range; None where the range is dynamic.
     columns: input columns that stand out from the others: outliers, where they are not yet.
@@ -66,6 +67,7 @@ class OpReport:
     name: str
     kind: str
     scope: str
+    unit: str
     precision: str
     total: Error
     own: Error | None
@@ -96,21 +98,23 @@ def debug(model: Model, plan: PrecisionPlan, data: LabelledData) -> list[OpRepor
         name = op.output
         before, after = reference[name], found[name]
         total, own = error(before, after), None
-        label, saturation = "", None
+        unit, label, saturation = "", "", None
         columns: tuple[int, ...] = ()
         if op.kind == "embedding_bag":
-            row_format = plan.table(op.weights()[0])
+            unit = op.weights()[0]
+            row_format = plan.table(unit)
             label = str(row_format)
             own = total if row_format != RowFormat.FP32 else None
         elif name in layers:
-            precision = plan.layer(layers[name])
+            unit = layers[name]
+            precision = plan.layer(unit)
             label = describe_layer(precision)
             saturation, columns = _inputs(model, name, precision, reference)
             own = None if precision == FP32 else _own(model, name, precision, reference)
         reports.append(
             OpReport(
-                name, op.kind, model.values[name].scope, label, total, own, saturation, columns,
-                histogram(before, after),
+                name, op.kind, model.values[name].scope, unit, label, total, own, saturation,
+                columns, histogram(before, after),
             )
         )  # fmt: skip
     return sorted(reports, key=_rank)

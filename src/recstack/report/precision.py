@@ -120,7 +120,8 @@ def op_errors(document: Document) -> Markup:
     entries = document.of(OpError)
     if not entries:
         return Markup()
-    worst = [e for e in entries if e.data.own is not None][:MOST_PLOTS]
+    off = [e for e in entries if e.data.own is not None and e.data.own.sqnr_db < NO_ERROR_DB]
+    worst = off[:MOST_PLOTS]
     plots = [_values(document, e, i) for i, e in enumerate(worst)]
     return section(
         "op-errors",
@@ -129,7 +130,7 @@ def op_errors(document: Document) -> Markup:
             "p",
             "Signal to quantisation noise of every op against fp32 on the same rows, the worst "
             "first. Own: from fp32 inputs, what the op's precision adds by itself. Total: with the "
-            "errors of all ops before it.",
+            "errors of all ops before it. Those without an error of their own are in the table.",
         ),
         _sqnr(document, worst),
         tag("div", *plots, class_="charts"),
@@ -148,7 +149,7 @@ def _sqnr(document: Document, entries: Sequence[Entry[OpError]]) -> Markup:
         assert d.own is not None
         rows.append(
             Row(
-                document.name(entry, d.name),
+                document.name(entry, d.unit or d.name),
                 f"{d.precision}: own {_db(d.own.sqnr_db)}, total {_db(d.total.sqnr_db)} dB",
                 bar=max(min(d.own.sqnr_db, 120.0), axis.scale.low),
                 marks=[(min(d.total.sqnr_db, 120.0), "tick", "s1", f"total {d.total.sqnr_db:.1f}")],
@@ -172,7 +173,7 @@ def _db(value: float) -> str:
 def _values(document: Document, entry: Entry[OpError], index: int) -> Markup:
     """Histograms of an op's values, fp32 and quantised, as shares of all on a root scale."""
     data = entry.data
-    name, v = document.name(entry, data.name), data.values
+    name, v = document.name(entry, data.unit or data.name), data.values
     total = max(sum(v.reference), sum(v.quantised), 1)
     # Roots, so that the rare values far out, which set the range, still show.
     heights = [[(n / total) ** 0.5 for n in counts] for counts in (v.reference, v.quantised)]
@@ -209,11 +210,12 @@ def _all_ops(document: Document, entries: Sequence[Entry[OpError]]) -> Markup:
         own = (NONE, NONE) if d.own is None else (_db(d.own.sqnr_db), figures(d.own.largest))
         rows.append(
             (
-                document.name(entry, d.name), d.kind, d.precision or NONE, *own,
+                document.name(entry, d.name), d.kind, d.unit or NONE, d.precision or NONE, *own,
                 _db(d.total.sqnr_db), figures(d.total.largest),
                 NONE if d.saturation is None else share(d.saturation), _some(d.columns) or NONE,
             )
         )  # fmt: skip
-    heads = ["Op", "kind", "precision", "own SQNR (dB)", "own largest error", "total SQNR (dB)",
+    heads = ["Op", "kind", "layer or table", "precision", "own SQNR (dB)", "own largest error",
+             "total SQNR (dB)",
              "total largest error", "saturated", "columns that stand out"]  # fmt: skip
-    return table("Ops against fp32", heads, rows, text=(0, 1, 2, 8))
+    return table("Ops against fp32", heads, rows, text=(0, 1, 2, 3, 9))

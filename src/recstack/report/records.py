@@ -298,6 +298,7 @@ class OpError(Record):
 
     name: str
     kind: str
+    unit: str = ""
     precision: str
     total: Size
     own: Size | None

@@ -9,8 +9,9 @@ from statistics import median
 
 from recstack.batch import Batch
 from recstack.data import random_batch
-from recstack.engine import EngineConfig, compile
+from recstack.engine import Engine, EngineConfig, compile
 from recstack.engine.precision import FP32, LayerPlan, LayerPrecision, layer_names, quantisable
+from recstack.engine.native.step_times import step_times
 from recstack.model import Model
 from recstack.precision.alone import alone
 from recstack.precision.plan import PrecisionPlan, apply, tables_of
@@ -19,6 +20,7 @@ from recstack.types import Executor
 
 ROUNDS = 7
 ROUND_S = 0.004
+BATCHES = 64  # different ones, lest a large table's rows all lie in cache
 _LAYER_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 
 
@@ -58,6 +60,13 @@ def plan_ns(
     return before, after
 
 
+def formats_run(model: Model, layer: str, precision: LayerPrecision) -> set[str]:
+    """The formats that an engine computes the layer's products in, asked for this one."""
+    ops = [o for o, n in layer_names(model).items() if n == layer]
+    found = _engine(alone(model, ops[:1]).model, precision).formats
+    return {f for formats in found.values() for f in formats}
+
+
 def table_ns(
     model: Model, table: str, formats: Sequence[RowFormat], rows: int, seed: int
 ) -> list[float]:
@@ -68,8 +77,8 @@ def table_ns(
     for op in ops:
         parts = [alone(m, [op.output]).model for m in models]
         count = rows if model.values[op.output].scope == "item" else 1
-        batches = [random_batch(parts[0], count, seed + i) for i in range(4)]
-        found = race([compile(part) for part in parts], batches)
+        batches = [random_batch(parts[0], count, seed + i) for i in range(BATCHES)]
+        found = race_steps([_engine(part, FP32) for part in parts], batches)
         totals = [t + ns for t, ns in zip(totals, found, strict=True)]
     return totals
 
@@ -81,13 +90,24 @@ def layer_ns(
     ops = [o for o, n in layer_names(model).items() if n == layer]
     part = alone(model, ops[:1]).model
     count = rows if model.values[ops[0]].scope == "item" else 1
-    batches = [random_batch(part, count, seed + i) for i in range(4)]
+    batches = [random_batch(part, count, seed + i) for i in range(BATCHES)]
+    engines = [_engine(part, p) for p in precisions]
+    return [ns * len(ops) for ns in race_steps(engines, batches)]
+
+
+def _engine(part: Model, precision: LayerPrecision) -> Engine:
     names = set(layer_names(part).values())
-    engines = [
-        compile(part, EngineConfig(precision=LayerPlan(FP32, dict.fromkeys(names, p))))
-        for p in precisions
-    ]
-    return [ns * len(ops) for ns in race(engines, batches)]
+    plan = LayerPlan(FP32, dict.fromkeys(names, precision))
+    return Engine(part, EngineConfig(precision=plan))
+
+
+def race_steps(engines: Sequence[Engine], batches: Sequence[Batch]) -> list[float]:
+    """Nanoseconds of each engine's steps per batch, without the call: as `race`."""
+    times: list[list[float]] = [[] for _ in engines]
+    for _ in range(ROUNDS):
+        for engine, taken in zip(engines, times, strict=True):
+            taken.append(sum(t.ns for t in step_times(engine, batches, len(batches))))
+    return [median(taken) for taken in times]
 
 
 def race(engines: Sequence[Executor], batches: Sequence[Batch]) -> list[float]:

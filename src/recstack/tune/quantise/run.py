@@ -206,7 +206,7 @@ def _precisions(
         values = values_of(model, [read], small)[read]
         if columns := columns_that_stand_out(values, layer_inputs(model, name)):
             found.insert(-1, LayerPrecision("int8", outliers=columns))
-    return found
+    return [p for p in found if p.format in costs.formats_run(model, name, p)]
 
 
 def _table_costs(
