@@ -10,6 +10,7 @@
 //   fma(a, b, c)        a * b + c, rounded once; in `scalar` twice, as set-independent base
 //   hardware
 //                       has no fused operation
+//   load_fp16           fp16 in memory, exact; NaN stays NaN
 //   min, max            x86's: the second operand when either is NaN
 #pragma once
 

@@ -7,37 +7,50 @@
 namespace recstack {
 namespace {
 
-// "linear": a LayerStep in fp32; weights = weight (n, k) and, when there is one, bias (n,).
+// "linear": a LayerStep in floating point; after LayerStep's ints: weight format. weights = weight
+// (n, k) and, when there is one, bias (n,).
 class LinearStep final : public LayerStep {
  public:
   LinearStep(const StepSpec& spec, const Parts& parts)
-      : LayerStep(spec, parts.kernels.gemm.panel),
-        packed_floats_(parts.kernels.gemm.packed_size(n_, k_)),
+      : LayerStep(spec, kernels_of(spec, parts.kernels).panel),
+        kernels_(kernels_of(spec, parts.kernels)),
+        packed_floats_(packed_floats(spec, parts.kernels)),
         packed_(parts.weights.take(packed_floats_)),
         bias_(spec.weights.size() > 1 ? static_cast<size_t>(n_) : 0) {
-    parts.kernels.gemm.pack_f32(spec.weights[0].data, n_, k_, k_, packed_);
+    kernels_.pack(spec.weights[0].data, n_, k_, k_, packed_);
     if (bias_.size()) std::copy_n(spec.weights[1].data, n_, bias_.data());
   }
 
   int64_t packed_floats() const override { return static_cast<int64_t>(packed_floats_); }
 
- private:
-  void multiply(const Context& c, const Rows& of, int64_t begin, int64_t end) const override {
-    c.kernels->gemm.gemm_f32({.x = of.x,
-                              .rows = of.rows,
-                              .k = k_,
-                              .x_stride = of.x_stride,
-                              .packed = packed_ + begin * k_,
-                              .n = end - begin,
-                              .bias = bias_.size() ? bias_.data() + begin : nullptr,
-                              .activation = activation_,
-                              .out = of.out + begin,
-                              .out_stride = of.out_stride,
-                              .start = start_ ? c.at(*start_) + begin : nullptr,
-                              .start_stride = start_ ? start_->stride : 0,
-                              .start_of_row = c.query_of_row});
+  static size_t packed_floats(const StepSpec& spec, const Kernels& kernels) {
+    const size_t bytes = kernels_of(spec, kernels).packed_bytes(spec.ints[2], spec.ints[1]);
+    return (bytes + sizeof(float) - 1) / sizeof(float);
   }
 
+ private:
+  static const LayerKernels& kernels_of(const StepSpec& spec, const Kernels& kernels) {
+    return kernels.gemm.of(static_cast<WeightFormat>(spec.ints[4]));
+  }
+
+  void multiply(const Context& c, const Rows& of, int64_t begin, int64_t end) const override {
+    const char* packed = reinterpret_cast<const char*>(packed_);
+    kernels_.gemm({.x = of.x,
+                   .rows = of.rows,
+                   .k = k_,
+                   .x_stride = of.x_stride,
+                   .packed = packed + kernels_.packed_bytes(begin, k_),
+                   .n = end - begin,
+                   .bias = bias_.size() ? bias_.data() + begin : nullptr,
+                   .activation = activation_,
+                   .out = of.out + begin,
+                   .out_stride = of.out_stride,
+                   .start = start_ ? c.at(*start_) + begin : nullptr,
+                   .start_stride = start_ ? start_->stride : 0,
+                   .start_of_row = c.query_of_row});
+  }
+
+  const LayerKernels& kernels_;
   size_t packed_floats_;
   float* packed_;
   AlignedFloats bias_;
@@ -116,7 +129,7 @@ class MatmulStep final : public Step {
 size_t arena_floats(const StepSpec& spec, const Kernels& kernels) {
   if (spec.kind == "linear8") return linear8_floats(spec, kernels);
   if (spec.kind != "linear") return 0;
-  return Arena::room(kernels.gemm.packed_size(spec.ints[2], spec.ints[1]));
+  return Arena::room(LinearStep::packed_floats(spec, kernels));
 }
 
 StepPtr make_dense_step(const StepSpec& spec, const Parts& parts) {

@@ -19,7 +19,6 @@ from recstack.model.ops import AttentionPooling, Augru, Cross, Gru, GruCell, Lin
 
 DenseFormat = Literal["fp32", "bf16", "fp16", "int8"]
 FORMATS: tuple[DenseFormat, ...] = get_args(DenseFormat)
-BUILT: tuple[DenseFormat, ...] = ("fp32", "int8")
 # The weight that a layer's input meets first; ops that share it are one layer.
 _LAYERS: dict[type[Op], str] = {
     Linear: "weight", Cross: "weight_u", Gru: "weight_ih", Augru: "weight_ih",
@@ -158,14 +157,7 @@ def check_plan(plan: DenseFormat | LayerPlan, model: Model) -> dict[str, LayerPr
             raise ConfigError(
                 f"expected outlier columns below {width}, got {precision.outliers[-1]}{where}"
             )
-    chosen = {name: plan.layers.get(name, plan.default) for name in known}
-    for name, precision in chosen.items():
-        if precision.format not in BUILT:
-            raise ConfigError(
-                f"{precision.format} dense layers are not built yet, got it for {name!r}"
-                " - at `EngineConfig.precision`"
-            )
-    return chosen
+    return {name: plan.layers.get(name, plan.default) for name in known}
 
 
 def part_of_plan(chosen: Mapping[str, LayerPrecision], whole: Model, part: Model) -> LayerPlan:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from recstack.engine.native.lower_dense import WEIGHT_FORMATS
 from recstack.engine.native.plan import Plan, Step
 from recstack.engine.precision import DenseFormat
 
+FORMATS = {number: name for name, number in WEIGHT_FORMATS.items()}
 FUSED = ("attention_unit", "recurrence", "rnn")  # steps with products of their own, in fp32
 
 
@@ -25,6 +27,6 @@ def formats_of(plan: Plan) -> dict[str, tuple[DenseFormat, ...]]:
 
 
 def _format(step: Step) -> DenseFormat | None:
-    if step.kind == "linear8":
-        return "int8"
-    return "fp32" if step.kind == "linear" or step.kind in FUSED else None
+    if step.kind == "linear":
+        return FORMATS[step.ints[4]]
+    return "int8" if step.kind == "linear8" else "fp32" if step.kind in FUSED else None
