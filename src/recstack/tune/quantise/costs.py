@@ -10,8 +10,8 @@ from statistics import median
 from recstack.batch import Batch
 from recstack.data import random_batch
 from recstack.engine import Engine, EngineConfig, compile
-from recstack.engine.precision import FP32, LayerPlan, LayerPrecision, layer_names, quantisable
 from recstack.engine.native.step_times import step_times
+from recstack.engine.precision import FP32, LayerPlan, LayerPrecision, layer_names, quantisable
 from recstack.model import Model
 from recstack.precision.alone import alone
 from recstack.precision.plan import PrecisionPlan, apply, tables_of

@@ -15,7 +15,6 @@ from recstack.data.labelled import LabelledData
 from recstack.data.paired import Metric
 from recstack.engine import EngineConfig
 from recstack.engine.precision import (
-    BUILT,
     DenseFormat,
     LayerPrecision,
     layer_inputs,
@@ -199,7 +198,7 @@ def _precisions(
     model: Model, name: str, small: LabelledData, config: QuantiseConfig
 ) -> list[LayerPrecision]:
     """A layer's precisions, the finest first; int8 with the columns that stand out in fp32."""
-    formats = [f for f in ("fp16", "bf16", "int8") if f in config.layers and f in BUILT]
+    formats = [f for f in ("fp16", "bf16", "int8") if f in config.layers]
     found = [LayerPrecision("fp32"), *(LayerPrecision(f) for f in formats)]
     if "int8" in config.layers:
         read = input_of(model, name)
