@@ -104,11 +104,11 @@ struct Result {
 
 Result measure(Isa isa, int64_t rows, Layer shape, double peak) {
   const auto [k, n] = shape;
-  const GemmKernels& wide = gemm_kernels(isa);
+  const LayerKernels& wide = gemm_kernels(isa).of(WeightFormat::fp32);
   const Gemm8Kernels& narrow = gemm8_kernels(isa);
   Floats x(rows * k), w(n * k), bias(n), out(rows * n), out8(rows * n);
-  Floats packed(wide.packed_size(n, k));
-  wide.pack_f32(w.data, n, k, k, packed.data);
+  Floats packed((wide.packed_bytes(n, k) + 3) / 4);
+  wide.pack(w.data, n, k, k, packed.data);
   void* bytes = line_aligned<void>(narrow.packed_size(n, k, 0));
   const PackedLayer8 layer = narrow.pack_s8(w.data, n, k, k, nullptr, 0, bytes);
   const GemmArgs args = {x.data,           rows,     k, k, packed.data, n, bias.data,
@@ -124,7 +124,7 @@ Result measure(Isa isa, int64_t rows, Layer shape, double peak) {
                            .activation = Activation::relu,
                            .out = out8.data,
                            .out_stride = n};
-  wide.gemm_f32(args);
+  wide.gemm(args);
   narrow.gemm_u8s8(args8);
   // A product of k terms, each off by at most half a step of x and of w.
   const double tolerance = 0.01 * std::sqrt(static_cast<double>(k));
@@ -140,7 +140,7 @@ Result measure(Isa isa, int64_t rows, Layer shape, double peak) {
   std::vector<double> ns, ns8;
   for (int round = 0; round < 21; ++round) {
     const double start = now_ns();
-    for (int i = 0; i < repeats; ++i) wide.gemm_f32(args);
+    for (int i = 0; i < repeats; ++i) wide.gemm(args);
     const double middle = now_ns();
     for (int i = 0; i < repeats; ++i) narrow.gemm_u8s8(args8);
     ns8.push_back((now_ns() - middle) / repeats);
