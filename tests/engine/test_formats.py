@@ -82,7 +82,7 @@ def test_zoo_agrees_with_the_reference_that_rounds(name, variant, precision) -> 
     model = small(name, variant)
     rows = 3 if name == "dlrm-dcnv2" else 21
     batch = random_batch(model, rows=rows, queries=3, seed=1, lengths="ragged")
-    want = reference(model, batch, precision)
+    want = reference(model, batch, precision=precision)
     tolerance = TOLERANCE[precision]
     if name == "din":
         # The fused unit rounds weights that it has folded, its definition those that it folds: they
@@ -99,7 +99,7 @@ def test_zoo_agrees_with_the_reference_that_rounds(name, variant, precision) -> 
 def test_every_op_agrees_with_the_reference_that_rounds(name, isa, precision) -> None:
     model, batch = SMALL_MODELS[name]()
     got = rs.compile(model, EngineConfig(isa=isa, precision=precision, threads=2)).run(batch)
-    want = reference(model, batch, precision)
+    want = reference(model, batch, precision=precision)
     tolerance = TOLERANCE[precision]
     np.testing.assert_allclose(got, want, rtol=2 * tolerance, atol=2 * tolerance)
 
@@ -127,10 +127,10 @@ def test_precision_reaches_every_layer_and_halves_its_bytes(name, variant) -> No
         precision: rs.compile(model, EngineConfig(precision=precision)).layers
         for precision in ("fp32", "bf16")
     }
-    assert {name for layer in layers["bf16"] for name in layer.names} == set(quantisable(model))
-    assert {layer.precision.format for layer in layers["bf16"]} == {"bf16"}
+    assert {layer.name for layer in layers["bf16"]} == set(quantisable(model))
+    assert {layer.formats for layer in layers["bf16"]} == {("bf16",)}
     for wide, narrow in zip(layers["fp32"], layers["bf16"], strict=True):
-        assert wide.names == narrow.names and wide.packed_bytes == 2 * narrow.packed_bytes
+        assert wide.name == narrow.name and wide.packed_bytes == 2 * narrow.packed_bytes
 
 
 @pytest.mark.parametrize("name", ["rm1", "din", "dien"])
@@ -141,10 +141,9 @@ def test_a_plan_for_one_layer_changes_that_layer_alone(name: str) -> None:
     for layer in quantisable(model):
         plan = LayerPlan(layers={layer: LayerPrecision("bf16")})
         engine = rs.compile(model, EngineConfig(precision=plan))
-        in_use = {n: used.precision.format for used in engine.layers for n in used.names}
-        assert {n for n, used in in_use.items() if used == "bf16"} == {layer}
+        assert {name for name, of in engine.formats.items() if of == ("bf16",)} == {layer}
         got = engine.run(batch)
-        assert np.abs(got - reference(model, batch, plan)).max() <= 2e-3
+        assert np.abs(got - reference(model, batch, precision=plan)).max() <= 2e-3
         assert np.abs(got - exact).max() <= 2e-2
 
 
@@ -156,7 +155,7 @@ def test_layers_of_a_unit_that_differ_are_computed_apart(name: str, variant: str
     layers = {n: LayerPrecision("bf16") for n in quantisable(model)[::2]}
     plan = LayerPlan(LayerPrecision("fp16"), layers)
     got = rs.compile(model, EngineConfig(precision=plan)).run(batch)
-    np.testing.assert_allclose(got, reference(model, batch, plan), rtol=0, atol=6e-3)
+    np.testing.assert_allclose(got, reference(model, batch, precision=plan), rtol=0, atol=6e-3)
 
 
 def test_a_weight_past_the_range_of_fp16_is_refused() -> None:
@@ -166,3 +165,13 @@ def test_a_weight_past_the_range_of_fp16_is_refused() -> None:
     with pytest.raises(ConfigError, match="65504"):
         rs.compile(large, EngineConfig(precision="fp16"))
     rs.compile(large, EngineConfig(precision="bf16"))
+
+
+@pytest.mark.skipif("avx512_bf16" not in ISAS, reason="this processor has no avx512_bf16")
+@pytest.mark.parametrize("name", QUICK)
+def test_fp32_is_the_same_bits_with_and_without_bf16_instructions(name: str) -> None:
+    batch = random_batch(small(name, None), rows=19, seed=4)
+    with_bf16, without = (
+        engine_of(name, None, isa, "fp32").run(batch) for isa in ("avx512_bf16", "avx512")
+    )
+    assert np.array_equal(with_bf16, without)

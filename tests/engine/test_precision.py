@@ -50,7 +50,6 @@ def test_every_planned_layer_is_found_in_the_model_as_given(name, variant) -> No
             LayerPlan(layers={"mlp.0": LayerPrecision("int8", outliers=(900,))}),
             "128, got 900",
         ),
-        ("int8", "not built yet"),
     ],
 )
 def test_a_plan_that_does_not_fit_the_model_is_refused(plan, message: str) -> None:

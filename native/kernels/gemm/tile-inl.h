@@ -1,7 +1,7 @@
 // One block of rows times a run of panels, with resumed chains and the epilogue.
 #pragma once
 
-#include "kernels/act/math-inl.h"
+#include "kernels/gemm/activate-inl.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/micro-inl.h"
 
@@ -16,20 +16,6 @@ constexpr int64_t kDepth = 512;
 constexpr int64_t kCopyStride = kDepth + 16;
 
 constexpr int64_t kPrefetchSteps = 128;
-
-RECSTACK_INLINE V activate(Activation activation, V x) {
-  switch (activation) {
-    case Activation::none:
-      return x;
-    case Activation::relu:
-      return relu(x);
-    case Activation::sigmoid:
-      return sigmoid(x);
-    case Activation::tanh:
-      return tanh(x);
-  }
-  return x;
-}
 
 template <class W>
 struct Tile {

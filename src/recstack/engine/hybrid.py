@@ -20,8 +20,8 @@ from recstack.batch import Batch, DenseInput, Input, SparseInput, feature_length
 from recstack.engine.config import EngineConfig
 from recstack.engine.memory import EngineMemory, engine_memory
 from recstack.engine.native import Engine
-from recstack.engine.native.layers_in_use import LayerInUse
-from recstack.engine.precision import LayerPrecision, check_plan, part_of_plan
+from recstack.engine.native.formats import LayerInUse
+from recstack.engine.precision import DenseFormat, LayerPrecision, check_plan, part_of_plan
 from recstack.engine.reference.checks import check_batch
 from recstack.engine.tables import place_tables
 from recstack.model import Model, ModelDescription, build
@@ -76,9 +76,14 @@ class HybridEngine:
 
     @property
     def layers(self) -> tuple[LayerInUse, ...]:
-        """What each dense layer of the native stages is computed in."""
+        """`Engine.layers` of the native stages."""
         stages = [part for part in self.parts if isinstance(part, Stage)]
         return tuple(layer for stage in stages for layer in stage.engine.layers)
+
+    @property
+    def formats(self) -> dict[str, tuple[DenseFormat, ...]]:
+        """`Engine.formats` of the native stages."""
+        return {layer.name: layer.formats for layer in self.layers}
 
     def run(self, batch: Batch, out: Scores | None = None) -> Scores:
         """Scores of `batch`, (rows, outputs) float32; raises as `Engine.run` does."""
@@ -196,7 +201,7 @@ def _stage(
         inputs=(*dense, *flat, *sparse),
         ops=(*shaped, *ops),
         outputs=tuple(exported),
-    )
+    ).with_tables(model.description.tables)
     part = build(description, model.weights)
     precision = part_of_plan(chosen, model, part)
     engine = Engine(part, config.model_copy(update={"precision": precision}))

@@ -9,7 +9,7 @@ of the model as given: what the planner fuses, folds or splits keeps the precisi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Literal, get_args
 
@@ -19,7 +19,6 @@ from recstack.model.ops import AttentionPooling, Augru, Cross, Gru, GruCell, Lin
 
 DenseFormat = Literal["fp32", "bf16", "fp16", "int8"]
 FORMATS: tuple[DenseFormat, ...] = get_args(DenseFormat)
-BUILT: tuple[DenseFormat, ...] = ("fp32", "bf16", "fp16")
 # The weight that a layer's input meets first; ops that share it are one layer.
 _LAYERS: dict[type[Op], str] = {
     Linear: "weight", Cross: "weight_u", Gru: "weight_ih", Augru: "weight_ih",
@@ -72,6 +71,15 @@ class LayerPrecision:
             raise ConfigError(
                 f"expected ascending columns, got {self.outliers} - at `LayerPrecision.outliers`"
             )
+
+    def of_columns(self, columns: Sequence[int]) -> LayerPrecision:
+        """Of the part of the layer that reads these columns of its input, ascending, alone."""
+        outliers = tuple(columns.index(o) for o in self.outliers if o in columns)
+        return replace(self, outliers=outliers)
+
+    def of_inner(self) -> LayerPrecision:
+        """Of a product inside the layer, whose input is not the layer's: same format, no more."""
+        return LayerPrecision(self.format)
 
 
 FP32 = LayerPrecision()
@@ -149,14 +157,7 @@ def check_plan(plan: DenseFormat | LayerPlan, model: Model) -> dict[str, LayerPr
             raise ConfigError(
                 f"expected outlier columns below {width}, got {precision.outliers[-1]}{where}"
             )
-    chosen = {name: plan.layers.get(name, plan.default) for name in known}
-    for name, precision in chosen.items():
-        if precision.format not in BUILT:
-            raise ConfigError(
-                f"{precision.format} dense layers are not built yet, got it for {name!r}"
-                " - at `EngineConfig.precision`"
-            )
-    return chosen
+    return {name: plan.layers.get(name, plan.default) for name in known}
 
 
 def part_of_plan(chosen: Mapping[str, LayerPrecision], whole: Model, part: Model) -> LayerPlan:

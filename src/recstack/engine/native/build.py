@@ -17,9 +17,9 @@ from recstack.engine.native import (
     lower_sequence,
     lower_tensor,
 )
+from recstack.engine.native.formats import LayerInUse, layers_in_use, saved_bytes
 from recstack.engine.native.hoist import hoist_user_parts
 from recstack.engine.native.layers import Layers
-from recstack.engine.native.layers_in_use import LayerInUse, layers_in_use
 from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
 from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
@@ -115,10 +115,8 @@ def make_layout(model: Model) -> _native.InputLayout:
 def make_program(
     model: Model, config: EngineConfig
 ) -> tuple[_native.Program, BuildCost, tuple[LayerInUse, ...]]:
-    """A native program for `model`, what it took, and what its dense layers are computed in.
-
-    Tables are the model's own arrays.
-    """
+    """A native program for `model`, what it took, and what its dense layers run in
+    (`layers_in_use`); tables are the model's own arrays."""
     began = time.perf_counter()
     plan = make_plan(model, hoist=config.hoist, precision=config.precision)
     item, user = plan.workspace_floats("item"), plan.workspace_floats("user")
@@ -138,8 +136,7 @@ def make_program(
     cost = BuildCost(
         plan_ms=1e3 * (planned - began),
         packing_ms=1e3 * (time.perf_counter() - planned),
-        packed_weight_bytes=sum(plan.model.weights[w].nbytes for w in packed)
-        - sum(layer.saved_bytes for layer in layers),
+        packed_weight_bytes=sum(plan.model.weights[w].nbytes for w in packed) - saved_bytes(plan),
         workspace_bytes=4 * tile_rows * (item + user),
     )
     return program, cost, layers

@@ -34,9 +34,11 @@ class ResumedLinear(Linear):
     """activation(sums + x @ weight.T + bias): inputs x (in,) and sums (out,), a user-scope value.
 
     Of the native engine's own plans only; no model on disk has it. Each output's chain of
-    multiply-adds goes on from its element of `sums`.
+    multiply-adds goes on from its element of `sums`. columns: those of the whole layer's input that
+    x is; `sums` are made of the others.
     """
 
+    columns: tuple[int, ...]
     arity: ClassVar[tuple[int, int]] = (2, 2)
 
     def shape(self, inputs: Sequence[Shape], weights: WeightShapes) -> Shape:
@@ -151,6 +153,7 @@ class _Rewritten:
                 weight=names[1],
                 bias=op.bias,
                 activation=op.activation,
+                columns=tuple(item),
             )
         )
 

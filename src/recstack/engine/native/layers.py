@@ -41,19 +41,32 @@ class Layers:
 
     def alike(self, *outputs: str) -> bool:
         """Whether the layers that end in `outputs` are computed alike, so that one step may."""
-        first, *others = {self._precisions[self.layer(output)] for output in outputs}
-        return not others and first.format != "int8"
+        return len({self._precisions[self.layer(output)] for output in outputs}) == 1
 
     def of_ops(self, rewritten: Model) -> dict[str, tuple[str, ...]]:
         """Output of every op of `rewritten` that computes a layer, or several alike -> their
         names."""
         hoisted = {op.inputs[1]: op.output for op in rewritten.ops if isinstance(op, ResumedLinear)}
-        found = {op.output: self._origins(op, hoisted) for op in rewritten.ops}
+        found = {
+            op.output: self._origins(op, hoisted)
+            for op in rewritten.ops
+            if rewritten.values[op.output].scope != "const"
+        }
         return {output: names for output, names in found.items() if names}
 
     def precisions_of(self, rewritten: Model) -> dict[str, LayerPrecision]:
-        """The precision of every op of `rewritten` that computes a layer."""
-        return {out: self._precisions[names[0]] for out, names in self.of_ops(rewritten).items()}
+        """The precision of every op of `rewritten` that computes a layer, or part of its input."""
+        found = {out: self._precisions[names[0]] for out, names in self.of_ops(rewritten).items()}
+        makers = {op.output: op for op in rewritten.ops}
+        for op in rewritten.ops:
+            if isinstance(op, ResumedLinear):
+                user = makers[op.inputs[1]]
+                width = len(op.columns) + rewritten.values[user.inputs[0]].elements
+                others = sorted(set(range(width)) - set(op.columns))
+                whole = found[op.output]
+                found[op.output] = whole.of_columns(op.columns)
+                found[user.output] = whole.of_columns(others)
+        return found
 
     def _origins(self, op: Op, hoisted: Mapping[str, str]) -> tuple[str, ...]:
         if isinstance(op, Rnn):

@@ -68,8 +68,7 @@ def fits(
     if weights == "bf16":  # takes columns in pairs, and rounds keys into the room of a layer
         dim += dim % 2
         widths.append(dim)
-    room = (widths[0] + UNIT_PADDING) * dim <= UNIT_WEIGHTS and max(widths) <= UNIT_WIDTH
-    return room and weights != "int8"
+    return (widths[0] + UNIT_PADDING) * dim <= UNIT_WEIGHTS and max(widths) <= UNIT_WIDTH
 
 
 def fuse_unit_sums(model: Model, alike: Callable[..., bool] = lambda *_: True) -> Model:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 
 from recstack.batch import Batch, DenseInput
@@ -15,15 +17,27 @@ from recstack.model import Model
 from recstack.model.ops import FeatureOp, Opaque
 from recstack.types import Scores
 
+# (inputs, each (entries, ...)) -> result, as the functions of OPS with op and weights given.
+Computed = Callable[[Sequence[Array]], Array]
 
-def reference(model: Model, batch: Batch, precision: DenseFormat | LayerPlan = "fp32") -> Scores:
+
+def reference(
+    model: Model,
+    batch: Batch,
+    instead: Mapping[str, Computed] | None = None,
+    *,
+    precision: DenseFormat | LayerPlan = "fp32",
+) -> Scores:
     """The scores of `batch`, (rows, outputs) float32, computed in float64 with plain NumPy.
+
+    instead: for the ops of these outputs, what to compute in place of their definition.
+    precision: dense layers round their weights and inputs as it says; sums stay float64. int8 is a
+        ConfigError: its twin is `recstack.engine.reference.int8`, to be given as `instead`.
 
     Values are float32 in range: what an op makes beyond it is infinite, here as everywhere.
     A user-scope value has Q entries, an item-scope value R, a const value one. Where an op reads
     several scopes, user values are repeated for each row of their query and const values are
-    broadcast; so are outputs. Dense layers round their weights and inputs as their `precision`
-    does; sums stay float64. Raises BatchError, IndexOutOfRange or NonFinite (`check_batch`), and
+    broadcast; so are outputs. Raises BatchError, IndexOutOfRange or NonFinite (`check_batch`), and
     ConfigError for a precision that does not fit the model (`check_plan`).
     """
     layers, precisions = layer_names(model), check_plan(precision, model)
@@ -34,12 +48,14 @@ def reference(model: Model, batch: Batch, precision: DenseFormat | LayerPlan = "
     with np.errstate(all="ignore"):
         for op in model.ops:
             if isinstance(op, FeatureOp):
-                result = FEATURE_OPS[type(op)](op, bags[op.inputs[0]], model.weights)
+                result = FEATURE_OPS[type(op)](op, bags[op.inputs[0]], model)
             else:
                 scope = model.values[op.output].scope
                 inputs = [_value(model, batch, values, name, scope) for name in op.inputs]
                 if isinstance(op, Opaque):
                     result = opaque(op, inputs, model.weights, entries[scope])
+                elif instead and op.output in instead:
+                    result = instead[op.output](inputs)
                 else:
                     weights = model.weights
                     if op.output in layers:
@@ -59,7 +75,7 @@ class ReferenceExecutor:
 
     def run(self, batch: Batch) -> Scores:
         """Scores (rows, outputs) float32; raises as `reference` does."""
-        return reference(self._model, batch, self._precision)
+        return reference(self._model, batch, precision=self._precision)
 
 
 def _value(model: Model, batch: Batch, values: dict[str, Array], name: str, scope: Scope) -> Array:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from recstack.engine.precision import LayerPrecision
 from recstack.engine.reference.arrays import Array
+from recstack.errors import ConfigError
 from recstack.model.model import Weights
 
 Floats = NDArray[np.float32]
@@ -40,6 +41,8 @@ def multiply(x: Array, weight: Array, precision: LayerPrecision) -> Array:
         x, weight = to_bf16(x).astype(np.float64), to_bf16(weight).astype(np.float64)
     elif precision.format == "fp16":
         weight = to_fp16(weight).astype(np.float64)
+    elif precision.format == "int8":
+        raise ConfigError("expected fp32, bf16 or fp16 in a reference that rounds, got int8")
     return np.asarray(x @ weight.T)
 
 
