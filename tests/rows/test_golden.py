@@ -95,9 +95,7 @@ def test_fbgemm_table_batched_rows(fbgemm: object, format: RowFormat, alignment:
         np.testing.assert_array_equal(back, stored)
     else:
         np.testing.assert_array_equal(back[:, :dim], stored[:, :dim])
-        want, found = (
-            np.ascontiguousarray(x[:, dim:]).view(np.float32) for x in (stored, back)
-        )
+        want, found = (np.ascontiguousarray(x[:, dim:]).view(np.float32) for x in (stored, back))
         np.testing.assert_array_equal(found, want.astype(np.float16))
 
 

@@ -31,12 +31,18 @@ struct RowShape {
   int64_t last;
   int64_t row_bytes;
   bool ends_apart;
+  PrefetchHint hint;
 
   RECSTACK_INLINE int64_t dim() const { return wide + (vectors - 1) * kLanes + last; }
 };
 
 template <int kHint>
 RECSTACK_INLINE void prefetch_row(uintptr_t row, const RowShape& shape) {
+  if constexpr (kHint == kAsGiven) {
+    if (shape.hint == PrefetchHint::t1) return prefetch_row<kT1>(row, shape);
+    if (shape.hint == PrefetchHint::nta) return prefetch_row<kNta>(row, shape);
+    return prefetch_row<kT0>(row, shape);
+  }
   const int64_t bytes = shape.row_bytes;
   for (int64_t b = 0; b < bytes; b += 64) prefetch_line<kHint>(row + static_cast<uint64_t>(b));
   if (shape.ends_apart) prefetch_line<kHint>(row + static_cast<uint64_t>(bytes - 1));
@@ -92,8 +98,39 @@ RECSTACK_INLINE void sum_block(const Stretch& s, const RowShape& shape, int64_t 
   }
 }
 
+#if RECSTACK_ISA == 0
+// The same, accumulators in `out`: little code for formats that take their time here anyway.
+template <RowFormat kFormat, bool kWeighted>
+RECSTACK_INLINE void sum_in_place(const Stretch& s, const RowShape& shape, float* out) {
+  const int64_t dim = shape.dim();
+  const auto each = [&](auto next) {
+    for (int64_t d = 0; d < dim; d += kLanes) {
+      const int64_t n = lesser(kLanes, dim - d);
+      store_n(out + d, next(d, n), n);
+    }
+  };
+  if (s.first) each([](int64_t, int64_t) { return zero(); });
+  for (int64_t l = 0; l < s.count; ++l) {
+    prefetch_row<kAsGiven>(s.ahead[l], shape);
+    const Row<kFormat> row(s.rows[l], dim);
+    const V weight = set1(kWeighted ? s.weights[l] : 1.0f);
+    each([&](int64_t d, int64_t n) {
+      const V sum = load_n(out + d, n), x = row.load_n(d, n);
+      return kWeighted ? fma(weight, x, sum) : add(sum, x);
+    });
+  }
+  if (s.divisor == 1.0f) return;
+  each([&](int64_t d, int64_t n) { return div(load_n(out + d, n), set1(s.divisor)); });
+}
+#endif
+
 template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted, int kHint>
 RECSTACK_INLINE void sum_row(const Stretch& s, const RowShape& shape, float* out) {
+#if RECSTACK_ISA == 0
+  if constexpr (kFormat != RowFormat::fp32) {
+    return sum_in_place<kFormat, kWeighted>(s, shape, out);
+  }
+#endif
   if (shape.wide == 0) {
     return sum_block<kFormat, kVectors, kTail, kWeighted, kHint, true>(s, shape, 0, out);
   }
@@ -201,20 +238,21 @@ void table_bags(const BagsArgs& args, const BagTable& t, RowShape shape, Walk& w
   const uintptr_t both = start | static_cast<uintptr_t>(shape.row_bytes);
   const auto granule = static_cast<int64_t>(both & (~both + 1));
   shape.ends_apart = (shape.row_bytes - 1) % 64 + 1 > granule;
+  constexpr int kOwn = RECSTACK_ISA == 0 ? 1 : kVectors;  // scalar: one for all widths
   switch (t.format) {
     case RowFormat::fp32:
       return bags_of<RowFormat::fp32, kVectors, kTail, kHint>(args, t, shape, walk);
-    // A tail costs the others little: no code of their own for rows without.
+    // A tail and the choice of a hint cost the others little: they have no code of their own.
     case RowFormat::fp16:
-      return bags_of<RowFormat::fp16, kVectors, kTail, kHint>(args, t, shape, walk);
+      return bags_of<RowFormat::fp16, kOwn, true, kAsGiven>(args, t, shape, walk);
     case RowFormat::bf16:
-      return bags_of<RowFormat::bf16, kVectors, kTail, kHint>(args, t, shape, walk);
+      return bags_of<RowFormat::bf16, kOwn, true, kAsGiven>(args, t, shape, walk);
     case RowFormat::int8:
-      return bags_of<RowFormat::int8, kVectors, true, kHint>(args, t, shape, walk);
+      return bags_of<RowFormat::int8, kOwn, true, kAsGiven>(args, t, shape, walk);
     case RowFormat::int4:
-      return bags_of<RowFormat::int4, kVectors, true, kHint>(args, t, shape, walk);
+      return bags_of<RowFormat::int4, kOwn, true, kAsGiven>(args, t, shape, walk);
     case RowFormat::int2:
-      return bags_of<RowFormat::int2, kVectors, true, kHint>(args, t, shape, walk);
+      return bags_of<RowFormat::int2, kOwn, true, kAsGiven>(args, t, shape, walk);
   }
 }
 

@@ -11,11 +11,13 @@ RECSTACK_INLINE RowShape shape_of(const BagsArgs& args) {
           .vectors = (args.dim - wide + kLanes - 1) / kLanes,
           .last = (args.dim - 1) % kLanes + 1,
           .row_bytes = 0,
-          .ends_apart = true};
+          .ends_apart = true,
+          .hint = args.prefetch.hint};
 }
 
 template <int kVectors, bool kTail, int kHint>
 BadLookup all_tables(const BagsArgs& args, const RowShape& shape) {
+  if (args.count == 0) return {};
   Walk walk(args);
   const int64_t first = lesser(args.prefetch.distance, walk.filled());
   RowShape widest = shape;

@@ -17,17 +17,14 @@ RECSTACK_INLINE void prefetch_line(uintptr_t address) {
   __builtin_prefetch(reinterpret_cast<const void*>(address), 0, kHint);
 }
 
-// `hint` as __builtin_prefetch's locality.
-constexpr int kT0 = 3, kT1 = 2, kNta = 0;
+// `hint` as __builtin_prefetch's locality; kAsGiven: decided while running.
+constexpr int kT0 = 3, kT1 = 2, kNta = 0, kAsGiven = -1;
 
 // Addresses of the rows of all lookups in order. A bad lookup ends the walk; it and all after it
 // read zeros.
 class Walk {
  public:
-  explicit Walk(const BagsArgs& args)
-      : args_(args), ahead_(args.prefetch.distance) {
-    fill();
-  }
+  explicit Walk(const BagsArgs& args) : args_(args), ahead_(args.prefetch.distance) { fill(); }
 
   // The next n <= kStretch addresses, with those of the prefetch distance behind them.
   RECSTACK_INLINE const uintptr_t* take(int64_t n) {

@@ -51,18 +51,14 @@ RECSTACK_INLINE float half_at(uintptr_t address) {
 #if RECSTACK_ISA == 2
 using Halves = __m256i;
 RECSTACK_INLINE V widen_fp16(Halves x) { return {_mm512_cvtph_ps(x)}; }
-RECSTACK_INLINE Halves narrow_fp16(V x) {
-  return _mm512_cvtps_ph(x.r, _MM_FROUND_TO_NEAREST_INT);
-}
+RECSTACK_INLINE Halves narrow_fp16(V x) { return _mm512_cvtps_ph(x.r, _MM_FROUND_TO_NEAREST_INT); }
 RECSTACK_INLINE V widen_bf16(Halves x) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))};
 }
 #elif RECSTACK_ISA == 1
 using Halves = __m128i;
 RECSTACK_INLINE V widen_fp16(Halves x) { return {_mm256_cvtph_ps(x)}; }
-RECSTACK_INLINE Halves narrow_fp16(V x) {
-  return _mm256_cvtps_ph(x.r, _MM_FROUND_TO_NEAREST_INT);
-}
+RECSTACK_INLINE Halves narrow_fp16(V x) { return _mm256_cvtps_ph(x.r, _MM_FROUND_TO_NEAREST_INT); }
 RECSTACK_INLINE V widen_bf16(Halves x) {
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(x), 16))};
 }
@@ -88,6 +84,7 @@ RECSTACK_INLINE Halves load_halves_n(const uint16_t* p, int64_t n) {
 #if RECSTACK_ISA == 2
   return _mm256_maskz_loadu_epi16(first(n), p);
 #else
+  if (n == kLanes) return load_halves(p);
   uint16_t x[kLanes] = {};
   for (int64_t i = 0; i < n; ++i) x[i] = p[i];
   return load_halves(x);

@@ -128,7 +128,8 @@ RECSTACK_INLINE void write(const Block& block, const Affine& a, V most, int64_t 
   }
 }
 
-// Rows [0, rows) of the table as columns, with the range of each; lanes past `rows` repeat the last.
+// Rows [0, rows) of the table as columns, with the range of each; lanes past `rows` repeat the
+// last.
 RECSTACK_INLINE Block take(const QuantiseArgs& args, const float* table, int64_t rows) {
   const int64_t dim = args.dim;
   V low = set1(__builtin_inff()), high = neg(low);

@@ -1,9 +1,9 @@
 // Rows of fp32 tables to stored rows and back, for tables of any size on several threads.
 //
 // The formulas are recstack.rows.definition's, in fp32 without fused operations, so every set gives
-// the same bits as that twin (and as FBGEMM 1.8.0 and torch 2.13). A row is a vector lane: kLanes rows
-// are transposed into scratch, and each step of the greedy search does all of them at once, the sum
-// of squares of each row in column order. Lanes whose search has ended idle until all have.
+// the same bits as that twin (and as FBGEMM 1.8.0 and torch 2.13). A row is a vector lane: kLanes
+// rows are transposed into scratch, and each step of the greedy search does all of them at once,
+// the sum of squares of each row in column order. Lanes whose search has ended idle until all have.
 //
 // Cost per element: min-max 2 passes of some 10 operations; greedy for int4 and int2 up to 32 steps
 // of 22 operations each. Reads 4 bytes, writes the format's.

@@ -21,9 +21,7 @@ template <>
 class Row<RowFormat::fp32> {
  public:
   RECSTACK_INLINE Row(uintptr_t row, int64_t) : row_(reinterpret_cast<const float*>(row)) {}
-  RECSTACK_INLINE V load(int64_t column) const {
-    return RECSTACK_ISA_NS::load(row_ + column);
-  }
+  RECSTACK_INLINE V load(int64_t column) const { return RECSTACK_ISA_NS::load(row_ + column); }
   RECSTACK_INLINE V load_n(int64_t column, int64_t n) const {
     return RECSTACK_ISA_NS::load_n(row_ + column, n);
   }

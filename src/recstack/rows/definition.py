@@ -11,11 +11,11 @@ in float32, halves to even; as FBGEMM and torch, bit for bit. An int8 value is o
 scale / 2 + 1e-8 and float32's rounding; an int4 or int2 one by scale / 2 and the float16 rounding
 of bias and (times q) of scale.
 
-Greedy search (torch's `optimized_qparams`, 200 bins, 16%; "Post-Training 4-bit Quantization on
-Embedding Tables", Guan et al. 2019, arXiv 1911.02079): from the whole range, give up the bin of 1/200
-at that end where it costs less, as long as 168 bins are left; keep the best local minimum on the way
-of sqrt(sum (x - dequantised)^2), summed in float32 in column order. It also ends where a step is too
-small to change either end, which torch repeats for ever.
+Greedy search (torch's `optimized_qparams`, 200 bins, 16%; after "Post-Training 4-bit Quantization
+on Embedding Tables", arXiv 1911.02079): from the whole range, give up the bin of 1/200 at that end
+where it costs less, as long as 168 bins are left; keep the best local minimum on the way of
+sqrt(sum (x - dequantised)^2), summed in float32 in column order. It also ends where a step is too
+small to move either end, which torch repeats for ever.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def greedy_range(table: Floats, format: RowFormat) -> tuple[Floats, Floats]:
 
 def _low(table: Floats) -> Floats:
     """The least value of each row; a zero has no sign."""
-    return table.min(1) + F(0)
+    low: Floats = table.min(1) + F(0)
+    return low
 
 
 def _scale(bias: NDArray[np.float16], high: Floats, format: RowFormat) -> Floats:
