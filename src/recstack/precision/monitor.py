@@ -17,7 +17,7 @@ from recstack.errors import BatchError
 from recstack.precision.detector import Detector
 from recstack.types import Scores
 
-Signal = Literal["drift", "saturation", "ne", "over", "under"]
+Signal = Literal["drift", "clipping", "ne", "over", "under"]
 Array = NDArray[np.float64]
 PRIOR = 20.0  # labels that the stated base rate counts for, until labels come
 LOSS_CLIP = 0.01  # nats; a query's mean loss is not moved further by a plan worth serving
@@ -30,7 +30,8 @@ class MonitorConfig(BaseModel):
     drift: mean absolute difference to the fp32 scores, at most.
     ne_budget: relative rise of normalised entropy against fp32, at most (0.0005 is 0.05 %).
     calibration: how far the mean prediction may be from the mean label, relative to it.
-    saturation: share of a layer's inputs outside its static range, at most.
+    clipping: squared error of a layer's input past the ends of its static range, over that of the
+        rounding inside, at most; ranges that fit have about 1 or less.
     base_rate: mean label expected before labels come.
     every: sampled queries between false alarms, at least, on average, of all tests together.
     keep: sampled queries that wait for their labels; older ones are forgotten.
@@ -41,7 +42,7 @@ class MonitorConfig(BaseModel):
     drift: float | None = Field(default=0.01, gt=0.0)
     ne_budget: float | None = Field(default=0.0005, gt=0.0)
     calibration: float | None = Field(default=None, gt=0.0)
-    saturation: float | None = Field(default=0.01, gt=0.0, lt=1.0)
+    clipping: float | None = Field(default=4.0, gt=0.0)
     base_rate: float = Field(default=0.5, gt=0.0, lt=1.0)
     every: float = Field(default=1e6, gt=10.0)
     keep: int = Field(default=4096, ge=1)
@@ -51,7 +52,7 @@ class MonitorConfig(BaseModel):
 class Alarm:
     """A limit that was passed: the mean of the samples so far, what it was tested against.
 
-    signal: "drift", "saturation", or with labels "ne", and "over" and "under" for calibration; the
+    signal: "drift", "clipping", or with labels "ne", and "over" and "under" for calibration; the
         last three are means of what lies above the limit, so theirs is 0.
     """
 
@@ -90,12 +91,12 @@ class Monitor:
         self.alarm: Alarm | None = None
 
     def observe(
-        self, key: str, scores: Scores, reference: Scores, saturation: float = 0.0
+        self, key: str, scores: Scores, reference: Scores, clipping: float = 0.0
     ) -> Alarm | None:
         """A query scored twice, (rows, outputs) float32 each; the alarm, once it is raised.
 
         key: what its labels will name; empty where none will come.
-        saturation: the largest share of a layer's inputs outside its static range.
+        clipping: the worst layer's, see MonitorConfig.
         """
         if not len(scores):
             return self.alarm
@@ -107,7 +108,7 @@ class Monitor:
                 if len(self._waiting) > self.config.keep:
                     self._waiting.popitem(last=False)
             self._add("drift", difference)
-            self._add("saturation", saturation)
+            self._add("clipping", clipping)
             return self.alarm
 
     def label(self, key: str, labels: NDArray[np.floating]) -> bool:
@@ -192,8 +193,8 @@ def _tests(config: MonitorConfig) -> dict[Signal, Detector]:
     limits: dict[Signal, tuple[float, float]] = {}  # limit, floor
     if config.drift is not None:
         limits["drift"] = config.drift, 0.0
-    if config.saturation is not None:
-        limits["saturation"] = config.saturation, 0.0
+    if config.clipping is not None:
+        limits["clipping"] = config.clipping, 0.0
     if config.ne_budget is not None:
         limits["ne"] = 0.0, -(LOSS_CLIP + config.ne_budget * log(2))
     if config.calibration is not None:
