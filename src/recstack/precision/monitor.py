@@ -6,13 +6,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log, log1p
+from math import log
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from recstack.data.metrics import entropy, row_losses
 from recstack.errors import BatchError
 from recstack.precision.detector import Detector
 from recstack.types import Scores
@@ -129,7 +130,7 @@ class Monitor:
             known = ~np.isnan(y)
             if not np.isin(y[known], (0.0, 1.0)).all():
                 raise BatchError("expected labels 0 or 1", "labels")
-            if min(scores.min(), reference.min()) < 0 or max(scores.max(), reference.max()) > 1:
+            if not all(p.min() >= 0 and p.max() <= 1 for p in (scores, reference)):
                 raise BatchError("labels need a model whose scores are probabilities", "labels")
             del self._waiting[key]
             if known.any():
@@ -158,9 +159,9 @@ class Monitor:
                 found["monitor_labelled_rows"] = float(paired.rows)
                 found["monitor_calibration"] = paired.predictions / max(paired.labels, 1.0)
                 if 0 < paired.labels < paired.rows:
-                    entropy = paired.rows * _entropy(paired.labels / paired.rows)
-                    found["monitor_ne"] = paired.loss / entropy
-                    found["monitor_ne_fp32"] = paired.reference_loss / entropy
+                    whole = paired.rows * float(entropy(np.float64(paired.labels / paired.rows)))
+                    found["monitor_ne"] = paired.loss / whole
+                    found["monitor_ne_fp32"] = paired.reference_loss / whole
             return found
 
     def _learn(self, y: Array, p: Array, q: Array) -> None:
@@ -169,10 +170,10 @@ class Monitor:
         # limits move with the base rate, as it was known before this sample
         known = sums.rows + PRIOR
         rate = (sums.labels + PRIOR * config.base_rate) / known
-        loss, reference_loss = _losses(y, p), _losses(y, q)
+        loss, reference_loss = row_losses(y, p), row_losses(y, q)
         if config.ne_budget is not None:
             rise = float(np.clip((loss - reference_loss).mean(), -LOSS_CLIP, LOSS_CLIP))
-            self._add("ne", rise - config.ne_budget * _entropy(rate))
+            self._add("ne", rise - config.ne_budget * float(entropy(np.float64(rate))))
         if config.calibration is not None:
             off, limit = float((p - y).mean()), config.calibration * rate
             self._add("over", off - limit)
@@ -201,15 +202,3 @@ def _tests(config: MonitorConfig) -> dict[Signal, Detector]:
         limits["over"] = limits["under"] = 0.0, -(1.0 + config.calibration)
     every = config.every * max(len(limits), 1)  # of n samples, each test may err in n / every
     return {name: Detector(limit, floor=low, every=every) for name, (limit, low) in limits.items()}
-
-
-def _losses(y: Array, p: Array) -> Array:
-    """Log loss of each row, nats; probabilities are kept from 0 and 1 by float32's epsilon."""
-    epsilon = float(np.finfo(np.float32).eps)
-    p = np.clip(p, epsilon, 1 - epsilon)
-    return -np.where(y > 0, np.log(p), np.log1p(-p))
-
-
-def _entropy(rate: float) -> float:
-    """Of a coin that falls 1 with this rate, nats."""
-    return -rate * log(rate) - (1 - rate) * log1p(-rate)
