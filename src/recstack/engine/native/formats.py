@@ -1,4 +1,4 @@
-"""Which formats a plan's layers really run in: a fused kernel may know fewer than were asked for."""
+"""Which formats a plan's layers really run in: a fused kernel may not have the one asked for."""
 
 from __future__ import annotations
 
