@@ -236,6 +236,15 @@ def parse(text: str) -> Sizes:
     raise ConfigError(f"expected sizes {FORMS}, got {text!r}")
 
 
+def describe(text: str) -> str:
+    """A form as a report shows it: the compatibility mode is labelled.
+
+    >>> describe("recycled:32,normal:165,16")
+    'recycled:32,normal:165,16 (compatibility mode)'
+    """
+    return f"{text} (compatibility mode)" if text.startswith("recycled:") else text
+
+
 def _read(path: Path) -> NDArray[np.int64]:
     rows: NDArray[np.int64] = read_numbers(path, np.int64)
     if rows.min() < 1:

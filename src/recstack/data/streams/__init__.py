@@ -11,7 +11,7 @@ A stream is seeded by the generator it is given, and gives indices for a table o
 
 from __future__ import annotations
 
-from recstack.data.streams.forms import parse
+from recstack.data.streams.forms import FORMS, parse
 from recstack.data.streams.independent import Uniform, Zipf
 from recstack.data.streams.measure import lru_hit_rate, reuse_histogram, reuse_intervals
 from recstack.data.streams.profile import Profile, fit, load_profile
@@ -20,6 +20,7 @@ from recstack.data.streams.reuse import Reuse
 from recstack.data.streams.stream import Stream
 
 __all__ = [
+    "FORMS",
     "Profile",
     "Recorded",
     "Reuse",

@@ -14,13 +14,14 @@ gamma's. A new process is a function or a frozen class here and a line in `forms
 
 from __future__ import annotations
 
-from recstack.loadtest.arrivals.forms import describe, parse
+from recstack.loadtest.arrivals.forms import FORMS, describe, parse
 from recstack.loadtest.arrivals.modulated import Diurnal, Mmpp
 from recstack.loadtest.arrivals.process import Process
 from recstack.loadtest.arrivals.replay import Trace
 from recstack.loadtest.arrivals.steady import Gamma, deeprecsys, poisson, uniform
 
 __all__ = [
+    "FORMS",
     "Diurnal",
     "Gamma",
     "Mmpp",
