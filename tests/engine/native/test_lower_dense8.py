@@ -123,7 +123,7 @@ def test_formats_of_layers_with_several_products() -> None:
     cell = d.op("gru_cell", d.dense(3), last, **own)
     model = d.model(last, cross, cell)
     engine = compile(model, EngineConfig(precision="int8"))
-    assert engine.formats == {last: ("int8", "fp32"), cross: ("fp32", "int8"), cell: ("int8",)}
+    assert engine.formats == {last: ("int8",), cross: ("fp32", "int8"), cell: ("int8",)}
     plain = compile(model).formats
     assert plain == dict.fromkeys(engine.formats, ("fp32",))
 

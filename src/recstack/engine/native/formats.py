@@ -29,4 +29,10 @@ def formats_of(plan: Plan) -> dict[str, tuple[DenseFormat, ...]]:
 def _format(step: Step) -> DenseFormat | None:
     if step.kind == "linear":
         return FORMATS[step.ints[4]]
-    return "int8" if step.kind == "linear8" else "fp32" if step.kind in FUSED else None
+    return (
+        "int8"
+        if step.kind in ("linear8", "recurrence8")
+        else "fp32"
+        if step.kind in FUSED
+        else None
+    )
