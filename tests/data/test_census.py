@@ -71,7 +71,10 @@ def test_split_has_every_row_once_and_the_seed_decides(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "where"),
     [
-        (line(age="38.5"), r"census.txt:5: expected an integer .* got '38.5' - at age \(column 1\)"),
+        (
+            line(age="38.5"),
+            r"census.txt:5: expected an integer .* got '38.5' - at age \(column 1\)",
+        ),
         (line(weeks_worked="?"), r"census.txt:5: .* got '\?' - at weeks_worked \(column 40\)"),
         (line(income="50000."), r"census.txt:5: expected one of .* at income \(column 42\)"),
         ("38, Private\n", r"census.txt:5: expected 42 fields, got 2"),
@@ -96,5 +99,5 @@ def test_the_published_file():
     features = census.Features(data, train)
     rows = features.of(test)
     for name, limit in features.table_rows.items():
-        assert 0 <= rows.sparse[name][0].min() and rows.sparse[name][0].max() < limit
+        assert rows.sparse[name][0].min() >= 0 and rows.sparse[name][0].max() < limit
     assert abs(features.of(train).dense.mean(axis=0)).max() < 1e-5
