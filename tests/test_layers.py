@@ -14,7 +14,7 @@ ROWS = (
     ("model", "data", "machine"),
     ("engine",),
     ("profile", "loadtest", "schedule", "precision"),
-    ("tune", "bench"),
+    ("tune", "bench", "mlperf"),
     ("serve", "report"),
     ("cli",),
 )
@@ -75,6 +75,7 @@ def test_every_module_has_a_layer() -> None:
         ("onnxruntime", {"bench/contenders/onnxruntime"}),
         ("openvino", {"bench/contenders/openvino"}),
         ("fbgemm_gpu", {"bench/contenders/fbgemm"}),
+        ("mlperf_loadgen", {"mlperf/bridge"}),
         ("uvloop", {"serve", "loadtest"}),
         ("httptools", {"serve/http"}),
         ("prometheus_client", {"serve"}),

@@ -7,8 +7,8 @@
 namespace recstack {
 namespace {
 
-// "linear": a LayerStep in floating point; after LayerStep's ints: weight format. weights = weight
-// (n, k) and, when there is one, bias (n,).
+// "linear": a LayerStep; after LayerStep's ints the weight format; weights = weight (n, k) and, when
+// there is one, bias (n,).
 class LinearStep final : public LayerStep {
  public:
   LinearStep(const StepSpec& spec, const Parts& parts)
@@ -34,20 +34,20 @@ class LinearStep final : public LayerStep {
   }
 
   void multiply(const Context& c, const Rows& of, int64_t begin, int64_t end) const override {
-    const char* packed = reinterpret_cast<const char*>(packed_);
-    kernels_.gemm({.x = of.x,
-                   .rows = of.rows,
-                   .k = k_,
-                   .x_stride = of.x_stride,
-                   .packed = packed + kernels_.packed_bytes(begin, k_),
-                   .n = end - begin,
-                   .bias = bias_.size() ? bias_.data() + begin : nullptr,
-                   .activation = activation_,
-                   .out = of.out + begin,
-                   .out_stride = of.out_stride,
-                   .start = start_ ? c.at(*start_) + begin : nullptr,
-                   .start_stride = start_ ? start_->stride : 0,
-                   .start_of_row = c.query_of_row});
+    kernels_.gemm(
+        {.x = of.x,
+         .rows = of.rows,
+         .k = k_,
+         .x_stride = of.x_stride,
+         .packed = reinterpret_cast<const char*>(packed_) + kernels_.packed_bytes(begin, k_),
+         .n = end - begin,
+         .bias = bias_.size() ? bias_.data() + begin : nullptr,
+         .activation = activation_,
+         .out = of.out + begin,
+         .out_stride = of.out_stride,
+         .start = start_ ? c.at(*start_) + begin : nullptr,
+         .start_stride = start_ ? start_->stride : 0,
+         .start_of_row = c.query_of_row});
   }
 
   const LayerKernels& kernels_;

@@ -73,7 +73,7 @@ def test_split_has_every_row_once_and_the_seed_decides(tmp_path):
     [
         (
             line(age="38.5"),
-            r"census.txt:5: expected an integer .* got '38.5' - at age \(column 1\)",
+            r"census.txt:5: expected an int.* got '38.5' - at age \(column 1\)",
         ),
         (line(weeks_worked="?"), r"census.txt:5: .* got '\?' - at weeks_worked \(column 40\)"),
         (line(income="50000."), r"census.txt:5: expected one of .* at income \(column 42\)"),

@@ -59,11 +59,15 @@ RECSTACK_INLINE I spread_group(const Quantised* p) {
 
 #if RECSTACK_ISA >= 2
 RECSTACK_INLINE I load_ints(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+RECSTACK_INLINE void store_ints(int32_t* p, I x) { _mm512_storeu_si512(p, x.r); }
 RECSTACK_INLINE I mul_low(I a, I b) { return {_mm512_mullo_epi32(a.r, b.r)}; }
 RECSTACK_INLINE I to_nearest_int(V x) { return {_mm512_cvtps_epi32(x.r)}; }
 #elif RECSTACK_ISA == 1
 RECSTACK_INLINE I load_ints(const int32_t* p) {
   return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+}
+RECSTACK_INLINE void store_ints(int32_t* p, I x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.r);
 }
 RECSTACK_INLINE I mul_low(I a, I b) { return {_mm256_mullo_epi32(a.r, b.r)}; }
 RECSTACK_INLINE I to_nearest_int(V x) { return {_mm256_cvtps_epi32(x.r)}; }
@@ -73,6 +77,7 @@ RECSTACK_INLINE I load_ints(const int32_t* p) {
   __builtin_memcpy(&x, p, sizeof x);
   return x;
 }
+RECSTACK_INLINE void store_ints(int32_t* p, I x) { __builtin_memcpy(p, &x, sizeof x); }
 RECSTACK_INLINE I mul_low(I a, I b) { return {reinterpret_cast<Int4>(wrapping(a) * wrapping(b))}; }
 // |x| < 2^22: adding 1.5 * 2^23 leaves the integer in the low bits.
 RECSTACK_INLINE I to_nearest_int(V x) {

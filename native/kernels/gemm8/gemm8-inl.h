@@ -21,7 +21,8 @@ RECSTACK_INLINE void multiply_group8(const Tile8& tile, int64_t rows, int64_t fi
     for (int64_t b = 0, r = 0; b < blocks; ++b) {
       const int64_t end = rows * (b + 1) / blocks;
       part.q = tile.q + r * kRowStride;
-      part.row = tile.row + r;
+      part.step = tile.step + r;
+      part.zero = tile.zero + r;
       part.x = tile.x + r * args.x_stride;
       if (args.start != nullptr) part.start_of_row = tile.start_of_row + r;
       part.out = tile.out + r * args.out_stride + j;
@@ -33,26 +34,25 @@ RECSTACK_INLINE void multiply_group8(const Tile8& tile, int64_t rows, int64_t fi
 
 void gemm_u8s8(const Gemm8Args& args) {
   alignas(64) Quantised copy[kBlocks8AtOnce * kMaxRows * kRowStride];
-  RowScale8 scale[kBlocks8AtOnce * kMaxRows];
+  RowScales<kBlocks8AtOnce * kMaxRows> scales;
   const PackedLayer8& layer = *args.layer;
   const int64_t blocks = (args.rows + kMaxRows - 1) / kMaxRows;
   const int64_t groups = (blocks + kBlocks8AtOnce - 1) / kBlocks8AtOnce;
   for (int64_t g = 0, r = 0; args.n > 0 && g < groups; ++g) {
     const int64_t end = args.rows * (g + 1) / groups;
     const float* x = args.x + r * args.x_stride;
-    for (int64_t m = 0; m < end - r; ++m) {
-      scale[m] = args.range != nullptr ? *args.range : own_scale(x + m * args.x_stride, layer);
-    }
+    find_scales(x, args.x_stride, end - r, layer, args.range, scales);
     int64_t t = 0;
     do {
       const int64_t steps = lesser(kPass, layer.k - t);
       for (int64_t m = 0; m < end - r; ++m) {
-        quantise(x + m * args.x_stride + t, steps, scale[m], copy + m * kRowStride);
+        quantise(x + m * args.x_stride + t, steps, scales, m, copy + m * kRowStride);
       }
       const int64_t bytes = panel_bytes(layer.k);
       const Tile8 tile = {.args = args,
                           .q = copy,
-                          .row = scale,
+                          .step = scales.step,
+                          .zero = scales.zero,
                           .x = x,
                           .start_of_row = args.start == nullptr ? nullptr : args.start_of_row + r,
                           .column = args.first,

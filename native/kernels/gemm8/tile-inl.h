@@ -12,9 +12,10 @@ namespace {
 // The columns [j, ...) of a block of rows, in one pass over k. Pointers are to row 0 and column j.
 struct Tile8 {
   const Gemm8Args& args;
-  const Quantised* q;    // rows kRowStride apart
-  const RowScale8* row;  // of each row
-  const float* x;        // read for outliers
+  const Quantised* q;   // rows kRowStride apart
+  const float* step;    // of each row
+  const int32_t* zero;  // of each row
+  const float* x;       // read for outliers
   const int32_t* start_of_row;
   int64_t column;       // j, from the first of args.layer
   const int8_t* b;      // this pass's groups of the first panel
@@ -140,8 +141,8 @@ RECSTACK_INLINE void multiply8(const Tile8& tile, int64_t columns) {
                                      : load_n(bias + c * kLanes, lanes(c));
     RECSTACK_UNROLL
     for (int m = 0; m < kRows; ++m) {
-      const I offset = mul_low(set1_int(static_cast<int32_t>(tile.row[m].zero)), sum);
-      V y = mul(to_float(sub(acc[m][c], offset)), mul(set1(tile.row[m].step), scale));
+      const I offset = mul_low(set1_int(tile.zero[m]), sum);
+      V y = mul(to_float(sub(acc[m][c], offset)), mul(set1(tile.step[m]), scale));
       if (bias != nullptr) y = add(y, add_on);
       if (clip) y = relu(y);
       put(m, c, y);

@@ -13,6 +13,7 @@ from recstack.cli import (
     doctor,
     importing,
     load,
+    mlperf,
     quantize,
     quickstart,
     report,
@@ -32,7 +33,7 @@ app = typer.Typer(
 )
 for verb in (
     zoo_verb.zoo, describe.describe, importing.import_, quantize.quantize, tune.tune, serve.serve,
-    load.load, bench.bench, report.report, doctor.doctor, quickstart.quickstart,
+    load.load, mlperf.mlperf, bench.bench, report.report, doctor.doctor, quickstart.quickstart,
 ):  # fmt: skip
     app.command(name=verb.__name__.rstrip("_"))(verb)
 

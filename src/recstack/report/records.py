@@ -155,10 +155,7 @@ class Null(Record):
 
     rate_qps: FiniteFloat
     queries: StrictInt
-    inline_p50_ns: FiniteFloat
-    inline_p99_ns: FiniteFloat
-    threaded_p50_ns: FiniteFloat
-    threaded_p99_ns: FiniteFloat
+    latency_ns: dict[str, dict[str, FiniteFloat]]
     lateness_p99_ns: FiniteFloat
 
 
