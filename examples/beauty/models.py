@@ -122,8 +122,8 @@ class AUGRU(nn.Module):
     def forward(self, x: Tensor, scores: Tensor) -> Tensor:
         """The last state (B, hidden) for x (B, L, width) and scores (B, L)."""
         state = x.new_zeros(x.size(0), self.hidden)
-        for step, score in zip(x.unbind(1), scores.unbind(1), strict=True):
-            reset_x, update_x, new_x = self.of_input(step).chunk(3, dim=1)
+        for step, score in zip(self.of_input(x).unbind(1), scores.unbind(1), strict=True):
+            reset_x, update_x, new_x = step.chunk(3, dim=1)
             reset_h, update_h, new_h = self.of_state(state).chunk(3, dim=1)
             reset = torch.sigmoid(reset_x + reset_h)
             update = score.unsqueeze(1) * torch.sigmoid(update_x + update_h)
