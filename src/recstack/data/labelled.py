@@ -100,6 +100,15 @@ class LabelledData:
         groups = None if self.groups is None else self.groups[queries]
         return LabelledData(self.inputs, batch, self.labels[rows], groups)
 
+    def halves(self, seed: int) -> tuple[LabelledData, LabelledData]:
+        """Two parts of half the groups each, drawn at random; each keeps the queries' order."""
+        groups = np.arange(self.queries) if self.groups is None else self.groups
+        _, group = np.unique(groups, return_inverse=True)
+        count = int(group.max(initial=-1)) + 1
+        first = np.random.default_rng(seed).permutation(count)[: count // 2]
+        chosen = np.isin(group, first)
+        return self.take(np.flatnonzero(chosen)), self.take(np.flatnonzero(~chosen))
+
     def chunks(self, rows: int) -> Iterator[LabelledData]:
         """The data in order, in parts of about `rows` rows, whole queries each."""
         offsets, begin = self.batch.query_offsets, 0

@@ -170,6 +170,7 @@ class Comparison:
     """
 
     metric: str
+    higher_is_better: bool
     task: int
     reference: float
     candidate: float
@@ -269,7 +270,18 @@ class PairedTest:
         low, high = np.percentile(harms, [tail, 100 - tail]) if harms.size else (-np.inf, np.inf)
         interval = Interval(float(harm(whole)[0]), float(low), float(high))
         rows, groups = int(known.sum()), len(np.unique(self._group[query]))
-        return Comparison(metric.name, task, before, after, interval, relative, level, rows, groups)
+        return Comparison(
+            metric.name,
+            metric.higher_is_better,
+            task,
+            before,
+            after,
+            interval,
+            relative,
+            level,
+            rows,
+            groups,
+        )
 
 
 def _draw(rng: np.random.Generator, blocks: int, resamples: int) -> list[NDArray[np.uint16]]:

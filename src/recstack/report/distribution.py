@@ -102,10 +102,11 @@ def _null(document: Document, index: int) -> Markup:
     entry = document.of(Null)[index]
     null = entry.data
     pairs = [
-        ("inline p50", duration(null.inline_p50_ns)),
-        ("inline p99", duration(null.inline_p99_ns)),
-        ("threaded p50", duration(null.threaded_p50_ns)),
-        ("threaded p99", duration(null.threaded_p99_ns)),
+        *(
+            (f"{system} {share}", duration(ns))
+            for system, found in null.latency_ns.items()
+            for share, ns in found.items()
+        ),
         ("lateness p99", duration(null.lateness_p99_ns)),
         ("rate", f"{figures(null.rate_qps, 4)} queries/s"),
         ("queries", whole(null.queries)),
