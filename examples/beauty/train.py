@@ -37,8 +37,8 @@ AUXILIARY = 0.5  # weight of DIEN's auxiliary loss
 MODELS = {"din": DIN, "dien": DIEN}
 HISTORY = 10  # a user has 8.9 items in the mean
 RECIPES = {
-    "din": fit.Recipe(batch_rows=1024, lr=3e-3, table_lr=3e-3, average=0.98, epochs=8, patience=1),
-    "dien": fit.Recipe(lr=3e-3, table_lr=8e-3, average=0.98, epochs=4, patience=1),
+    "din": fit.Recipe(lr=2e-3, table_lr=6e-3, average=0.98, epochs=6, patience=1),
+    "dien": fit.Recipe(lr=2e-3, table_lr=6e-3, average=0.98, epochs=4, patience=1),
 }
 
 
