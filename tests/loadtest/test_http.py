@@ -73,8 +73,8 @@ class ScriptedServer:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
-            self.connections += 1
             self._open.append(sock)
+            self.connections += 1
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
@@ -296,6 +296,8 @@ def test_a_server_that_is_gone_is_an_error_for_every_query(
     server: ScriptedServer, connect: Callable[..., HttpSUT]
 ) -> None:
     sut = connect()
+    while server.connections < 1 + 2:  # one for the metadata
+        time.sleep(0.001)
     server.close()
     got = ask(sut, 20)
     assert {c.status for c in got} == {"error"}
