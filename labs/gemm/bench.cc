@@ -1,6 +1,8 @@
-// Share of the FMA peak that gemm_f32 reaches, layer by layer, set by set. Checks before it times.
-// Weights are warm: each layer runs over and over, so they rest in the cache level they fit.
-// Usage: gemm_bench [set [rows...]]
+// Share of the fp32 FMA peak that a layer reaches, layer by layer, set by set, format by format;
+// formats of two bytes also as a multiple of fp32, timed in turn. Checks before it times. Weights
+// are warm: each layer runs over and over, so they rest in the cache level they fit; with `cold` as
+// the first word every call takes another of many layers, 64 MB in all in fp32, so that they
+// stream. Usage: gemm_bench [cold] [set [rows...]]
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -62,58 +64,108 @@ struct Buffer {
   float* data;
 };
 
-double median_gflops(Isa isa, int64_t rows, Layer layer) {
+constexpr WeightFormat kFormats[] = {WeightFormat::fp32, WeightFormat::bf16, WeightFormat::fp16};
+constexpr int kFormatCount = 3;
+
+// Of the rounded weights and inputs, each relative to its size: of a sum of k terms of random sign
+// the square root of k times that.
+constexpr double kRounding[] = {0, 0x1p-8, 0x1p-11};
+
+// One format's copies of a layer, `layers` of them side by side.
+struct Packed {
+  Packed(const LayerKernels& format, const float* w, Layer layer, int64_t layers)
+      : kernels(format),
+        bytes((format.packed_bytes(layer.n, layer.k) + 63) / 64 * 64),
+        all(bytes * layers / 4) {
+    for (int64_t i = 0; i < layers; ++i) {
+      kernels.pack(w, layer.n, layer.k, layer.k, reinterpret_cast<char*>(all.data) + i * bytes);
+    }
+  }
+  const void* at(int64_t i) const { return reinterpret_cast<const char*>(all.data) + i * bytes; }
+  const LayerKernels& kernels;
+  size_t bytes;
+  Buffer all;
+};
+
+// By format.
+struct Gflops {
+  double of[kFormatCount];
+};
+
+Gflops median_gflops(Isa isa, int64_t rows, Layer layer, bool cold) {
   const auto [k, n] = layer;
-  const GemmKernels& kernels = gemm_kernels(isa);
-  Buffer x(rows * k), w(n * k), bias(n), out(rows * n), packed(kernels.packed_size(n, k));
-  kernels.pack_f32(w.data, n, k, k, packed.data);
-  const GemmArgs args = {x.data,           rows,     k, k, packed.data, n, bias.data,
-                         Activation::relu, out.data, n};
-  kernels.gemm_f32(args);
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t j = 0; j < n; ++j) {
-      double sum = bias.data[j];
-      for (int64_t i = 0; i < k; ++i) {
-        sum += static_cast<double>(x.data[r * k + i]) * w.data[j * k + i];
-      }
-      if (std::fabs(std::max(sum, 0.0) - out.data[r * n + j]) > 1e-4) {
-        std::printf("wrong answer: rows %ld k %ld n %ld\n", rows, k, n);
-        std::exit(1);
+  const int64_t layers = cold ? std::max<int64_t>(1, (64 << 20) / (4 * n * k)) : 1;
+  Buffer x(rows * k), w(n * k), bias(n), out(rows * n);
+  std::vector<Packed> packed;
+  packed.reserve(kFormatCount);
+  for (WeightFormat format : kFormats) {
+    packed.emplace_back(gemm_kernels(isa).of(format), w.data, layer, layers);
+  }
+  const auto run = [&](int f, int64_t i) {
+    packed[f].kernels.gemm({x.data, rows, k, k, packed[f].at(i % layers), n, bias.data,
+                            Activation::relu, out.data, n});
+  };
+  for (int f = 0; f < kFormatCount; ++f) {
+    run(f, 0);
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t j = 0; j < n; ++j) {
+        const double allowed = 1e-4 + kRounding[f] * std::sqrt(static_cast<double>(k));
+        double sum = bias.data[j];
+        for (int64_t i = 0; i < k; ++i) {
+          sum += static_cast<double>(x.data[r * k + i]) * w.data[j * k + i];
+        }
+        if (std::fabs(std::max(sum, 0.0) - out.data[r * n + j]) > allowed) {
+          std::printf("wrong answer: rows %ld k %ld n %ld\n", rows, k, n);
+          std::exit(1);
+        }
       }
     }
   }
   const double flops = 2.0 * rows * n * k;
   const int repeats = std::max(1, static_cast<int>(3e7 / flops));
-  std::vector<double> rounds;
+  std::vector<double> rounds[kFormatCount];
+  int64_t next = 0;
   for (int round = 0; round < 31; ++round) {
-    const double start = now_ns();
-    for (int i = 0; i < repeats; ++i) kernels.gemm_f32(args);
-    rounds.push_back(flops * repeats / (now_ns() - start));
+    for (int f = 0; f < kFormatCount; ++f) {
+      const double start = now_ns();
+      for (int i = 0; i < repeats; ++i) run(f, next + i);
+      rounds[f].push_back(flops * repeats / (now_ns() - start));
+    }
+    next += repeats;
   }
-  std::nth_element(rounds.begin(), rounds.begin() + 15, rounds.end());
-  return rounds[15];
+  Gflops found;
+  for (int f = 0; f < kFormatCount; ++f) {
+    std::nth_element(rounds[f].begin(), rounds[f].begin() + 15, rounds[f].end());
+    found.of[f] = rounds[f][15];
+  }
+  return found;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const double peak = peak_gflops();
+  const bool cold = argc > 1 && std::strcmp(argv[1], "cold") == 0;
+  argc -= cold;
+  argv += cold;
   std::vector<int64_t> rows_asked = {1, 4, 16, 64, 256};
   if (argc > 2) rows_asked.clear();
   for (int i = 2; i < argc; ++i) rows_asked.push_back(std::atoll(argv[i]));
   std::printf("peak %.1f GFLOP/s (one core, fp32 FMA)\n", peak);
   for (Isa isa : supported_isas()) {
     if (argc > 1 && std::strcmp(argv[1], isa_name(isa)) != 0) continue;
-    std::printf("%s\n%12s", isa_name(isa), "k x n");
-    for (int64_t rows : rows_asked) std::printf("%15ld", rows);
+    std::printf("%s: fp32 GFLOP/s (of peak), bf16 and fp16 as multiples of it\n%12s", isa_name(isa),
+                "k x n");
+    for (int64_t rows : rows_asked) std::printf("%26ld", rows);
     std::printf("\n");
     for (Layer layer : kLayers) {
       char name[32];
       std::snprintf(name, sizeof name, "%ld x %ld", layer.k, layer.n);
       std::printf("%12s", name);
       for (int64_t rows : rows_asked) {
-        const double gflops = median_gflops(isa, rows, layer);
-        std::printf("  %6.1f (%3.0f%%)", gflops, 100 * gflops / peak);
+        const auto [gflops] = median_gflops(isa, rows, layer, cold);
+        std::printf("  %6.1f (%3.0f%%) %4.2f %4.2f", gflops[0], 100 * gflops[0] / peak,
+                    gflops[1] / gflops[0], gflops[2] / gflops[0]);
       }
       std::printf("\n");
     }

@@ -1,6 +1,7 @@
 #include "dispatch/dispatcher.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "core/affinity.h"
 
@@ -18,8 +19,8 @@ Dispatcher::Dispatcher(const std::vector<LaneOptions>& lanes, const InputLayout&
                        Sink* sink)
     : layout_(layout),
       options_(options),
-      policy_(std::move(policy)),
       sink_(sink),
+      policy_(std::move(policy)),
       backlog_(slots_needed(lanes.size(), options), policy_->order()),
       slots_(slots_needed(lanes.size(), options)),
       lane_states_(lanes.size()),
@@ -108,6 +109,29 @@ void Dispatcher::shutdown(bool drain) {
       if (lane->thread.joinable()) lane->thread.join();
     }
   });
+}
+
+void Dispatcher::set_policy(std::shared_ptr<const Policy> policy) {
+  Effects effects;
+  {
+    const std::lock_guard lock(mutex_);
+    if (policy->order() != policy_->order()) {
+      throw std::invalid_argument("expected a policy of the same order");
+    }
+    policy_ = std::move(policy);
+    pump(now_ns(), &effects);
+  }
+  apply(&effects, nullptr);
+}
+
+void Dispatcher::begin_trace(int64_t chunks) {
+  const std::lock_guard lock(mutex_);
+  trace_.begin(chunks);
+}
+
+std::vector<TracedChunk> Dispatcher::traced() const {
+  const std::lock_guard lock(mutex_);
+  return trace_.chunks();
 }
 
 void Dispatcher::prepare(int32_t lane, const LaneOptions& options) {

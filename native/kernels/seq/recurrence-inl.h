@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kGates = 3;
 // Rows at once: kGates accumulators each, the panel's vectors and one broadcast.
-constexpr int kStateRows = RECSTACK_ISA == 2 ? 8 : 4;
+constexpr int kStateRows = RECSTACK_ISA >= 2 ? 8 : 4;
 
 int64_t recurrence_packed_size(int64_t hidden) {
   return (hidden + kLanes - 1) / kLanes * kLanes * kGates * hidden;
@@ -122,7 +122,7 @@ void state_block(const States& states, int64_t r, int64_t j) {
 using StateBlock = void (*)(const States&, int64_t, int64_t);
 constexpr StateBlock kStateBlocks[] = {
     nullptr,           state_block<1, 1>, state_block<2, 1>, state_block<3, 1>, state_block<4, 1>,
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA >= 2
     state_block<5, 1>, state_block<6, 1>, state_block<7, 1>, state_block<8, 1>,
 #endif
 };

@@ -10,7 +10,7 @@ namespace {
 
 // Rows at once: with two panels where the registers hold them, as a row's state is then broadcast
 // half as often.
-constexpr int kRnnRows = RECSTACK_ISA == 2 ? 7 : kMaxRows;
+constexpr int kRnnRows = RECSTACK_ISA >= 2 ? 7 : kMaxRows;
 
 // A power of two, so that what is left can be halved: widths mostly are one too.
 constexpr int rnn_panels_at_once(int rows) {
@@ -116,7 +116,7 @@ constexpr RnnBlock kRnnBlocks[] = {
 #if RECSTACK_ISA >= 1
     rnn_block<5>, rnn_block<6>,
 #endif
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA >= 2
     rnn_block<7>,
 #endif
 };

@@ -16,7 +16,7 @@ extern const SeqKernels seq_table;
 
 const SeqKernels& seq_kernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::seq_table;
+  if (isa >= Isa::avx512) return avx512::seq_table;
   if (isa == Isa::avx2) return avx2::seq_table;
 #endif
   (void)isa;

@@ -78,7 +78,7 @@ constexpr UnitBlock kUnitBlocks[] = {
 #if RECSTACK_ISA >= 1
     unit_block<5>, unit_block<6>,
 #endif
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA >= 2
     unit_block<7>, unit_block<8>, unit_block<9>, unit_block<10>, unit_block<11>, unit_block<12>,
 #endif
 };

@@ -60,7 +60,7 @@ def row_bytes(model: Model) -> int:
     """Bytes of table rows and dense columns that one row reads, of fixed or expected lengths."""
     lengths = {feature.name: feature.length for feature in model.sparse}
     bags = [op for op in model.ops if isinstance(op, EmbeddingBag)]
-    gathered: int = sum(4 * model.weights[b.table].shape[1] * lengths[b.inputs[0]] for b in bags)
+    gathered = sum(model.row_bytes(b.table) * lengths[b.inputs[0]] for b in bags)
     return gathered + 4 * sum(item.width for item in model.dense)
 
 

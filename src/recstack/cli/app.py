@@ -14,6 +14,7 @@ from recstack.cli import (
     importing,
     load,
     mlperf,
+    quantize,
     quickstart,
     report,
     serve,
@@ -31,8 +32,8 @@ app = typer.Typer(
     add_completion=False,
 )
 for verb in (
-    zoo_verb.zoo, describe.describe, importing.import_, tune.tune, serve.serve, load.load,
-    mlperf.mlperf, bench.bench, report.report, doctor.doctor, quickstart.quickstart,
+    zoo_verb.zoo, describe.describe, importing.import_, quantize.quantize, tune.tune, serve.serve,
+    load.load, mlperf.mlperf, bench.bench, report.report, doctor.doctor, quickstart.quickstart,
 ):  # fmt: skip
     app.command(name=verb.__name__.rstrip("_"))(verb)
 

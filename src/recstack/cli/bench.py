@@ -10,7 +10,7 @@ import typer
 from recstack.bench import BenchConfig, Cell, Store
 from recstack.bench import bench as run_bench
 from recstack.bench import table as bench_table
-from recstack.bench.contenders import chosen
+from recstack.bench.contenders import LOW_OWN, chosen, is_low
 from recstack.bench.isa import hold_process
 from recstack.cli.models import ModelName, RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress, table
@@ -27,9 +27,13 @@ def bench(
     model: ModelName,
     batch: Annotated[str, typer.Option(help="Rows per batch, comma-separated.")] = SIZES,
     peers: Annotated[
-        str, typer.Option(help="none, all, or torch,compile,aoti,onnxruntime,openvino,fbgemm.")
+        str,
+        typer.Option(help="none, all (fp32), low (precision), or names: torch,aoti,openvino_bf16."),
     ] = "none",
     threads: Annotated[str, typer.Option(help="Threads of each contender, comma-separated.")] = "1",
+    low: Annotated[
+        bool, typer.Option("--low", help="recstack at low precision too; so do peers of that sort.")
+    ] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds per batch size.")] = 5,
     round_ms: Annotated[int, typer.Option(min=1, help="Length of one contender's turn.")] = 250,
     isa: Annotated[str, typer.Option(help="Instruction set; peers know auto and avx2.")] = "auto",
@@ -48,10 +52,12 @@ def bench(
     json: Json = False,
 ) -> None:
     """Time batches, answers compared first, contenders in turn, fresh inputs each time."""
+    asked = chosen(peers)
+    own = LOW_OWN if low or any(is_low(name) for name in asked) else ()
     config = BenchConfig(
         rows=_counts(batch, "--batch ROWS[,ROWS...]", MOST_ROWS),
         threads=_counts(threads, "--threads N[,N...]", MOST_THREADS),
-        peers=chosen(peers),
+        peers=(*own, *asked),
         isa=isa,
         inputs=inputs,
         rows_scale=rows_scale,

@@ -17,11 +17,11 @@ from recstack import results
 from recstack.cli.load import load_table
 from recstack.cli.output import Json, Seed, console, print_json, progress, table
 from recstack.cli.traffic import over_http
-from recstack.cli.tune import describe_schedule, show_probe, tuned_table
+from recstack.cli.tuned import describe_schedule, show_progress, tuned_table
 from recstack.data import metrics, movielens
 from recstack.engine import Engine, HybridEngine, compile
 from recstack.errors import ConfigError, RecstackError
-from recstack.loadtest import LoadResult, judge, null_latency, sizes, summarise
+from recstack.loadtest import SLA, LoadResult, judge, null_latency, sizes, summarise
 from recstack.loadtest import sla as sla_forms
 from recstack.model import load as load_model
 from recstack.report import write_report
@@ -80,9 +80,7 @@ def quickstart(
     pool = QueryPool(
         lambda index, rows: movielens.queries(features, names, 1, rows, seed + index)[0], per_size=2
     )
-    tuned = _step(f"tuning for {target}", lambda: tune_engine(
-        engine, pool, sizes.parse(SIZES), target,
-        TuneConfig(budget_s=budget_s, seed=seed), watch=show_probe))  # fmt: skip
+    tuned = _step(f"tuning for {target}", lambda: _tune(engine, pool, target, budget_s, seed))
     runs, stages = _step("serving over HTTP under open-loop load", lambda: _serve(
         engine, pool, tuned, target, seed))  # fmt: skip
     null = null_latency(1000.0)
@@ -140,8 +138,16 @@ def _accuracy(
     )
 
 
+def _tune(
+    engine: Engine | HybridEngine, pool: QueryPool, target: SLA, budget_s: float, seed: int
+) -> Tuned:
+    config = TuneConfig(budget_s=budget_s, seed=seed)
+    with show_progress(budget_s) as watch:
+        return tune_engine(engine, pool, sizes.parse(SIZES), target, config, watch=watch)
+
+
 def _serve(
-    engine: Engine | HybridEngine, pool: QueryPool, tuned: Tuned, target: Any, seed: int
+    engine: Engine | HybridEngine, pool: QueryPool, tuned: Tuned, target: SLA, seed: int
 ) -> tuple[list[tuple[str, float, LoadResult]], dict[str, Any]]:
     """Load the served model at rising shares of the tuned rate, until the target is missed."""
     from recstack.serve import ServeConfig, Server
@@ -173,7 +179,7 @@ def _stage_records(stats: Stats) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _met(run: LoadResult, target: Any) -> bool:
+def _met(run: LoadResult, target: SLA) -> bool:
     tail = summarise(run, target).latency_ns[target.percentile].value
     return bool(tail <= target.limit_ns)
 

@@ -15,6 +15,7 @@ from recstack.report.headline import headline
 from recstack.report.latency import latency
 from recstack.report.markup import Markup, join, tag
 from recstack.report.peers import peers
+from recstack.report.precision import op_errors, precision
 from recstack.report.provenance import provenance, unknown
 from recstack.report.roofline import roofline
 from recstack.report.runs import runs_of
@@ -60,6 +61,8 @@ def render(paths: Sequence[Path]) -> str:
                 "main",
                 headline(document, runs),
                 *sections.values(),
+                precision(document),
+                op_errors(document),
                 peers(document),
                 roofline(document),
                 tag("p", f"Not in these files: {', '.join(absent)}.") if absent else None,

@@ -5,8 +5,9 @@ from recstack.schedule.dispatcher import Dispatcher, LoopDispatcher
 from recstack.schedule.outcome import Failure
 from recstack.schedule.policies import Climb, climb_chunk_rows, static_chunk_rows
 from recstack.schedule.stats import LatencyStats, Stats
+from recstack.schedule.switch import Switch
 
 __all__ = [
     "Climb", "Dispatcher", "Failure", "LatencyStats", "LoopDispatcher", "ScheduleConfig", "Stats",
-    "climb_chunk_rows", "static_chunk_rows",
+    "Switch", "climb_chunk_rows", "static_chunk_rows",
 ]  # fmt: skip

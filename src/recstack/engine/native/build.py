@@ -17,11 +17,14 @@ from recstack.engine.native import (
     lower_sequence,
     lower_tensor,
 )
+from recstack.engine.native.formats import formats_of
 from recstack.engine.native.hoist import hoist_user_parts
+from recstack.engine.native.layers import Layers
 from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
 from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
 from recstack.engine.native.plan import Buffer, Place, Plan
+from recstack.engine.precision import DenseFormat, LayerPlan, check_plan
 from recstack.engine.reference.arrays import in_float32_range
 from recstack.engine.reference.registry import OPS
 from recstack.engine.tables import table_names
@@ -35,15 +38,21 @@ MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 256
 
 
 @np.errstate(all="ignore")  # a model's numbers may overflow, as they would in a run
-def make_plan(model: Model, *, hoist: bool = True) -> Plan:
-    """The steps that compute `model`, with every value's place; `hoist` as in EngineConfig.
+def make_plan(
+    model: Model, *, hoist: bool = True, precision: DenseFormat | LayerPlan = "fp32"
+) -> Plan:
+    """The steps that compute `model`, with every value's place; `hoist` and the precision of dense
+    layers as in EngineConfig.
 
-    Raises ModelError for a normalisation whose scale is not finite.
+    Raises ModelError for a normalisation whose scale is not finite, ConfigError for a precision
+    plan that does not fit.
     """
-    model = optimise(model)
+    layers = Layers(model, check_plan(precision, model))
+    model = optimise(model, layers.alike)
     if hoist:
         model = hoist_user_parts(model)
-    plan = Plan(model, fold_constants(model), hoist)
+    precisions = layers.precisions_of(model)
+    plan = Plan(model, fold_constants(model), hoist, precisions, layers.of_ops(model))
     output = Place("output", 0, model.output_width, Buffer("output", model.output_width))
     place_inputs(plan)
     place_outputs(plan, output)
@@ -85,10 +94,13 @@ def make_layout(model: Model) -> _native.InputLayout:
     )
 
 
-def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, BuildCost]:
-    """A native program for `model` and what it took; tables are the model's own arrays."""
+def make_program(
+    model: Model, config: EngineConfig
+) -> tuple[_native.Program, BuildCost, dict[str, tuple[DenseFormat, ...]]]:
+    """A native program for `model`, what it took, and the formats that its layers run in
+    (`formats_of`); tables are the model's own arrays."""
     began = time.perf_counter()
-    plan = make_plan(model, hoist=config.hoist)
+    plan = make_plan(model, hoist=config.hoist, precision=config.precision)
     item, user = plan.workspace_floats("item"), plan.workspace_floats("user")
     tile_rows = config.tile_rows or choose_tile_rows(item, caches_here())
     layout, steps = make_layout(model), [step.to_native() for step in plan.steps]
@@ -108,7 +120,7 @@ def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, B
         packed_weight_bytes=sum(plan.model.weights[w].nbytes for w in packed),
         workspace_bytes=4 * tile_rows * (item + user),
     )
-    return program, cost
+    return program, cost, formats_of(plan)
 
 
 def choose_tile_rows(item_floats: int, caches: Caches) -> int:

@@ -25,7 +25,8 @@ class Engine:
     holds no GIL. Tables are the model's own arrays or, for a model mapped from files, one copy on
     huge pages that all its engines share (`EngineConfig.table_memory`, `Engine.memory`).
 
-    model: as given. placed: the same with its tables where the engine reads them.
+    model: as given. placed: the same with its tables where the engine reads them. formats: by name
+    of a layer, the formats its products really run in, which may be wider than was asked for.
     """
 
     def __init__(self, model: Model, config: EngineConfig) -> None:
@@ -37,7 +38,7 @@ class Engine:
         moved = self._tables.kind == "huge"
         self._tables_ms = 1e3 * (time.perf_counter() - began) if moved else 0.0
         try:
-            self.program, self.build_cost = make_program(self.placed, config)
+            self.program, self.build_cost, self.formats = make_program(self.placed, config)
         except MemoryError:
             raise ConfigError("the plan of this model does not fit in memory") from None
         except TypeError as error:

@@ -11,6 +11,7 @@ from recstack.engine.native.lower import lowers
 from recstack.engine.native.lower_dense import dice_weights, emit_linear
 from recstack.engine.native.plan import Place, Plan, ScopeName
 from recstack.engine.native.unit_sum import UnitSum, fits
+from recstack.engine.precision import FP32, LayerPrecision
 from recstack.model.ops import AttentionLayer, AttentionPooling
 from recstack.model.ops.sequence import FEATURE_ORDER
 
@@ -54,7 +55,7 @@ def unit_sum(plan: Plan, op: UnitSum) -> None:
     added = plan.new_buffer(own, key.shape[0])
     bias = weights[first.bias] if first.bias else None
     x = plan.operand(op.inputs[1], own)
-    emit_linear(plan, own, x, added, 1, row, bias)
+    emit_linear(plan, own, x, added, 1, row, bias, precision=_fused(plan))
     if own != scope:
         spread = plan.new_buffer(scope, key.shape[0])
         plan.emit("gather_user", scope, [added, spread], [key.shape[0]])
@@ -88,11 +89,17 @@ def _unit(plan: Plan, op: AttentionPooling, scope: ScopeName, out: Place) -> Non
     added: list[Place] = []
     if query is not None:
         added.append(plan.new_buffer(scope, key.shape[0]))
-        emit_linear(plan, scope, q, added[0], 1, query.astype(np.float32), bias)
+        folded_query = query.astype(np.float32)
+        emit_linear(plan, scope, q, added[0], 1, folded_query, bias, precision=_fused(plan))
     elif bias is not None:
         added.append(Place("constant", data=bias))
     folded = (key.astype(np.float32), None if product is None else product.astype(np.float32))
     _emit_unit(plan, scope, q, op.inputs[1], added, op.layers, folded, out)
+
+
+def _fused(plan: Plan) -> LayerPrecision:
+    """What a fused unit is computed in: its first weights are made anew for every row, so fp32."""
+    return FP32 if plan.precision.format == "int8" else plan.precision
 
 
 def _emit_unit(
@@ -153,11 +160,18 @@ def _layer_by_layer(
     plan.emit("attention_features", scope, [query, keys, at], [positions, dim, bits])
     for layer in op.layers:
         last = layer is op.layers[-1]
-        at = _layer(plan, scope, at, positions, layer, out if last else None)
+        precision = plan.precision if layer is op.layers[0] else plan.precision.of_inner()
+        at = _layer(plan, scope, at, positions, layer, out if last else None, precision)
 
 
 def _layer(
-    plan: Plan, scope: ScopeName, x: Place, positions: int, layer: AttentionLayer, out: Place | None
+    plan: Plan,
+    scope: ScopeName,
+    x: Place,
+    positions: int,
+    layer: AttentionLayer,
+    out: Place | None,
+    precision: LayerPrecision,
 ) -> Place:
     """One layer of the attention unit over all positions; returns where its result lies."""
     weights = plan.model.weights
@@ -166,7 +180,7 @@ def _layer(
     out = out or plan.new_buffer(scope, positions * n, dense=True)
     fused = layer.activation if layer.activation not in ("prelu", "dice") else "none"
     bias = weights[layer.bias] if layer.bias else None
-    emit_linear(plan, scope, x, out, positions, weight, bias, fused)
+    emit_linear(plan, scope, x, out, positions, weight, bias, fused, precision=precision)
     parts = _activation_weights(plan, layer, n)
     if layer.activation == "prelu":
         plan.emit("prelu", scope, [out, out], [n, positions, 1], weights=parts)

@@ -6,6 +6,7 @@ from recstack.engine.native.lower import lowers
 from recstack.engine.native.lower_dense import emit_linear
 from recstack.engine.native.plan import Place, Plan, ScopeName
 from recstack.engine.native.rnn import Rnn
+from recstack.engine.precision import LayerPrecision
 from recstack.model.ops import Augru, Gru, GruCell
 
 
@@ -56,20 +57,31 @@ def gru_cell(plan: Plan, op: GruCell) -> None:
     hidden = plan.model.weights[op.weight_hh].shape[1]
     x, h = op.inputs
     projected = []
-    for name, weight, bias in ((x, op.weight_ih, op.bias_ih), (h, op.weight_hh, op.bias_hh)):
-        out = _project(plan, name, scope, 1, weight, bias)
+    inner = plan.precision.of_inner()
+    for name, weight, bias, precision in (
+        (x, op.weight_ih, op.bias_ih, plan.precision),
+        (h, op.weight_hh, op.bias_hh, inner),
+    ):
+        out = _project(plan, name, scope, 1, weight, bias, precision)
         projected.append(plan.spread(out, 3 * hidden) if out.kind != scope else out)
     operands = [*projected, plan.operand(h, scope), plan.result(op.output)]
     plan.emit("gru_gates", scope, operands, [hidden])
 
 
 def _project(
-    plan: Plan, name: str, scope: ScopeName, positions: int, weight: str, bias: str | None
+    plan: Plan,
+    name: str,
+    scope: ScopeName,
+    positions: int,
+    weight: str,
+    bias: str | None,
+    precision: LayerPrecision | None = None,
 ) -> Place:
     """The value's product with `weight`, for an op of `scope`; a user's is made once per query."""
     weights = plan.model.weights
     where = plan.scope_to_project(name, scope)
     out = plan.new_buffer(where, positions * weights[weight].shape[0], dense=positions > 1)
     x = plan.operand(name, where)
-    emit_linear(plan, where, x, out, positions, weights[weight], weights[bias] if bias else None)
+    added = weights[bias] if bias else None
+    emit_linear(plan, where, x, out, positions, weights[weight], added, precision=precision)
     return out

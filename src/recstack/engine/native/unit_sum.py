@@ -9,7 +9,7 @@ native/kernels/seq/unit.h, so that neither the copies nor the sums are ever writ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -37,12 +37,14 @@ UNIT_PADDING = 12  # at most so many outputs are padded to one block
 class UnitSum(Op):
     """Sum over positions (L) of `layers` on keys @ first weight + row @ row_weight + first bias.
 
-    inputs (keys (L, d), row (d,)). Only the native planner makes it; no model on disk has it.
+    inputs (keys (L, d), row (d,)). made_of: outputs of the linears that it was. Only the native
+    planner makes it; no model on disk has it.
     """
 
     kind: Literal["unit_sum"] = "unit_sum"
     layers: tuple[AttentionLayer, ...]
     row_weight: Name
+    made_of: tuple[Name, ...]
     arity = (2, 2)
 
     def weights(self) -> tuple[str, ...]:
@@ -60,12 +62,15 @@ def fits(layers: Sequence[AttentionLayer | Linear], shapes: Mapping[str, Shape],
     return (widths[0] + UNIT_PADDING) * dim <= UNIT_WEIGHTS and max(widths) <= UNIT_WIDTH
 
 
-def fuse_unit_sums(model: Model) -> Model:
-    """Put a UnitSum in place of every such reduction; what only it read goes."""
+def fuse_unit_sums(model: Model, alike: Callable[..., bool] = lambda *_: True) -> Model:
+    """Put a UnitSum in place of every such reduction; what only it read goes.
+
+    alike: whether the linears of these outputs may become one step.
+    """
     uses = Counter(name for op in model.ops for name in op.inputs) + Counter(model.outputs)
     makers = {op.output: op for op in model.ops}
     weights = dict(model.weights)
-    ops = [_unit_sum(model, op, makers, uses, weights) or op for op in model.ops]
+    ops = [_unit_sum(model, op, makers, uses, weights, alike) or op for op in model.ops]
     if all(new is old for new, old in zip(ops, model.ops, strict=True)):
         return model
     kept = _without_unused(ops, model.outputs)
@@ -78,11 +83,12 @@ def _unit_sum(
     makers: Mapping[str, Op],
     uses: Mapping[str, int],
     weights: dict[str, NDArray[np.float32]],
+    alike: Callable[..., bool],
 ) -> UnitSum | None:
     if not isinstance(op, Reduce) or op.fn != "sum" or op.keepdims:
         return None
     layers = _layers(op.inputs[0], makers, uses)
-    if not layers or op.axes not in ((0,), (-2,)):
+    if not layers or op.axes not in ((0,), (-2,)) or not alike(*(a.output for a in layers)):
         return None
     joined = makers.get(layers[0].inputs[0])
     if not isinstance(joined, Concat) or uses[joined.output] > 1:
@@ -118,6 +124,7 @@ def _unit_sum(
         inputs=(keys, _row(row, makers, model, shape)),
         layers=tuple(of_layers),
         row_weight=names[row],
+        made_of=tuple(layer.output for layer in layers),
     )
 
 

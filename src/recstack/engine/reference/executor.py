@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 import numpy as np
 
 from recstack.batch import Batch, DenseInput
@@ -13,9 +15,15 @@ from recstack.model import Model
 from recstack.model.ops import FeatureOp, Opaque
 from recstack.types import Scores
 
+# (inputs, each (entries, ...)) -> result, as the functions of OPS with op and weights given.
+Computed = Callable[[Sequence[Array]], Array]
 
-def reference(model: Model, batch: Batch) -> Scores:
+
+def reference(model: Model, batch: Batch, instead: Mapping[str, Computed] | None = None) -> Scores:
     """The scores of `batch`, (rows, outputs) float32, computed in float64 with plain NumPy.
+
+    instead: for the ops of these outputs, what to compute in place of their definition.
+
 
     Values are float32 in range: what an op makes beyond it is infinite, here as everywhere.
     A user-scope value has Q entries, an item-scope value R, a const value one. Where an op reads
@@ -29,12 +37,14 @@ def reference(model: Model, batch: Batch) -> Scores:
     with np.errstate(all="ignore"):
         for op in model.ops:
             if isinstance(op, FeatureOp):
-                result = FEATURE_OPS[type(op)](op, bags[op.inputs[0]], model.weights)
+                result = FEATURE_OPS[type(op)](op, bags[op.inputs[0]], model)
             else:
                 scope = model.values[op.output].scope
                 inputs = [_value(model, batch, values, name, scope) for name in op.inputs]
                 if isinstance(op, Opaque):
                     result = opaque(op, inputs, model.weights, entries[scope])
+                elif instead and op.output in instead:
+                    result = instead[op.output](inputs)
                 else:
                     result = OPS[type(op)](op, inputs, model.weights)
             values[op.output] = in_float32_range(result)
