@@ -14,6 +14,7 @@ from recstack.bench.contenders import LOW_OWN, chosen, is_low
 from recstack.bench.isa import hold_process
 from recstack.cli.models import ModelName, RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress, table
+from recstack.data import streams
 from recstack.errors import ConfigError
 
 SIZES = "1,4,16,64,256,1024"
@@ -37,7 +38,7 @@ def bench(
     round_ms: Annotated[int, typer.Option(min=1, help="Length of one contender's turn.")] = 250,
     isa: Annotated[str, typer.Option(help="Instruction set; peers know auto and avx2.")] = "auto",
     inputs: Annotated[
-        str, typer.Option(help="uniform, zipf, or a file with one index per line.")
+        str, typer.Option(help=f"{streams.FORMS}, or the file's path alone.")
     ] = "uniform",
     out: Annotated[
         Path | None, typer.Option(help="Folder of result files; cells found there are kept.")

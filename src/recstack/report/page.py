@@ -13,6 +13,7 @@ from recstack.report.distribution import distribution
 from recstack.report.document import Document, read
 from recstack.report.headline import headline
 from recstack.report.latency import latency
+from recstack.report.loadgen import loadgen
 from recstack.report.markup import Markup, join, tag
 from recstack.report.peers import peers
 from recstack.report.precision import op_errors, precision
@@ -63,6 +64,7 @@ def render(paths: Sequence[Path]) -> str:
                 *sections.values(),
                 precision(document),
                 op_errors(document),
+                loadgen(document),
                 peers(document),
                 roofline(document),
                 tag("p", f"Not in these files: {', '.join(absent)}.") if absent else None,

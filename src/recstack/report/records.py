@@ -117,7 +117,7 @@ class Found(Record):
 
 class Load(Record):
     """A load run: (n,) arrays, as `recstack.loadtest` left them; reasons say why it is invalid, and
-    sla what it is held against, where the run says so itself.
+    sla what it is held against, arrivals, sizes and indices its traffic, where the run says so.
     """
 
     label: str
@@ -135,6 +135,9 @@ class Load(Record):
     status: Integers
     reasons: tuple[str, ...] = ()
     sla: SLA | None = None
+    arrivals: str = ""
+    sizes: str = ""
+    indices: str = ""
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
@@ -157,6 +160,29 @@ class Null(Record):
     queries: StrictInt
     latency_ns: dict[str, dict[str, FiniteFloat]]
     lateness_p99_ns: FiniteFloat
+
+
+class Condition(BaseModel):
+    """What a submission asks, and what a run under LoadGen had."""
+
+    name: str
+    expected: str
+    found: str
+    outcome: Literal["met", "scaled", "failed"]
+
+
+class LoadGen(Record):
+    """A run under MLPerf's LoadGen, never official."""
+
+    label: Literal["unofficial"]
+    model: str
+    scenario: str
+    mode: Literal["performance", "accuracy"]
+    verdict: str
+    conditions: tuple[Condition, ...]
+    loadgen_percentiles_ns: dict[str, FiniteFloat]
+    own_percentiles_ns: dict[str, FiniteFloat]
+    loadgen_version: str
 
 
 class Stage(BaseModel):
@@ -315,6 +341,7 @@ SORTS: dict[str, type[Record]] = {
     "qps_at_sla": Found,
     "load": Load,
     "null": Null,
+    "mlperf": LoadGen,
     "stages": Stages,
     "roofline": Roofline,
     "cell": Cell,
