@@ -286,7 +286,7 @@ def student_t(share: float, degrees: int) -> float:
     >>> round(student_t(0.95, 10), 2)  # tables say 1.812
     1.81
     """
-    z = statistics.NormalDist().inv_cdf(share)
+    z: float = statistics.NormalDist().inv_cdf(share)
     terms = (
         (z**3 + z) / 4.0,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96.0,
