@@ -63,19 +63,14 @@ class LoopDispatcher:
         self._clock = clock or RealClock()
         self._pending: dict[int, _Pending] = {}
         self._tickets = itertools.count()
-        policy = _native.FixedPolicy(
-            config.chunk_rows,
-            config.merge_rows,
-            round(config.merge_window_us * 1e3),
-            config.order == "deadline",
-        )
         self._native = _native.Dispatcher(
             [factory] * config.lanes,
             config.lane_cores(),
-            policy,
+            config.native_policy(),
             config.queue_queries,
             config.queue_rows,
             config.spin_ns(),
+            [config.costs.curve()] if config.costs else [],
         )
         # Joins the lanes also when nobody closes, before the interpreter goes away under them.
         weakref.finalize(self, self._native.close, False)

@@ -1,5 +1,6 @@
 """Choosing how a model is run: schedules today; precision and tables next."""
 
+from recstack.tune.costs import engine_costs
 from recstack.tune.deployment import (
     Deployment,
     compile_deployment,
@@ -16,6 +17,7 @@ __all__ = [
     "TuneConfig",
     "Tuned",
     "compile_deployment",
+    "engine_costs",
     "executor_factory",
     "read_deployment",
     "start",
