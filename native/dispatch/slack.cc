@@ -40,6 +40,12 @@ int64_t first_free_ns(const PolicyState& state, int64_t now_ns) {
   return std::max(first_ns, now_ns);
 }
 
+int64_t idle_of_kind(const PolicyState& state, int32_t kind) {
+  if (state.costs.size() == 1) return static_cast<int64_t>(state.idle_lanes.size());
+  return std::count_if(state.idle_lanes.begin(), state.idle_lanes.end(),
+                       [&](int32_t lane) { return state.lanes[lane].kind == kind; });
+}
+
 // By how much the predicted end of all that waits must be before a deadline. Of more than two lanes
 // some end half a query before the last.
 int64_t reserve_ns(const PolicyState& state, const Waiting& query) {
@@ -94,7 +100,7 @@ void SlackPolicy::decide(const PolicyState& state, int64_t now_ns, Decision* dec
   const Waiting& query = waiting[slot];
   decision->kind = Decision::Kind::run;
   const CostCurve& cost = state.costs[state.lanes[decision->lane].kind];
-  const int64_t rows = chunk_rows(state, query, cost, now_ns);
+  const int64_t rows = chunk_rows(state, query, decision->lane, now_ns);
   decision->pieces.push_back({slot, query.next_row, query.next_row + rows});
   if (rows == query.rows) merge(state, cost, now_ns, &decision->pieces);
 }
@@ -148,8 +154,7 @@ bool SlackPolicy::place_on(const PolicyState& state, int64_t now_ns, int32_t* sl
     const Waiting& query = waiting[*slot];
     *lane = pick_lane(state, query);
     const int32_t kind = state.lanes[*lane].kind;
-    const auto idle = static_cast<int64_t>(state.idle_lanes.size());
-    const int64_t rows = ceil_div(query.left(), idle);
+    const int64_t rows = ceil_div(query.left(), idle_of_kind(state, kind));
     if (now_ns + state.costs[kind].service_ns(rows) <= query.deadline_ns) return true;
     const bool elsewhere =
         std::any_of(state.lanes.begin(), state.lanes.end(), [&](const LaneState& other) {
@@ -165,15 +170,14 @@ bool SlackPolicy::place_on(const PolicyState& state, int64_t now_ns, int32_t* sl
   return false;
 }
 
-int64_t SlackPolicy::chunk_rows(const PolicyState& state, const Waiting& query,
-                                const CostCurve& cost, int64_t now_ns) const {
+int64_t SlackPolicy::chunk_rows(const PolicyState& state, const Waiting& query, int32_t lane,
+                                int64_t now_ns) const {
+  const CostCurve& cost = state.costs[state.lanes[lane].kind];
   const auto lanes = static_cast<int64_t>(state.lanes.size());
-  const auto idle = static_cast<int64_t>(state.idle_lanes.size());
+  const int64_t idle = idle_of_kind(state, state.lanes[lane].kind);
   const int64_t left = query.left();
-  // Its share of the idle lanes, some of which are kept for who comes next while others are busy;
-  // wide cuts cost lane time, of which idle / lanes is free.
-  const int64_t offered = idle < lanes ? ceil_div(idle, 2) : idle;
-  const int64_t width = std::max<int64_t>(offered * left / state.waiting.rows(), 1);
+  // Its share of the idle lanes; wide cuts cost lane time, of which idle / lanes is free.
+  const int64_t width = std::max<int64_t>(idle * left / state.waiting.rows(), 1);
   const double busy_share = 1.0 - static_cast<double>(idle) / static_cast<double>(lanes + 1);
   int64_t rows = std::max(ceil_div(left, width), cost.efficient_rows(busy_share, lanes));
   // Not so long that typical queries wait behind it.

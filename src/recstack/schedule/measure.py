@@ -23,6 +23,7 @@ from recstack.types import Issued
 
 QUANTILES = np.linspace(0.0, 1.0, 41)
 LONGEST_S = 600.0
+RUNS = 3  # of which the fastest counts: what else the machine does only makes them slower
 
 
 def measure_costs(
@@ -42,40 +43,42 @@ def measure_costs(
     factory: makes the lanes' executors.
     make_batch: a query of so many rows, by seed; a few are made and used in turn.
     lanes: the most that run together; None: as many as there are cores for.
-    largest_rows: the largest batch, a power of two >= 8.
+    largest_rows: the largest batch, a power of two >= 64.
     seconds: how long it may take, about; large batches of slow models take longer.
 
     Raises
     ------
     ConfigError: arguments out of range, or a query failed.
     """
-    if largest_rows < 8 or largest_rows & (largest_rows - 1):
-        raise ConfigError(f"expected largest_rows a power of two >= 8, got {largest_rows}")
+    if largest_rows < 64 or largest_rows & (largest_rows - 1):
+        raise ConfigError(f"expected largest_rows a power of two >= 64, got {largest_rows}")
     lanes = max(len(os.sched_getaffinity(0)) // threads_per_lane, 1) if lanes is None else lanes
     flood = _Flood(factory, threads_per_lane)
-    large = [make_batch(largest_rows, seed) for seed in range(4)]
-    typical = [make_batch(largest_rows // 8, 100 + seed) for seed in range(16)]
     nodes = largest_rows.bit_length()
+    cut_rows = [max(1 << k, largest_rows // 4) for k in range(nodes)]
+    cut = {rows: [make_batch(rows, seed) for seed in range(4)] for rows in sorted({*cut_rows})}
+    typical = [make_batch(largest_rows // 8, 100 + seed) for seed in range(16)]
     levels = sorted({1, *(b for b in (2, 4, 8, 16, 32, 64) if b < lanes), lanes})
     each_s = seconds / (nodes * len(levels) + 4)
     service = tuple(
-        tuple(_ascending(flood.chunk_us(large, 1 << k, busy, each_s) for k in range(nodes)))
+        tuple(_ascending(flood.chunk_us(cut[cut_rows[k]], 1 << k, busy, each_s) for k in range(nodes)))
         for busy in levels
     )
     small = [make_batch(8, 200 + seed) for seed in range(64)]
     merged_us = flood.merged_us(small, 8, each_s)
-    alone_us = service[0][min(6, nodes - 1)]
+    # A query's own part is in the time of a batch of one row.
+    each_us = (merged_us - service[0][6]) / 7
     return Costs(
         busy=tuple(levels),
         service_us=service,
-        query_us=round(max(merged_us - alone_us, 0.0) / 7, 4),
+        query_us=round(min(max(each_us, 0.0), service[0][0]), 4),
         spread=flood.spread(typical, lanes, 2 * each_s),
         what=what,
     )
 
 
 class _Flood:
-    """Dispatchers whose queue is filled at once; times are seen over the second part of a run."""
+    """Dispatchers whose queue is filled at once, so that every lane always has a next batch."""
 
     def __init__(self, factory: _native.ExecutorFactory, threads_per_lane: int) -> None:
         self._factory = factory
@@ -89,9 +92,8 @@ class _Flood:
         rows = batches[0].rows
         with LoopDispatcher(self._factory, config) as dispatcher:
             once = _flooded(dispatcher, batches, 2 * lanes)
-            count = _count(_elapsed_ns(once) / once.finished_ns.size, seconds, least=4 * lanes)
-            runs = [_flooded(dispatcher, batches, count) for _ in range(3)]
-        elapsed = float(np.median([_elapsed_ns(run) for run in runs]))
+            count = _count(_elapsed_ns(once) / once.finished_ns.size, seconds, least=2 * lanes)
+            elapsed = min(_elapsed_ns(_flooded(dispatcher, batches, count)) for _ in range(RUNS))
         return elapsed * lanes / (count * rows / chunk_rows) / 1e3
 
     def merged_us(self, batches: Sequence[Batch], queries: int, seconds: float) -> float:
@@ -101,10 +103,13 @@ class _Flood:
             once = _flooded(dispatcher, batches, 8 * queries)
             per_query_ns = _elapsed_ns(once) / once.finished_ns.size
             count = _count(per_query_ns, seconds, least=16 * queries)
-            before = dispatcher.stats().counters["batches"]
-            run = _flooded(dispatcher, batches, count)
-            made = dispatcher.stats().counters["batches"] - before
-        return _elapsed_ns(run) / max(made, 1) / 1e3
+            times = []
+            for _ in range(RUNS):
+                before = dispatcher.stats().counters["batches"]
+                run = _flooded(dispatcher, batches, count)
+                made = dispatcher.stats().counters["batches"] - before
+                times.append(_elapsed_ns(run) / max(made, 1))
+        return min(times) / 1e3
 
     def spread(
         self, batches: Sequence[Batch], lanes: int, seconds: float
@@ -143,8 +148,8 @@ def _elapsed_ns(run: Issued) -> float:
 
 
 def _count(query_ns: float, seconds: float, *, least: int) -> int:
-    """Queries that take a third of the time given."""
-    return min(max(round(seconds * 1e9 / 3 / max(query_ns, 1.0)), least), 1 << 14)
+    """Queries of which RUNS runs take the time given."""
+    return min(max(round(seconds * 1e9 / RUNS / max(query_ns, 1.0)), least), 1 << 14)
 
 
 def _ascending(times: Iterable[float]) -> list[float]:
