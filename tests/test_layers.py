@@ -14,7 +14,7 @@ ROWS = (
     ("model", "data", "machine"),
     ("engine",),
     ("profile", "loadtest", "schedule"),
-    ("tune", "bench"),
+    ("tune", "bench", "simulate"),
     ("serve", "report"),
     ("cli",),
 )

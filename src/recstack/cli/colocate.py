@@ -1,4 +1,4 @@
-"""`recstack bench --colocate`: what models cost each other on one machine, and where to put them."""
+"""`recstack bench --colocate`: what models cost each other on one machine, and where they go."""
 
 from __future__ import annotations
 

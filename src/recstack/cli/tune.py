@@ -34,6 +34,9 @@ def tune(
         list[Path] | None,
         typer.Option(help="A plan.toml or model folder to choose from as well; repeatable."),
     ] = None,
+    slack: Annotated[
+        bool, typer.Option(help="Try the policy 'slack' as well; measures what batches cost first.")
+    ] = True,
     journal: Annotated[
         Path | None, typer.Option(help="File that keeps probes; the same one resumes a search.")
     ] = None,
@@ -59,7 +62,7 @@ def tune(
             random_queries(plans[first][1], seed),
             size_forms.parse(sizes),
             sla_forms.parse(sla),
-            TuneConfig(budget_s=budget_s, seed=seed),
+            TuneConfig(budget_s=budget_s, slack=slack, seed=seed),
             journal=journal,
             watch=watch,
         )

@@ -60,6 +60,8 @@ def show_progress(budget_s: float) -> Iterator[Progress]:
 
 def describe_schedule(schedule: ScheduleConfig) -> str:
     """Lanes, threads, chunk and merge in a few words."""
+    if schedule.policy != "fixed":
+        return f"{schedule.lanes} x {schedule.threads_per_lane} threads, {schedule.policy}"
     merged = f", merge {schedule.merge_rows}" if schedule.merge_rows else ""
     if schedule.merge_rows and schedule.merge_window_us:
         merged += f" in {schedule.merge_window_us:g} us"

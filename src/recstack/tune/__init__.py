@@ -8,6 +8,7 @@ online, adaptive      re-tunes a running dispatcher
 """
 
 from recstack.tune.adaptive import AdaptiveDispatcher
+from recstack.tune.costs import engine_costs
 from recstack.tune.deployment import (
     Deployment,
     compile_deployment,
@@ -38,6 +39,7 @@ __all__ = [
     "TuneConfig",
     "Tuned",
     "compile_deployment",
+    "engine_costs",
     "executor_factory",
     "exhaustive",
     "measure_on",
