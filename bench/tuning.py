@@ -101,7 +101,7 @@ def compare(
     return {
         "record": "tuning", "origin": origin, "model": model, "sla": str(sla),
         "candidates": len(rates), "probes": raced.count, "exhaustive_probes": whole.count,
-        "baseline_qps": found.baseline.found.low_qps, "found_qps": rates[found.leader.candidate.key],
+        "baseline_qps": rates[baseline.key], "found_qps": rates[found.leader.candidate.key],
         "exhaustive_qps": best.found.low_qps, "better": found.better,
         "found": found.leader.schedule.model_dump(exclude={"costs"}),
         "exhaustive": best.schedule.model_dump(exclude={"costs"}),
@@ -158,7 +158,8 @@ def row(model: str, args: argparse.Namespace) -> dict[str, object]:
         run = RunConfig(run_s=1.0, min_queries=500, max_queries=4000)
         rig = rig_of(
             lambda candidate: start(engine, candidate.schedule),
-            lambda sut: measure_on(sut, pool, MIX, sla, run, "measured"), sla, config, path, question,
+            lambda sut: measure_on(sut, pool, MIX, sla, run, "measured"),
+            sla, config, path, question,
         )  # fmt: skip
     try:
         return compare(model, rig.probe, curve, sla, space, lanes, config, kind)
@@ -174,7 +175,7 @@ def main() -> None:
     how.add_argument("--live", action="store_true")
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--lanes", type=int, help="cores to share out; all of this process if none")
-    parser.add_argument("--queries", type=int, default=6000, help="of a simulated run")
+    parser.add_argument("--queries", type=int, default=20_000, help="of a simulated run")
     parser.add_argument("--rows-scale", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/tuning"))

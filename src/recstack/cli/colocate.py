@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,7 +103,8 @@ def _record(
         "alone_qps": dict(costs.alone_qps),
         "placements": [
             {"label": label, "lanes": p.lanes, "modelled_scale": p.scale, "modelled_qps": p.qps,
-             "load": p.load, "scale": v.scale, "qps": v.qps, "tail_ms": v.tail_ms}
+             "load": p.load, "scale": v.scale, "qps": v.qps,
+             "tail_ms": {m: t if math.isfinite(t) else None for m, t in v.tail_ms.items()}}
             for label, p, v in zip(("recommended", "all on every lane"), (best, everywhere),
                                    checked, strict=True)
         ],

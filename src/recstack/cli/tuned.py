@@ -90,6 +90,16 @@ def tuned_record(found: Tuned) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def found_records(found: Tuned) -> list[dict[str, Any]]:
+    """Baseline and best as records of a result file."""
+    return [
+        {"record": "qps_at_sla", "label": label, **trial.found.to_record(),
+         "deployment": {"plan": trial.candidate.plan,
+                        "schedule": trial.schedule.model_dump(exclude={"costs"})}}
+        for label, trial in (("baseline", found.baseline), ("tuned", found.best))
+    ]  # fmt: skip
+
+
 def tuned_table(found: Tuned, sla: str, sizes: str) -> Any:
     """Baseline (the static schedule) against the leader; at most 80 columns wide.
 

@@ -5,6 +5,7 @@ rig, journal          measures a candidate; remembers every probe
 racing -> tuning      the search, and the search on this machine
 deployment            plan.toml: what was chosen
 online, adaptive      re-tunes a running dispatcher
+timeline              what lanes ran, for a page
 """
 
 from recstack.tune.adaptive import AdaptiveDispatcher
@@ -21,6 +22,7 @@ from recstack.tune.online import OnlineConfig
 from recstack.tune.racing import Race, Trial, Tuned, exhaustive
 from recstack.tune.rig import QueryPool, Rig, RunConfig, measure_on
 from recstack.tune.space import Axis, Candidate, Space, schedule_space, static_schedule
+from recstack.tune.timeline import trace_schedule
 from recstack.tune.tuning import TuneConfig, tune
 
 __all__ = [
@@ -47,5 +49,6 @@ __all__ = [
     "schedule_space",
     "start",
     "static_schedule",
+    "trace_schedule",
     "tune",
 ]

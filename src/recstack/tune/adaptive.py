@@ -66,8 +66,8 @@ class AdaptiveDispatcher:
     ) -> None:
         if dispatcher.config.policy != "fixed":
             raise ConfigError(
-                f"expected the policy 'fixed' to adapt, got {dispatcher.config.policy!r}, which has "
-                "no chunk size to choose"
+                f"expected the policy 'fixed' to adapt, got {dispatcher.config.policy!r}: "
+                "it has no chunk size to choose"
             )
         self._dispatcher = dispatcher
         self.controller = Controller(dispatcher.config, sla, config)
