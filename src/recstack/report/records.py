@@ -103,9 +103,14 @@ class Probe(BaseModel):
 
 
 class Found(Record):
-    """QPS@SLA of a deployment: between low (the highest that passed) and high."""
+    """QPS@SLA of a deployment: between low (the highest that passed) and high.
+
+    model, policy: where searches of several are compared.
+    """
 
     label: str
+    model: str = ""
+    policy: str = ""
     deployment: dict[str, Any] = {}
     sla: SLA
     low_qps: FiniteFloat = Field(ge=0)
@@ -330,6 +335,68 @@ class OpError(Record):
     values: Values
 
 
+class Timeline(Record):
+    """What lanes ran: (chunks,) arrays, and (queries,) arrival and rows; ns since the start."""
+
+    label: str
+    lanes: StrictInt = Field(gt=0)
+    chunk_query: Integers
+    chunk_lane: Integers
+    chunk_start_ns: Integers
+    chunk_end_ns: Integers
+    arrival_ns: Integers
+    rows: Integers
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        n, queries = self.chunk_query.size, self.arrival_ns.size
+        for name in ("chunk_lane", "chunk_start_ns", "chunk_end_ns"):
+            if getattr(self, name).size != n:
+                raise ValueError(f"expected {n} values in {name!r}")
+        if self.rows.size != queries:
+            raise ValueError(f"expected {queries} values in 'rows', got {self.rows.size}")
+        if n and not 0 <= self.chunk_query.min() <= self.chunk_query.max() < queries:
+            raise ValueError(f"expected queries in [0, {queries})")
+        if n and not 0 <= self.chunk_lane.min() <= self.chunk_lane.max() < self.lanes:
+            raise ValueError(f"expected lanes in [0, {self.lanes})")
+        return self
+
+
+Ratios = tuple[tuple[FiniteFloat, ...], ...]
+
+
+class Colocation(Record):
+    """Slowdowns of (victim, beside), medians, least and most of the rounds."""
+
+    models: tuple[str, ...]
+    rows: StrictInt
+    bytes_per_flop: tuple[FiniteFloat, ...]
+    alone_us: tuple[FiniteFloat, ...]
+    slowdown: Ratios
+    low: Ratios
+    high: Ratios
+    trend: str
+
+
+class OnePlacement(BaseModel):
+    """Models on lanes: rates modelled, and held when all ran at once."""
+
+    label: str
+    lanes: tuple[tuple[str, ...], ...]
+    modelled_qps: dict[str, FiniteFloat]
+    scale: FiniteFloat
+    qps: dict[str, FiniteFloat]
+    tail_ms: dict[str, FiniteFloat | None]
+
+
+class Placed(Record):
+    """Placements of models under their SLAs."""
+
+    slas: dict[str, SLA]
+    alone_qps: dict[str, FiniteFloat]
+    placements: tuple[OnePlacement, ...]
+
+
 class Note(Record):
     """A sentence for the reader."""
 
@@ -347,5 +414,8 @@ SORTS: dict[str, type[Record]] = {
     "cell": Cell,
     "precision": Precision,
     "op_error": OpError,
+    "timeline": Timeline,
+    "colocation": Colocation,
+    "placement": Placed,
     "note": Note,
 }
