@@ -185,15 +185,16 @@ int64_t SlackPolicy::chunk_rows(const PolicyState& state, const Waiting& query, 
       std::max(cost.efficient_rows(kChunkShare, lanes),
                cost.rows_within(state.waiting.typical_work_ns(), lanes));
   rows = std::min({rows, longest, cost.most_efficient_rows(kMergeShare, lanes)});
+  rows = std::clamp<int64_t>(rows, 1, left);
+  int64_t chunks = std::max<int64_t>((left + rows / 2) / rows, 1);
   // No longer than its deadline allows, were lanes to take the other chunks now.
   if (query.deadline_ns != kNever) {
     const auto slack_ns = static_cast<double>(query.deadline_ns - now_ns);
     const auto safe_ns = static_cast<int64_t>(slack_ns * (1.0 - kCutReserve));
     const int64_t in_time = cost.rows_within(safe_ns, lanes);
-    rows = std::min(rows, std::max(in_time, ceil_div(left, lanes)));
+    chunks = std::max(chunks, std::min(ceil_div(left, in_time), lanes));
   }
-  rows = std::clamp<int64_t>(rows, 1, left);
-  return ceil_div(left, ceil_div(left, rows));
+  return ceil_div(left, chunks);
 }
 
 void SlackPolicy::merge(const PolicyState& state, const CostCurve& cost, int64_t now_ns,

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from recstack.cli import bench, describe, doctor, importing, load, quickstart, report, serve, tune
+from recstack.cli import (
+    bench,
+    describe,
+    doctor,
+    importing,
+    load,
+    quickstart,
+    report,
+    serve,
+    simulate,
+    tune,
+)
 from recstack.cli import zoo as zoo_verb
 from recstack.cli.output import progress
 from recstack.errors import RecstackError
@@ -21,7 +32,7 @@ app = typer.Typer(
 )
 for verb in (
     zoo_verb.zoo, describe.describe, importing.import_, tune.tune, serve.serve, load.load,
-    bench.bench, report.report, doctor.doctor, quickstart.quickstart,
+    bench.bench, simulate.simulate, report.report, doctor.doctor, quickstart.quickstart,
 ):  # fmt: skip
     app.command(name=verb.__name__.rstrip("_"))(verb)
 

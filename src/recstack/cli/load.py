@@ -91,7 +91,7 @@ def _ms(latency_ns: float) -> str:
     return f"{latency_ns / 1e6:.2f}" if math.isfinite(latency_ns) else "-"
 
 
-def load_table(runs: list[tuple[str, LoadResult]]) -> Any:
+def load_table(runs: list[tuple[str, LoadResult]], origin: str = "measured") -> Any:
     """Latency percentiles and losses of runs, one line each."""
     rows = []
     for label, run in runs:
@@ -110,4 +110,4 @@ def load_table(runs: list[tuple[str, LoadResult]]) -> Any:
         "late ms",
         "unanswered",
     )
-    return table("Latency from the schedule (measured)", heads, rows)
+    return table(f"Latency from the schedule ({origin})", heads, rows)
