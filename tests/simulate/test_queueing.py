@@ -101,7 +101,7 @@ def test_runs_repeat_with_their_seed_and_read_back():
     assert (first.finished_ns == again.finished_ns).all()
     assert (first.finished_ns != other.finished_ns).any()
     assert first.origin == "simulated"
-    read = from_record({k: v for k, v in first.to_record().items()})
+    read = from_record(first.to_record())
     assert (read.status == first.status).all()
 
 
@@ -146,8 +146,14 @@ def test_slack_meets_the_sla_at_higher_rates_than_fixed_chunks():
 
     def found(schedule: ScheduleConfig, deadline_ns: int | None) -> float:
         return simulated_qps_at_sla(
-            schedule, Production(), sla, config, kinds, deadline_ns=deadline_ns,
-            span=20, most_queries=20_000
+            schedule,
+            Production(),
+            sla,
+            config,
+            kinds,
+            deadline_ns=deadline_ns,
+            span=20,
+            most_queries=20_000,
         ).low_qps
 
     fixed = max(found(FIXED.model_copy(update={"chunk_rows": rows}), 200_000_000)
