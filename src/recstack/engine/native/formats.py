@@ -66,4 +66,4 @@ def _format(plan: Plan, step: Step) -> DenseFormat | None:
     if step.kind == "attention_unit":
         asked = plan.precisions.get(step.value, FP32).format
         return "fp32" if asked == "int8" else asked
-    return "int8" if step.kind == "linear8" else None
+    return "int8" if step.kind in ("linear8", "recurrence8") else None

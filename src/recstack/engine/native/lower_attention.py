@@ -164,18 +164,11 @@ def _layer_by_layer(
     plan.emit("attention_features", scope, [query, keys, at], [positions, dim, bits])
     for layer in op.layers:
         last = layer is op.layers[-1]
-        precision = plan.precision if layer is op.layers[0] else plan.precision.of_inner()
-        at = _layer(plan, scope, at, positions, layer, out if last else None, precision)
+        at = _layer(plan, scope, at, positions, layer, out if last else None)
 
 
 def _layer(
-    plan: Plan,
-    scope: ScopeName,
-    x: Place,
-    positions: int,
-    layer: AttentionLayer,
-    out: Place | None,
-    precision: LayerPrecision,
+    plan: Plan, scope: ScopeName, x: Place, positions: int, layer: AttentionLayer, out: Place | None
 ) -> Place:
     """One layer of the attention unit over all positions; returns where its result lies."""
     weights = plan.model.weights
@@ -184,7 +177,7 @@ def _layer(
     out = out or plan.new_buffer(scope, positions * n, dense=True)
     fused = layer.activation if layer.activation not in ("prelu", "dice") else "none"
     bias = weights[layer.bias] if layer.bias else None
-    emit_linear(plan, scope, x, out, positions, weight, bias, fused, precision=precision)
+    emit_linear(plan, scope, x, out, positions, weight, bias, fused)
     parts = _activation_weights(plan, layer, n)
     if layer.activation == "prelu":
         plan.emit("prelu", scope, [out, out], [n, positions, 1], weights=parts)

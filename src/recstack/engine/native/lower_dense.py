@@ -28,7 +28,8 @@ from recstack.model.ops import (
 )
 
 ACTIVATIONS = {"none": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
-WEIGHT_FORMATS: dict[DenseFormat, int] = {"fp32": 0, "bf16": 1, "fp16": 2}  # WeightFormat of gemm.h
+# WeightFormat of gemm.h
+WEIGHT_FORMATS: dict[DenseFormat, int] = {"fp32": 0, "bf16": 1, "fp16": 2}
 
 
 def emit_linear(

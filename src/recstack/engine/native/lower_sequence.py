@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from recstack.engine.native.lower import lowers
 from recstack.engine.native.lower_dense import WEIGHT_FORMATS, emit_linear
+from recstack.engine.native.lower_dense8 import runs_in_int8
 from recstack.engine.native.plan import LINE_FLOATS, Place, Plan, ScopeName
 from recstack.engine.native.rnn import Rnn
 from recstack.engine.precision import LayerPrecision
@@ -22,9 +23,10 @@ def recurrence(plan: Plan, op: Gru | Augru) -> None:
     others = [plan.operand(op.inputs[1], scope)] if attention else []
     masks = op.inputs[2 if attention else 1 :]
     others += [plan.operand(name, scope, in_place=True) for name in masks]
-    state = plan.new_buffer(scope, 2 * hidden + _rounded(plan, hidden))
+    int8 = runs_in_int8(plan.precision, 3 * hidden, hidden)
+    state = plan.new_buffer(scope, 5 * hidden if int8 else 2 * hidden + _rounded(plan, hidden))
     plan.emit(
-        "recurrence",
+        "recurrence8" if int8 else "recurrence",
         scope,
         [xg, *others, state, plan.result(op.output)],
         [
