@@ -1,4 +1,4 @@
-"""Models whose tables are stored in few bits: making, saving and loading them, and what is refused."""
+"""Models whose tables are stored in few bits: made, saved, loaded, and what is refused."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class TestRefused:
         with pytest.raises(ModelError, match="expected the name of a table"):
             model.with_table_formats({dense: RowFormat.INT8})
         wrong: Any = {tables(model)[0]: "int3"}
-        with pytest.raises(ModelError, match="expected one of fp32, .*got 'int3'"):
+        with pytest.raises(ModelError, match=r"expected one of fp32, .*got 'int3'"):
             model.with_table_formats(wrong)
 
     def test_a_table_that_another_op_reads(self) -> None:

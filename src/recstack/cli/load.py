@@ -78,7 +78,7 @@ def load(
             run = drive(dispatcher, queries, traffic.scheduled_ns, config=config)
         finally:
             dispatcher.close(drain=False)
-    null = measured_null(qps)
+    null = measured_null(qps, http=url is not None)
     summary, verdict = summarise(run, target), judge(run, target)
     described = {
         "arrivals": arrivals.describe(arrival),

@@ -24,8 +24,7 @@ def recurrence(plan: Plan, op: Gru | Augru) -> None:
     masks = op.inputs[2 if attention else 1 :]
     others += [plan.operand(name, scope, in_place=True) for name in masks]
     int8 = runs_in_int8(plan.precision, 3 * hidden, hidden)
-    scratch = 5 * hidden if int8 else 2 * hidden + _rounded(plan, hidden)
-    state = plan.new_buffer(scope, scratch)
+    state = plan.new_buffer(scope, 5 * hidden if int8 else 2 * hidden + _rounded(plan, hidden))
     plan.emit(
         "recurrence8" if int8 else "recurrence",
         scope,
