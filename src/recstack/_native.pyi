@@ -118,9 +118,7 @@ class CostCurve:
 class Policy: ...
 
 class SlackPolicy(Policy):
-    def __init__(
-        self, target_ns: int, shed_largest: bool = True, stretch: float = 8.0
-    ) -> None: ...
+    def __init__(self, target_ns: int, shed_largest: bool = True, stretch: float = 8.0) -> None: ...
 
 class LaneKind:
     def __init__(

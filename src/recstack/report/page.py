@@ -17,8 +17,8 @@ from recstack.report.latency import latency
 from recstack.report.loadgen import loadgen
 from recstack.report.markup import Markup, join, tag
 from recstack.report.peers import peers
-from recstack.report.precision import op_errors, precision
 from recstack.report.policies import policies
+from recstack.report.precision import op_errors, precision
 from recstack.report.provenance import provenance, unknown
 from recstack.report.roofline import roofline
 from recstack.report.runs import runs_of
