@@ -127,7 +127,7 @@ std::optional<StatusTuple> run(Runner& runner, FloatMatrix dense, FloatMatrix us
 void bind_program(nb::module_& m) {
   m.def("instruction_sets", [] {
     std::vector<std::pair<std::string, bool>> sets;
-    for (Isa isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
+    for (Isa isa : all_isas()) {
       sets.emplace_back(isa_name(isa), isa_supported(isa));
     }
     return sets;

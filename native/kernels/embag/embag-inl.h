@@ -45,7 +45,7 @@ BadLookup of_hint(const BagsArgs& args) {
       return of_tail<2, kHint>(args, shape);
     case 3:
       return of_tail<3, kHint>(args, shape);
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA >= 2
     default:
       return of_tail<4, kHint>(args, shape);
 #else

@@ -6,13 +6,14 @@ A value that only feeds a concatenation is written straight into its place there
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recstack.engine.precision import FP32, LayerPrecision
 from recstack.model import Model
 from recstack.model.ops import Op
 
@@ -98,6 +99,8 @@ class Plan:
     model: Model
     constants: dict[str, NDArray[np.float32]]
     hoist: bool = True
+    precisions: Mapping[str, LayerPrecision] = field(default_factory=dict)  # by output of the op
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by output of the op
     steps: list[Step] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
@@ -107,6 +110,11 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.makers = {op.output: op for op in self.model.ops}
+
+    @property
+    def precision(self) -> LayerPrecision:
+        """Of the op that is being lowered."""
+        return self.precisions.get(self.lowering, FP32)
 
     def emit(
         self,
