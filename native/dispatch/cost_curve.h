@@ -43,10 +43,10 @@ class CostCurve {
   const double* level(int64_t busy) const;
 
   int32_t nodes_;
-  int32_t levels_;              // busy lanes up to the last that was measured, one by one
+  int32_t levels_;               // busy lanes up to the last that was measured, one by one
   std::vector<double> time_ns_;  // (levels, nodes), as measured
-  std::vector<double> rise_;    // (nodes - 1), the least growth from a node to the next
-  std::vector<double> drift_;   // (nodes), observed / measured
+  std::vector<double> rise_;     // (nodes - 1), the least growth from a node to the next
+  std::vector<double> drift_;    // (nodes), observed / measured
   double query_ns_;
 };
 

@@ -156,7 +156,7 @@ class Dispatcher {
   Board board_;
   std::vector<Slot> slots_;
   std::vector<int32_t> free_slots_;
-  int32_t timer_lane_ = -1;    // which sleeps no longer than until timer_ns_
+  int32_t timer_lane_ = -1;  // which sleeps no longer than until timer_ns_
   int64_t timer_ns_ = kNever;
   int64_t refusal_ns_ = kNever;  // when the timer's thread looks for what is to be refused
   int64_t alarm_ns_ = kNever;    // until when it sleeps

@@ -181,19 +181,19 @@ int64_t SlackPolicy::chunk_rows(const PolicyState& state, const Waiting& query, 
   const double busy_share = 1.0 - static_cast<double>(idle) / static_cast<double>(lanes + 1);
   int64_t rows = std::max(ceil_div(left, width), cost.efficient_rows(busy_share, lanes));
   // Not so long that typical queries wait behind it.
-  const int64_t longest =
-      std::max(cost.efficient_rows(kChunkShare, lanes),
-               cost.rows_within(state.waiting.typical_work_ns(), lanes));
+  const int64_t longest = std::max(cost.efficient_rows(kChunkShare, lanes),
+                                   cost.rows_within(state.waiting.typical_work_ns(), lanes));
   rows = std::min({rows, longest, cost.most_efficient_rows(kMergeShare, lanes)});
+  rows = std::clamp<int64_t>(rows, 1, left);
+  int64_t chunks = std::max<int64_t>((left + rows / 2) / rows, 1);
   // No longer than its deadline allows, were lanes to take the other chunks now.
   if (query.deadline_ns != kNever) {
     const auto slack_ns = static_cast<double>(query.deadline_ns - now_ns);
     const auto safe_ns = static_cast<int64_t>(slack_ns * (1.0 - kCutReserve));
     const int64_t in_time = cost.rows_within(safe_ns, lanes);
-    rows = std::min(rows, std::max(in_time, ceil_div(left, lanes)));
+    chunks = std::max(chunks, std::min(ceil_div(left, in_time), lanes));
   }
-  rows = std::clamp<int64_t>(rows, 1, left);
-  return ceil_div(left, ceil_div(left, rows));
+  return ceil_div(left, chunks);
 }
 
 void SlackPolicy::merge(const PolicyState& state, const CostCurve& cost, int64_t now_ns,
@@ -202,8 +202,8 @@ void SlackPolicy::merge(const PolicyState& state, const CostCurve& cost, int64_t
   const auto idle = static_cast<int64_t>(state.idle_lanes.size());
   if (waiting.queries() <= idle) return;
   const auto lanes = static_cast<int64_t>(state.lanes.size());
-  const int64_t limit = std::min(cost.efficient_rows(kMergeShare, lanes),
-                                 ceil_div(waiting.rows(), idle));
+  const int64_t limit =
+      std::min(cost.efficient_rows(kMergeShare, lanes), ceil_div(waiting.rows(), idle));
   const Piece head = pieces->front();
   int64_t rows = head.row_end;
   int64_t deadline_ns = waiting[head.slot].deadline_ns;

@@ -6,12 +6,8 @@ void SlotOrder::insert(int32_t slot, int64_t key) {
   random_ ^= random_ << 13;  // xorshift (Marsaglia 2003)
   random_ ^= random_ >> 17;
   random_ ^= random_ << 5;
-  nodes_[slot] = {.key = key,
-                  .priority = random_,
-                  .parent = -1,
-                  .child = {-1, -1},
-                  .before = -1,
-                  .next = -1};
+  nodes_[slot] = {
+      .key = key, .priority = random_, .parent = -1, .child = {-1, -1}, .before = -1, .next = -1};
   if (root_ < 0) {
     root_ = first_ = last_ = slot;
     return;

@@ -34,8 +34,7 @@ Queueing::Queueing(std::shared_ptr<const Policy> policy, std::vector<LaneKind> k
       kinds_(std::move(kinds)),
       options_(std::move(options)),
       board_(policy_.get(), kinds_of(kinds_), believed(kinds_, options_),
-             options_.queue_queries +
-                 static_cast<int32_t>(kinds_of(kinds_).size()) * kMaxPieces),
+             options_.queue_queries + static_cast<int32_t>(kinds_of(kinds_).size()) * kMaxPieces),
       random_(options_.seed) {
   const int32_t capacity = options_.queue_queries + board_.lanes() * kMaxPieces;
   slots_.resize(capacity);

@@ -19,9 +19,7 @@ def test_without_interference_nothing_is_lost() -> None:
 
 def test_a_model_that_spoils_its_neighbours_is_kept_together() -> None:
     """Beside itself on the other lane it costs nothing; beside b it halves b, and b it."""
-    costs = Costs(
-        {"a": 100.0, "b": 100.0}, {"a": {"a": 1.0, "b": 4.0}, "b": {"a": 4.0, "b": 1.0}}
-    )
+    costs = Costs({"a": 100.0, "b": 100.0}, {"a": {"a": 1.0, "b": 4.0}, "b": {"a": 4.0, "b": 1.0}})
     apart, together = (
         serve(lanes, {"a": 1.0, "b": 1.0}, costs) for lanes in ((("a",), ("b",)), (("a", "b"),) * 2)
     )

@@ -17,12 +17,11 @@ CostCurve line(double fixed_ns, double row_ns = 1000.0) {
 }
 
 void a_curve_goes_through_what_was_measured() {
-  const CostCurve curve({.busy = {1, 3},
-                         .service_ns = {10, 12, 20, 40, 30, 36, 60, 120},
-                         .query_ns = 5});
-  const int64_t want[][4] = {{1, 1, 1, 10}, {2, 1, 1, 12}, {3, 1, 1, 16}, {8, 1, 1, 40},
+  const CostCurve curve(
+      {.busy = {1, 3}, .service_ns = {10, 12, 20, 40, 30, 36, 60, 120}, .query_ns = 5});
+  const int64_t want[][4] = {{1, 1, 1, 10},  {2, 1, 1, 12}, {3, 1, 1, 16}, {8, 1, 1, 40},
                              {16, 1, 1, 80}, {4, 3, 1, 30}, {4, 1, 2, 40}, {4, 1, 3, 60},
-                             {4, 1, 9, 60}, {0, 1, 1, 0}};
+                             {4, 1, 9, 60},  {0, 1, 1, 0}};
   for (const auto& [rows, queries, busy, ns] : want) {
     CHECK_EQ(curve.service_ns(rows, queries, busy), ns);
   }
@@ -78,8 +77,7 @@ void a_bad_table_is_refused() {
 
 struct World {
   explicit World(int lanes, const SlackOptions& options = {}, double fixed_ns = 0)
-      : policy(options),
-        board(&policy, std::vector<int32_t>(lanes), {line(fixed_ns)}, 512) {}
+      : policy(options), board(&policy, std::vector<int32_t>(lanes), {line(fixed_ns)}, 512) {}
 
   void arrive(int32_t slot, int64_t rows, int64_t now_ns = 0, int64_t deadline_ns = kNever) {
     board.arrive(slot, {.rows = rows, .arrival_ns = now_ns, .deadline_ns = deadline_ns});

@@ -49,7 +49,7 @@ def test_chunks_of_one_merged_batch_take_a_lane_once() -> None:
 
 def test_the_timeline_of_a_run(write: Write) -> None:
     root = page(write, timeline_record())
-    assert table(root, "Longest waits of fixed")[0] [1:] == ["10", "8.00", "100%", "0%", "0%"]
+    assert table(root, "Longest waits of fixed")[0][1:] == ["10", "8.00", "100%", "0%", "0%"]
     titles = [t.text for t in root.all("title")]
     assert "query 1, 10 rows: waited 8 ms" in titles
     assert "query 0, 500 rows, 10 ms" in titles

@@ -90,13 +90,9 @@ def place(lanes: int, demand: Mapping[str, float], costs: Costs) -> Placement:
 def serve(lanes: Lanes, demand: Mapping[str, float], costs: Costs) -> Placement:
     """What a placement serves: every model the same multiple of its demand, the largest that fits;
     then lanes that have time left serve more of what is theirs alone."""
-    rates = {
-        (i, m): costs.lane_qps(lanes, i, m) for i, models in enumerate(lanes) for m in models
-    }
+    rates = {(i, m): costs.lane_qps(lanes, i, m) for i, models in enumerate(lanes) for m in models}
     given = {m: sum(rate for (_, n), rate in rates.items() if n == m) for m in demand}
-    used = [
-        sum(demand[m] / given[m] for m in models) for models in lanes
-    ]
+    used = [sum(demand[m] / given[m] for m in models) for models in lanes]
     scale = 1.0 / max(used)
     qps = {m: scale * demand[m] for m in demand}
     for m in demand:

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from recstack.cli import bench, describe, doctor, importing, load, quickstart, report, serve, tune
+from recstack.cli import (
+    bench,
+    describe,
+    doctor,
+    importing,
+    load,
+    mlperf,
+    quantize,
+    quickstart,
+    report,
+    serve,
+    simulate,
+    tune,
+)
 from recstack.cli import zoo as zoo_verb
 from recstack.cli.output import progress
 from recstack.errors import RecstackError
@@ -20,8 +33,9 @@ app = typer.Typer(
     add_completion=False,
 )
 for verb in (
-    zoo_verb.zoo, describe.describe, importing.import_, tune.tune, serve.serve, load.load,
-    bench.bench, report.report, doctor.doctor, quickstart.quickstart,
+    zoo_verb.zoo, describe.describe, importing.import_, quantize.quantize, tune.tune, serve.serve,
+    load.load, mlperf.mlperf, bench.bench, simulate.simulate, report.report, doctor.doctor,
+    quickstart.quickstart,
 ):  # fmt: skip
     app.command(name=verb.__name__.rstrip("_"))(verb)
 

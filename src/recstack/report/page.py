@@ -14,9 +14,11 @@ from recstack.report.distribution import distribution
 from recstack.report.document import Document, read
 from recstack.report.headline import headline
 from recstack.report.latency import latency
+from recstack.report.loadgen import loadgen
 from recstack.report.markup import Markup, join, tag
 from recstack.report.peers import peers
 from recstack.report.policies import policies
+from recstack.report.precision import op_errors, precision
 from recstack.report.provenance import provenance, unknown
 from recstack.report.roofline import roofline
 from recstack.report.runs import runs_of
@@ -63,6 +65,9 @@ def render(paths: Sequence[Path]) -> str:
                 "main",
                 headline(document, runs),
                 *sections.values(),
+                precision(document),
+                op_errors(document),
+                loadgen(document),
                 policies(document),
                 timeline(document),
                 colocation(document),

@@ -26,7 +26,7 @@ def policies(document: Document) -> Markup:
         if found.policy:
             key = f"{found.model or 'one model'}, p{found.sla.percentile:g}, {found.origin}"
             models.setdefault(key, {}).setdefault(found.policy, []).append(found)
-    charts = []
+    charts: list[Markup] = []
     for model, lines in models.items():
         ordered = {p: sorted(f, key=lambda x: x.sla.limit_ns) for p, f in lines.items()}
         if len({f.sla.limit_ns for found in ordered.values() for f in found}) > 1:

@@ -61,7 +61,9 @@ def measure_costs(
     levels = sorted({1, *(b for b in (2, 4, 8, 16, 32, 64) if b < lanes), lanes})
     each_s = seconds / (nodes * len(levels) + 4)
     service = tuple(
-        tuple(_ascending(flood.chunk_us(cut[cut_rows[k]], 1 << k, busy, each_s) for k in range(nodes)))
+        tuple(
+            _ascending(flood.chunk_us(cut[cut_rows[k]], 1 << k, busy, each_s) for k in range(nodes))
+        )
         for busy in levels
     )
     small = [make_batch(8, 200 + seed) for seed in range(64)]
@@ -111,9 +113,7 @@ class _Flood:
                 times.append(_elapsed_ns(run) / max(made, 1))
         return min(times) / 1e3
 
-    def spread(
-        self, batches: Sequence[Batch], lanes: int, seconds: float
-    ) -> tuple[float, ...]:
+    def spread(self, batches: Sequence[Batch], lanes: int, seconds: float) -> tuple[float, ...]:
         """Quantiles of a batch's time over its mean, while so many lanes run."""
         config = self._config(lanes, batches[0].rows, merge_rows=0)
         with LoopDispatcher(self._factory, config) as dispatcher:

@@ -292,7 +292,7 @@ def student_t(share: float, degrees: int) -> float:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96.0,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384.0,
     )
-    return z + sum(term / degrees**i for i, term in enumerate(terms, start=1))
+    return z + sum((term / degrees**i for i, term in enumerate(terms, start=1)), 0.0)
 
 
 def _log_ratio(own: float, other: float) -> float:
