@@ -89,7 +89,8 @@ void activations(Isa isa) {
     act_kernels(set).dice_f32(x.data, ones.data, x.data, ones.data, kN, y.data);
   });
   report("softmax of 64, per 16", isa, y, 0, vectors, [&](Isa set) {
-    for (int64_t i = 0; i < kN; i += 64) act_kernels(set).softmax_f32(x.data + i, 64, 1, y.data + i);
+    for (int64_t i = 0; i < kN; i += 64)
+      act_kernels(set).softmax_f32(x.data + i, 64, 1, y.data + i);
   });
 }
 

@@ -196,9 +196,7 @@ class Race:
         )
         return self._search(candidate, search, self._racing) is self._leader
 
-    def _search(
-        self, candidate: Candidate, search: Search, go_on: Callable[[], bool]
-    ) -> Trial:
+    def _search(self, candidate: Candidate, search: Search, go_on: Callable[[], bool]) -> Trial:
         while (rate := search.next_rate()) is not None and go_on():
             search.tell(self._probe(candidate, rate, search.config.seed))
             self._spent += 1
