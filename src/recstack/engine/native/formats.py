@@ -1,4 +1,4 @@
-"""What a plan's layers really run in: a fused kernel may know fewer formats than were asked for."""
+"""Which formats a plan's layers really run in: a fused kernel may not have the one asked for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class LayerInUse:
     """How an engine computes one layer.
 
     formats: of its products, in the order in which they first run. More than one where not all have
-        a kernel of the layer's format: a GRU's recurrence, say, is fp32 behind an int8 projection.
+        a kernel of the layer's format: a product of few outputs, say, is fp32 beside int8 ones.
     packed_bytes: of its matrices, without panels' padding; of layers fused into one step together,
         the first has the bytes of all.
     """
