@@ -1,10 +1,12 @@
 """The search of `recstack tune` beside an exhaustive one: how good, at what share of the price.
 
-    python bench/tuning.py --simulated bench/costs --lanes 28 --out out/tuning   # recorded curves
+    python bench/tuning.py --modelled --lanes 4 --out out/tuning                 # made-up curves
+    python bench/tuning.py --simulated FOLDER --lanes 28 --out out/tuning        # recorded curves
     python bench/tuning.py --live --rows-scale 0.1 --out out/tuning              # this machine
 
 --simulated takes a folder with a cost curve per model, MODEL.json (`recstack.schedule.Costs`), and
-plays them in virtual time; every number of it is simulated. --live runs the models. A file per
+plays them in virtual time; every number of it is simulated, and so of --modelled, whose curves are
+an overhead and a time per row that grow when all lanes run. --live runs the models. A file per
 model keeps every probe: the same command goes on where it was cut short. Prints a Markdown table.
 """
 
@@ -46,9 +48,22 @@ from recstack.types import Query
 # p95 targets of the paper (DeepRecSys, table I), ms.
 MODELS = {"ncf": 5, "rm1": 100, "rm2": 400, "rm3": 100, "wnd": 25, "mt-wnd": 25, "din": 100,
           "dien": 35}  # fmt: skip
+# Microseconds per batch and per row, and how much slower when all lanes run; made up.
+MODELLED = {
+    "ncf": (20, 1, 1.05), "rm1": (60, 12, 1.4), "rm2": (100, 40, 1.5), "rm3": (40, 30, 1.1),
+    "wnd": (40, 8, 1.05), "mt-wnd": (50, 20, 1.05), "din": (200, 30, 1.2), "dien": (300, 25, 1.1),
+}  # fmt: skip
 LARGEST = 1000
 MIX = sizes.Production()
 Probes = Callable[[Candidate, float, int], Probe]
+
+
+def modelled(model: str, lanes: int) -> Costs:
+    """A made-up curve."""
+    overhead, each, slower = MODELLED[model]
+    alone = tuple(overhead + each * 2.0**k for k in range(11))
+    both = (alone, tuple(slower * us for us in alone))
+    return Costs(busy=(1, lanes), service_us=both, origin="modelled", what=model)
 
 
 class Counting:
@@ -139,12 +154,13 @@ def row(model: str, args: argparse.Namespace) -> dict[str, object]:
     config = SearchConfig(
         tolerance=0.03, confidence=0.9, runs=3, min_qps=0.5, max_qps=1e7, seed=args.seed
     )
-    kind = "simulated" if args.simulated else "measured"
+    kind = "measured" if args.live else "simulated"
     path = args.out / f"{model}-{kind}.journal"
     question = {"model": model, "sla": str(sla), "lanes": lanes, "seed": args.seed, "kind": kind,
                 "rows_scale": args.rows_scale}  # fmt: skip
-    if args.simulated:
-        costs = read_costs(args.simulated / f"{model}.json")
+    if not args.live:
+        folder = args.simulated
+        costs = read_costs(folder / f"{model}.json") if folder else modelled(model, lanes)
         measure_of = simulated(costs, args.queries)
         rig = rig_of(Played, lambda sut: measure_of(sut.candidate), sla, config, path, question)
         curve = {2**k: 1e3 * us for k, us in enumerate(costs.service_us[0])}
@@ -173,6 +189,7 @@ def main() -> None:
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--simulated", type=Path, metavar="FOLDER", help="of cost curves")
     how.add_argument("--live", action="store_true")
+    how.add_argument("--modelled", action="store_true")
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--lanes", type=int, help="cores to share out; all of this process if none")
     parser.add_argument("--queries", type=int, default=20_000, help="of a simulated run")
@@ -182,7 +199,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     rows = [row(model, args) for model in args.models.split(",")]
-    kind = "simulated" if args.simulated else "measured"
+    kind = "measured" if args.live else "simulated"
     results.write(args.out / f"tuning-{kind}.jsonl", "bench", rows, seed=args.seed)
     print(f"| model ({kind}) | candidates | probes | exhaustive | share | static QPS | found QPS |"
           " exhaustive QPS | of best | found chunk x lanes |")  # fmt: skip

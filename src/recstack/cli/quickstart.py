@@ -152,9 +152,11 @@ def _trace(
     engine: Engine | HybridEngine, pool: QueryPool, tuned: Tuned, seed: int
 ) -> list[dict[str, Any]]:
     """What lanes run at the baseline's rate, under both schedules."""
+    if not tuned.baseline.found.low_qps:
+        return []
     return [
         trace_schedule(engine, trial.schedule, pool, sizes.parse(SIZES),
-                       max(tuned.baseline.found.low_qps, 1.0), label=label, seed=seed)
+                       tuned.baseline.found.low_qps, label=label, seed=seed)
         for label, trial in (("baseline", tuned.baseline), ("tuned", tuned.best))
     ]  # fmt: skip
 

@@ -59,10 +59,13 @@ def timeline(document: Document) -> Markup:
     return section(
         "timeline",
         "What queries waited for",
-        tag("p", "Above, what each lane ran; below, the queries of that time: first the wait for a "
-            "lane, then from the first chunk to the last."),
+        tag(
+            "p",
+            "Above, what each lane ran; below, the queries of that time, by their rows: the wait "
+            "for a lane, then the time from the first chunk to the last.",
+        ),
         *charts,
-    )  # fmt: skip
+    )
 
 
 def waits(record: Timeline) -> list[Wait]:

@@ -14,13 +14,15 @@ from recstack.tune.deployment import start
 from recstack.tune.rig import QueryFactory
 
 MOST_CHUNKS = 20_000
+LONGEST_S = 3.0
 
 
 def trace_schedule(
     engine: Engine | HybridEngine, schedule: ScheduleConfig, factory: QueryFactory, sizes: Sizes,
     qps: float, *, label: str, queries: int = 300, seed: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
-    """A short run of `engine` at `qps`: which lane ran what, and when."""
+    """A short run of `engine` at `qps`, at most `queries` or `LONGEST_S`: which lane ran what."""
+    queries = max(min(queries, int(qps * LONGEST_S)), 1)
     with start(engine, schedule) as dispatcher:
         return trace(dispatcher, factory, sizes, qps, label=label, queries=queries, seed=seed)
 
