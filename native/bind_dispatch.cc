@@ -158,6 +158,7 @@ class PyDispatcher {
         {"early", c.early},
         {"shutting_down", c.shutting_down},
         {"rows", c.rows},
+        {"busy_ns", c.busy_ns},
         {"batches", c.batches},
         {"merged_batches", c.merged_batches},
         {"split_queries", c.split_queries},
@@ -172,6 +173,23 @@ class PyDispatcher {
     out["counters"] = counters;
     out["stages_ns"] = stages;
     out["batch_rows"] = dispatcher_->batch_rows();
+    return out;
+  }
+
+  void set_policy(std::shared_ptr<Policy> policy) {
+    nb::gil_scoped_release release;
+    dispatcher_->set_policy(std::move(policy));
+  }
+
+  void begin_trace(int64_t chunks) { dispatcher_->begin_trace(chunks); }
+
+  // Of each chunk: query, lane, start, end, first row, row past the last.
+  nb::list traced() const {
+    nb::list out;
+    for (const TracedChunk& c : dispatcher_->traced()) {
+      out.append(
+          nb::make_tuple(c.tag, c.lane, c.started_ns, c.executed_ns, c.row_begin, c.row_end));
+    }
     return out;
   }
 
@@ -247,7 +265,9 @@ void bind_histogram(nb::module_& m) {
            "The smallest value that `share` (0 to 1) of the values do not exceed, within 0.8%.")
       .def("at_most", &HistogramSnapshot::at_most, "limit"_a,
            "How many values are at most `limit`; the bucket that holds it counts whole.")
-      .def("merge", &HistogramSnapshot::merge, "other"_a);
+      .def("merge", &HistogramSnapshot::merge, "other"_a)
+      .def("subtract", &HistogramSnapshot::subtract, "earlier"_a,
+           "Take away what an earlier snapshot of the same histogram had; the maximum stays.");
   nb::class_<Histogram>(m, "Histogram", "Logarithmic buckets, at most 1/64 wide; any thread.")
       .def(nb::init<>())
       .def("record", &Histogram::record, "value"_a)
@@ -307,6 +327,14 @@ void bind_dispatch(nb::module_& m) {
            "Refuse new queries, end or finish (`drain`) the waiting ones, join the lanes.")
       .def_prop_ro("outputs", &PyDispatcher::outputs, "Scores per row.")
       .def("stats", &PyDispatcher::stats)
+      .def("set_policy", &PyDispatcher::set_policy, "policy"_a,
+           "Decides from now on, also on what waits. ValueError where it wants costs and has none.")
+      .def("begin_trace", &PyDispatcher::begin_trace, "chunks"_a,
+           "Forget what was traced and keep the next `chunks`; 0: none.")
+      .def(
+          "traced", &PyDispatcher::traced,
+          "(query, lane, started_ns, executed_ns, row_begin, row_end) of each chunk; the query is\n"
+          "its place in the schedule that run_schedule issued.")
       .def("pin_errors", &PyDispatcher::pin_errors,
            "One message per lane that could not be bound to its cores.");
 }

@@ -10,11 +10,11 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "recstack"
 # Bottom up. Layers of one row never import each other.
 ROWS = (
-    ("errors", "clock", "_native", "batch", "types", "results", "files", "memory"),
+    ("errors", "clock", "_native", "batch", "types", "results", "files", "memory", "rows"),
     ("model", "data", "machine"),
     ("engine",),
-    ("profile", "loadtest", "schedule"),
-    ("tune", "bench", "simulate"),
+    ("profile", "loadtest", "schedule", "precision"),
+    ("tune", "bench", "mlperf", "simulate"),
     ("serve", "report"),
     ("cli",),
 )
@@ -75,6 +75,7 @@ def test_every_module_has_a_layer() -> None:
         ("onnxruntime", {"bench/contenders/onnxruntime"}),
         ("openvino", {"bench/contenders/openvino"}),
         ("fbgemm_gpu", {"bench/contenders/fbgemm"}),
+        ("mlperf_loadgen", {"mlperf/bridge"}),
         ("uvloop", {"serve", "loadtest"}),
         ("httptools", {"serve/http"}),
         ("prometheus_client", {"serve"}),

@@ -62,15 +62,15 @@ def read(folder: Path = HERE / "data") -> Dataset:
 
 def hide_ids(rows: movielens.Rows, user: np.ndarray, movie: np.ndarray) -> movielens.Rows:
     """The rows with unknown ids where `user`, `movie`, (R,) bool, are set: trains index 0."""
-    sparse = dict(rows.sparse)
-    users, ones = sparse["user"]
-    movies, _ = sparse["movie"]
-    cross, lengths = sparse["user_x_genre"]
-    genres, _ = sparse["genres"]
-    sparse["user"] = (np.where(user, 0, users), ones)
-    sparse["movie"] = (np.where(movie, 0, movies), ones)
-    sparse["user_x_genre"] = (np.where(np.repeat(user, lengths), genres, cross), lengths)
-    return movielens.Rows(rows.user_dense, rows.dense, sparse)
+    users, ones = rows.sparse["user"]
+    movies, _ = rows.sparse["movie"]
+    cross, lengths = rows.sparse["user_x_genre"]
+    genres, _ = rows.sparse["genres"]
+    return rows.with_bags(
+        user=(np.where(user, 0, users), ones),
+        movie=(np.where(movie, 0, movies), ones),
+        user_x_genre=(np.where(np.repeat(user, lengths), genres, cross), lengths),
+    )
 
 
 def tensors(rows: movielens.Rows, model: str) -> tuple[Tensor, ...]:

@@ -21,7 +21,6 @@ from dataset import Dataset, Part, read
 from safetensors.numpy import load_file
 
 from recstack.data.metrics import auc, bootstrap, log_loss
-from recstack.data.movielens import Rows
 
 RESAMPLES = 2000
 
@@ -43,8 +42,7 @@ def test_scores(data: Dataset, folder: Path) -> dict[str, np.ndarray]:
 def without_history(part: Part) -> Part:
     """The same rows with every history empty."""
     empty = np.zeros(0, np.int64), np.zeros_like(part.rows.sparse["history"][1])
-    rows = Rows(part.rows.user_dense, part.rows.dense, {**part.rows.sparse, "history": empty})
-    return Part(rows, part.labels, part.users)
+    return Part(part.rows.with_bags(history=empty), part.labels, part.users)
 
 
 def measure(labels: np.ndarray, scores: dict[str, np.ndarray], users: np.ndarray) -> dict:

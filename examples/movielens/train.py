@@ -46,7 +46,7 @@ def main() -> None:
         recipe = training.RECIPES[name]
         for number, seed in enumerate(given.seeds):
             start = time.monotonic()
-            net, history = training.fit(name, data, seed, recipe)
+            net, history = training.train(name, data, seed, recipe)
             settings = training.settings(data, name, seed, recipe) | {"valid_auc": history}
             if number == 0:
                 training.save(given.out / f"{name}.safetensors", net, settings)

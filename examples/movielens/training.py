@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,31 +14,24 @@ from dataset import Dataset, Part, hide_ids, tensors
 from models import DIN, NCF, WideDeep
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from learning import fit
 
 from recstack.data.metrics import auc
+from recstack.data.rows import Rows
 
 MODELS: dict[str, type[nn.Module]] = {"wnd": WideDeep, "ncf": NCF, "din": DIN}
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a model is trained; chosen on the validation part alone.
+class Recipe(fit.Recipe):
+    """hide_user, hide_movie: chance that a training row's id is replaced by the unknown one."""
 
-    lr, table_lr: Adam's rates for layers and for embedding tables. average: decay per step of the
-    moving average of the weights, which is what is kept. hide_user, hide_movie: chance
-    that a training row's id is replaced by the unknown one. patience: epochs without a better
-    validation AUC before training stops.
-    """
-
-    lr: float = 1e-3
     table_lr: float = 3e-5
-    batch_rows: int = 512
-    epochs: int = 30
     patience: int = 4
-    average: float = 0.998
     hide_user: float = 0.8
     hide_movie: float = 0.7
 
@@ -54,42 +49,30 @@ def arguments(data: Dataset, model: str, **changes: object) -> dict[str, object]
     return {name: data.shape[name] for name in names} | changes
 
 
-def fit(
+def train(
     model: str, data: Dataset, seed: int, recipe: Recipe, **changes: object
 ) -> tuple[nn.Module, list[float]]:
     """The network of the best validation epoch, in eval mode, and each epoch's validation AUC."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    net = MODELS[model](**arguments(data, model, **changes))
-    tables = {id(m.weight) for m in net.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
-    groups: list[dict[str, object]] = [
-        {"params": [p for p in net.parameters() if id(p) in tables], "lr": recipe.table_lr},
-        {"params": [p for p in net.parameters() if id(p) not in tables], "lr": recipe.lr},
-    ]
-    optimiser = torch.optim.Adam(groups)
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
-    loss = nn.BCEWithLogitsLoss()
-    part, history, best = data.parts["train"], [], {}
-    for _ in range(recipe.epochs):
-        net.train()
-        order = rng.permutation(len(part.labels))
-        for start in range(0, len(order), recipe.batch_rows):
-            at = order[start : start + recipe.batch_rows]
+    part, valid = data.parts["train"], data.parts["valid"]
+    entropy = nn.BCEWithLogitsLoss()
+
+    def batches(rng: np.random.Generator) -> Iterator[tuple[Rows, np.ndarray]]:
+        for at in fit.shuffled(len(part.labels), recipe.batch_rows, rng):
             user, movie = rng.random((2, len(at)))
-            rows = hide_ids(part.rows.take(at), user < recipe.hide_user, movie < recipe.hide_movie)
-            optimiser.zero_grad()
-            logits = net.logits(*tensors(rows, model))[:, 0]
-            loss(logits, torch.tensor(part.labels[at])).backward()
-            optimiser.step()
-            average.update_parameters(net)
-        valid = data.parts["valid"]
-        history.append(auc(valid.labels, score(average.module, model, valid)))
-        if history[-1] == max(history):
-            best = {name: value.clone() for name, value in average.module.state_dict().items()}
-        elif len(history) - 1 - int(np.argmax(history)) >= recipe.patience:
-            break
-    net.load_state_dict(best)
-    return net.eval(), history
+            hidden = user < recipe.hide_user, movie < recipe.hide_movie
+            yield hide_ids(part.rows.take(at), *hidden), part.labels[at]
+
+    def loss(net: nn.Module, batch: tuple[Rows, np.ndarray]) -> Tensor:
+        return entropy(net.logits(*tensors(batch[0], model))[:, 0], torch.tensor(batch[1]))
+
+    return fit.fit(
+        lambda: MODELS[model](**arguments(data, model, **changes)),
+        batches,
+        loss,
+        lambda net: auc(valid.labels, score(net, model, valid)),
+        recipe,
+        seed,
+    )
 
 
 def score(net: nn.Module, model: str, part: Part) -> np.ndarray:

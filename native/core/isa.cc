@@ -1,9 +1,11 @@
 #include "core/isa.h"
 
+#include <iterator>
+
 namespace recstack {
 
 namespace {
-constexpr Isa kAll[] = {Isa::scalar, Isa::avx2, Isa::avx512};
+constexpr Isa kAll[] = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::avx512_bf16};
 }
 
 const char* isa_name(Isa isa) {
@@ -14,6 +16,8 @@ const char* isa_name(Isa isa) {
       return "avx2";
     case Isa::avx512:
       return "avx512";
+    case Isa::avx512_bf16:
+      return "avx512_bf16";
   }
   return "unknown";
 }
@@ -31,10 +35,14 @@ bool isa_supported(Isa isa) {
   // libgcc's cpuid probe also asks xgetbv whether the operating system saves the wide registers.
   __builtin_cpu_init();
   if (isa == Isa::avx2) return __builtin_cpu_supports("x86-64-v3") != 0;
-  if (isa == Isa::avx512) return __builtin_cpu_supports("x86-64-v4") != 0;
+  if (isa >= Isa::avx512 && !__builtin_cpu_supports("x86-64-v4")) return false;
+  if (isa == Isa::avx512) return true;
+  return __builtin_cpu_supports("avx512vnni") != 0 && __builtin_cpu_supports("avx512bf16") != 0;
 #endif
   return false;
 }
+
+std::vector<Isa> all_isas() { return {std::begin(kAll), std::end(kAll)}; }
 
 std::vector<Isa> supported_isas() {
   std::vector<Isa> found;

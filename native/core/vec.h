@@ -1,6 +1,7 @@
 // fp32 vectors of one instruction set, for the files that are compiled once per set.
 //
-// A file defines RECSTACK_ISA (0 scalar, 1 avx2, 2 avx512) before its first include. All names live
+// A file defines RECSTACK_ISA (0 scalar, 1 avx2, 2 avx512, 3 avx512_bf16) before its first
+// include. All names live
 // in recstack::<set>::(anonymous): the linker can never merge code of one set into another. Code
 // that is compiled so calls no std:: function or template, for the same reason.
 //
@@ -9,25 +10,28 @@
 //   fma(a, b, c)        a * b + c, rounded once; in `scalar` twice, as set-independent base
 //   hardware
 //                       has no fused operation
+//   load_fp16           fp16 in memory, exact; NaN stays NaN
 //   min, max            x86's: the second operand when either is NaN
 #pragma once
 
 #include <cstdint>
 
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA == 3
+#define RECSTACK_ISA_NS avx512_bf16
+#elif RECSTACK_ISA == 2
 #define RECSTACK_ISA_NS avx512
 #elif RECSTACK_ISA == 1
 #define RECSTACK_ISA_NS avx2
 #elif RECSTACK_ISA == 0
 #define RECSTACK_ISA_NS scalar
 #else
-#error "define RECSTACK_ISA as 0, 1 or 2 before including core/vec.h"
+#error "define RECSTACK_ISA as 0, 1, 2 or 3 before including core/vec.h"
 #endif
 
 #define RECSTACK_INLINE inline __attribute__((always_inline))
 #define RECSTACK_UNROLL _Pragma("GCC unroll 32")
 
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA >= 2
 #include "core/vec/avx512.h"
 #elif RECSTACK_ISA == 1
 #include "core/vec/avx2.h"

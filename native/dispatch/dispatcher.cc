@@ -1,6 +1,7 @@
 #include "dispatch/dispatcher.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "core/affinity.h"
 
@@ -24,8 +25,8 @@ Dispatcher::Dispatcher(const std::vector<LaneOptions>& lanes, const InputLayout&
                        Sink* sink)
     : layout_(layout),
       options_(options),
-      policy_(std::move(policy)),
       sink_(sink),
+      policy_(std::move(policy)),
       board_(policy_.get(), kinds_of(lanes), options.costs, slots_needed(lanes.size(), options)),
       slots_(slots_needed(lanes.size(), options)),
       ready_(static_cast<ptrdiff_t>(lanes.size())) {
@@ -113,6 +114,30 @@ void Dispatcher::shutdown(bool drain) {
     }
     if (timer_.joinable()) timer_.join();
   });
+}
+
+void Dispatcher::set_policy(std::shared_ptr<const Policy> policy) {
+  Effects effects;
+  {
+    const std::lock_guard lock(mutex_);
+    if (policy->needs_costs() && board_.costs().empty()) {
+      throw std::invalid_argument("expected a policy that does without cost curves");
+    }
+    policy_ = std::move(policy);
+    board_.set_policy(policy_.get());
+    pump(now_ns(), &effects);
+  }
+  apply(&effects, nullptr);
+}
+
+void Dispatcher::begin_trace(int64_t chunks) {
+  const std::lock_guard lock(mutex_);
+  trace_.begin(chunks);
+}
+
+std::vector<TracedChunk> Dispatcher::traced() const {
+  const std::lock_guard lock(mutex_);
+  return trace_.chunks();
 }
 
 void Dispatcher::prepare(int32_t lane, const LaneOptions& options) {

@@ -23,6 +23,7 @@
 #include "dispatch/outcome.h"
 #include "dispatch/parker.h"
 #include "dispatch/policy.h"
+#include "dispatch/trace.h"
 
 namespace recstack {
 
@@ -59,7 +60,8 @@ struct Counters {
   int64_t deadline = 0;  // passed, or predicted to be missed:
   int64_t early = 0;     // of these, refused before it had passed
   int64_t shutting_down = 0;
-  int64_t rows = 0;  // computed, by all batches
+  int64_t rows = 0;     // computed, by all batches
+  int64_t busy_ns = 0;  // of all lanes together, in batches that have ended
   int64_t batches = 0;
   int64_t merged_batches = 0;
   int64_t split_queries = 0;
@@ -85,6 +87,15 @@ class Dispatcher {
   // Refuses new queries; finishes those that wait (`drain`) or ends them with
   // Outcome::shutting_down; joins the lanes. Later calls wait for the first. Not from the sink.
   void shutdown(bool drain);
+
+  // `policy` decides from now on, also on what waits already, which keeps its place in the order.
+  // std::invalid_argument, and nothing changes, when it wants cost curves and there are none. Any
+  // thread.
+  void set_policy(std::shared_ptr<const Policy> policy);
+
+  // Forgets what was traced and keeps the next `chunks`; 0: none. Any thread.
+  void begin_trace(int64_t chunks);
+  std::vector<TracedChunk> traced() const;
 
   Counters counters() const;
   HistogramSnapshot stage(Stage stage) const;  // of the queries that lanes finished; ns
@@ -136,11 +147,12 @@ class Dispatcher {
 
   const InputLayout layout_;
   const DispatcherOptions options_;
-  const std::shared_ptr<const Policy> policy_;
   Sink* const sink_;
   std::vector<std::unique_ptr<Lane>> lanes_;
 
   mutable std::mutex mutex_;  // guards all below
+  std::shared_ptr<const Policy> policy_;
+  Trace trace_;
   Board board_;
   std::vector<Slot> slots_;
   std::vector<int32_t> free_slots_;

@@ -9,8 +9,10 @@ namespace recstack {
 void Dispatcher::settle(int32_t lane, int64_t now_ns, Effects* effects) {
   Lane& self = *lanes_[lane];
   const BatchTimes& times = self.batch->times;
+  counters_.busy_ns += times.executed_ns - times.started_ns;
   for (Part& part : self.batch->parts) {
     Slot& slot = slots_[part.slot];
+    trace_.add(slot.query.tag, lane, times, part);
     slot.running -= 1;
     slot.started_ns = std::min(slot.started_ns, times.started_ns);
     slot.assemble_ns += times.assembled_ns - times.started_ns;

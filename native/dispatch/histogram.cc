@@ -14,6 +14,13 @@ void HistogramSnapshot::merge(const HistogramSnapshot& other) {
   max_ = std::max(max_, other.max_);
 }
 
+void HistogramSnapshot::subtract(const HistogramSnapshot& earlier) {
+  if (earlier.count_ == 0) return;
+  for (int64_t b = 0; b < kBuckets; ++b) buckets_[b] -= earlier.buckets_[b];
+  count_ -= earlier.count_;
+  sum_ -= earlier.sum_;
+}
+
 int64_t HistogramSnapshot::percentile(double share) const {
   if (count_ == 0) return 0;
   // The slack keeps 0.95 * 1000 from becoming rank 951.

@@ -42,6 +42,9 @@ class HistogramSnapshot {
   // Adds what `other` holds.
   void merge(const HistogramSnapshot& other);
 
+  // Takes away what `earlier`, a snapshot of the same histogram, had; the maximum stays.
+  void subtract(const HistogramSnapshot& earlier);
+
   // The smallest value that at least `share` (0 to 1) of the values do not exceed, within 0.8%;
   // 0 when nothing was recorded.
   int64_t percentile(double share) const;

@@ -82,6 +82,8 @@ class Board {
   void arrive(int32_t slot, Waiting query);
   void remove(int32_t slot) { waiting_.remove(slot); }
   const Decision& decide(int64_t now_ns);
+  // Decides from now on; what waits keeps its place.
+  void set_policy(const Policy* policy) { policy_ = policy; }
 
   // Takes the last decision's pieces off the backlog and makes its lane busy.
   void start(int64_t now_ns);

@@ -18,7 +18,7 @@ extern const ComputeKernel avx512_vnni_kernel;
 
 const PeakKernels& peak_kernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::peak_table;
+  if (isa >= Isa::avx512) return avx512::peak_table;
   if (isa == Isa::avx2) return avx2::peak_table;
 #endif
   (void)isa;

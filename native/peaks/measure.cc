@@ -79,12 +79,12 @@ double measure_stream(Isa isa, const float* arena, int64_t footprint_bytes, cons
 }
 
 int64_t LayerStack::bytes(Isa isa) const {
-  return layers * static_cast<int64_t>(gemm_kernels(isa).packed_size(n, k)) * kFloatBytes;
+  return layers * static_cast<int64_t>(gemm_kernels(isa).of(WeightFormat::fp32).packed_bytes(n, k));
 }
 
 double measure_weights(Isa isa, const float* arena, const LayerStack& stack, const PeakRun& run) {
-  const GemmKernels& kernels = gemm_kernels(isa);
-  const auto size = static_cast<int64_t>(kernels.packed_size(stack.n, stack.k));
+  const LayerKernels& kernels = gemm_kernels(isa).of(WeightFormat::fp32);
+  const auto size = static_cast<int64_t>(kernels.packed_bytes(stack.n, stack.k) / kFloatBytes);
   const int64_t at_once = std::max<int64_t>(kRoundBytes / (size * kFloatBytes), 1);
   const std::vector<AlignedFloats> x = outputs(run.cores.size(), stack.k);
   const std::vector<AlignedFloats> out = outputs(run.cores.size(), stack.n);
@@ -92,16 +92,16 @@ double measure_weights(Isa isa, const float* arena, const LayerStack& stack, con
   const auto multiply = [&](int part) {
     int64_t& layer = at[part].next;
     for (int64_t i = 0; i < at_once; ++i, layer = layer + 1 < stack.layers ? layer + 1 : 0) {
-      kernels.gemm_f32({.x = x[part].data(),
-                        .rows = 1,
-                        .k = stack.k,
-                        .x_stride = stack.k,
-                        .packed = arena + (part * stack.layers + layer) * size,
-                        .n = stack.n,
-                        .bias = nullptr,
-                        .activation = Activation::none,
-                        .out = out[part].data(),
-                        .out_stride = stack.n});
+      kernels.gemm({.x = x[part].data(),
+                    .rows = 1,
+                    .k = stack.k,
+                    .x_stride = stack.k,
+                    .packed = arena + (part * stack.layers + layer) * size,
+                    .n = stack.n,
+                    .bias = nullptr,
+                    .activation = Activation::none,
+                    .out = out[part].data(),
+                    .out_stride = stack.n});
     }
   };
   const Contender contender = {.prepare = [&](int part) { at[part].once_around(multiply, part); },

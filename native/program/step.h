@@ -10,6 +10,7 @@
 #include "kernels/act/act.h"
 #include "kernels/embag/embag.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm8/gemm8.h"
 #include "kernels/interact/interact.h"
 #include "kernels/seq/seq.h"
 #include "program/layout.h"
@@ -32,8 +33,10 @@ inline bool spread(const Operand& v, Scope scope) {
          (v.kind == Operand::Kind::user || v.kind == Operand::Kind::user_dense);
 }
 
+// A weight: float32, or the bytes of a table's rows in another format.
 struct WeightView {
-  const float* data = nullptr;
+  const float* data = nullptr;  // null where it is not float32
+  const void* bytes = nullptr;
   std::vector<int64_t> shape;
 };
 
@@ -52,12 +55,14 @@ struct Kernels {
       : isa(chosen),
         embag(embag_kernels(chosen)),
         gemm(gemm_kernels(chosen)),
+        gemm8(gemm8_kernels(chosen)),
         interact(interact_kernels(chosen)),
         seq(seq_kernels(chosen)),
         act(act_kernels(chosen)) {}
   Isa isa;
   const EmbagKernels& embag;
   const GemmKernels& gemm;
+  const Gemm8Kernels& gemm8;
   const InteractKernels& interact;
   const SeqKernels& seq;
   const ActKernels& act;
@@ -147,6 +152,7 @@ struct Parts {
 
 // The floats of `weights` that the step for `spec` will take.
 size_t arena_floats(const StepSpec& spec, const Kernels& kernels);
+size_t linear8_floats(const StepSpec& spec, const Kernels& kernels);
 
 // The step for `spec`, or null when no factory knows its kind. Packs weights; may throw bad_alloc.
 StepPtr make_step(const StepSpec& spec, const Parts& parts);
@@ -154,6 +160,8 @@ StepPtr make_step(const StepSpec& spec, const Parts& parts);
 // The factories by family (steps_*.cc); each returns null for a kind that is not its own.
 StepPtr make_embedding_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_dense_step(const StepSpec& spec, const Parts& parts);
+StepPtr make_linear8_step(const StepSpec& spec, const Parts& parts);
+StepPtr make_recurrence8_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_sequence_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_recurrence_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_unit_step(const StepSpec& spec, const Parts& parts);

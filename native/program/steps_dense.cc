@@ -1,88 +1,56 @@
 // Dense layers and interactions.
 #include <algorithm>
-#include <optional>
 
 #include "core/aligned.h"
-#include "program/step.h"
+#include "program/layer_step.h"
 
 namespace recstack {
 namespace {
 
-// "linear": operands x, out, or x, start, out; ints = inner rows per entry, k, n, activation;
-// weights = weight (n, k) and, when there is one, bias (n,). An item-scope step with one inner row
-// may have `start`, a user-scope value (n,) that its rows' chains go on from, read in place.
-class LinearStep final : public Step {
+// "linear": a LayerStep; after LayerStep's ints the weight format; weights = weight (n, k) and,
+// when there is one, bias (n,).
+class LinearStep final : public LayerStep {
  public:
   LinearStep(const StepSpec& spec, const Parts& parts)
-      : Step(spec.scope),
-        x_(spec.operands.front()),
-        out_(spec.operands.back()),
-        inner_(spec.ints[0]),
-        k_(spec.ints[1]),
-        n_(spec.ints[2]),
-        activation_(static_cast<Activation>(spec.ints[3])),
-        panel_(parts.kernels.gemm.panel),
-        packed_floats_(parts.kernels.gemm.packed_size(n_, k_)),
+      : LayerStep(spec, kernels_of(spec, parts.kernels).panel),
+        kernels_(kernels_of(spec, parts.kernels)),
+        packed_floats_(packed_floats(spec, parts.kernels)),
         packed_(parts.weights.take(packed_floats_)),
         bias_(spec.weights.size() > 1 ? static_cast<size_t>(n_) : 0) {
-    parts.kernels.gemm.pack_f32(spec.weights[0].data, n_, k_, k_, packed_);
+    kernels_.pack(spec.weights[0].data, n_, k_, k_, packed_);
     if (bias_.size()) std::copy_n(spec.weights[1].data, n_, bias_.data());
-    if (spec.operands.size() > 2) start_ = spec.operands[1];
   }
 
-  bool divides() const override { return n_ * k_ >= kDivisibleFloats && n_ >= 2 * panel_; }
   int64_t packed_floats() const override { return static_cast<int64_t>(packed_floats_); }
 
-  Status run(const Context& c) const override {
-    const int64_t entries = c.entries(scope);
-    const float* x = c.at(x_);
-    float* out = c.at(out_);
-    if (inner_ == 1) {
-      multiply(c, x, entries, x_.stride, out, out_.stride);
-    } else if (x_.stride == inner_ * k_ && out_.stride == inner_ * n_) {
-      multiply(c, x, entries * inner_, k_, out, n_);
-    } else {
-      for (int64_t e = 0; e < entries; ++e) {
-        multiply(c, x + e * x_.stride, inner_, k_, out + e * out_.stride, n_);
-      }
-    }
-    return {};
+  static size_t packed_floats(const StepSpec& spec, const Kernels& kernels) {
+    const size_t bytes = kernels_of(spec, kernels).packed_bytes(spec.ints[2], spec.ints[1]);
+    return (bytes + sizeof(float) - 1) / sizeof(float);
   }
 
  private:
-  // Below this a meeting of the threads costs more than the half that it saves.
-  static constexpr int64_t kDivisibleFloats = 16 << 10;
-
-  // This part's columns, whole panels of them.
-  void multiply(const Context& c, const float* x, int64_t rows, int64_t x_stride, float* out,
-                int64_t out_stride) const {
-    int64_t begin = 0, end = n_;
-    if (c.parts > 1) {
-      const int64_t panels = (n_ + panel_ - 1) / panel_;
-      begin = c.share(panels, c.part) * panel_;
-      end = std::min(c.share(panels, c.part + 1) * panel_, n_);
-      if (begin >= end) return;
-    }
-    c.kernels->gemm.gemm_f32({.x = x,
-                              .rows = rows,
-                              .k = k_,
-                              .x_stride = x_stride,
-                              .packed = packed_ + begin * k_,
-                              .n = end - begin,
-                              .bias = bias_.size() ? bias_.data() + begin : nullptr,
-                              .activation = activation_,
-                              .out = out + begin,
-                              .out_stride = out_stride,
-                              .start = start_ ? c.at(*start_) + begin : nullptr,
-                              .start_stride = start_ ? start_->stride : 0,
-                              .start_of_row = c.query_of_row});
+  static const LayerKernels& kernels_of(const StepSpec& spec, const Kernels& kernels) {
+    return kernels.gemm.of(static_cast<WeightFormat>(spec.ints[4]));
   }
 
-  Operand x_, out_;
-  std::optional<Operand> start_;
-  int64_t inner_, k_, n_;
-  Activation activation_;
-  int64_t panel_;
+  void multiply(const Context& c, const Rows& of, int64_t begin, int64_t end) const override {
+    kernels_.gemm(
+        {.x = of.x,
+         .rows = of.rows,
+         .k = k_,
+         .x_stride = of.x_stride,
+         .packed = reinterpret_cast<const char*>(packed_) + kernels_.packed_bytes(begin, k_),
+         .n = end - begin,
+         .bias = bias_.size() ? bias_.data() + begin : nullptr,
+         .activation = activation_,
+         .out = of.out + begin,
+         .out_stride = of.out_stride,
+         .start = start_ ? c.at(*start_) + begin : nullptr,
+         .start_stride = start_ ? start_->stride : 0,
+         .start_of_row = c.query_of_row});
+  }
+
+  const LayerKernels& kernels_;
   size_t packed_floats_;
   float* packed_;
   AlignedFloats bias_;
@@ -159,12 +127,14 @@ class MatmulStep final : public Step {
 }  // namespace
 
 size_t arena_floats(const StepSpec& spec, const Kernels& kernels) {
+  if (spec.kind == "linear8") return linear8_floats(spec, kernels);
   if (spec.kind != "linear") return 0;
-  return Arena::room(kernels.gemm.packed_size(spec.ints[2], spec.ints[1]));
+  return Arena::room(LinearStep::packed_floats(spec, kernels));
 }
 
 StepPtr make_dense_step(const StepSpec& spec, const Parts& parts) {
   if (spec.kind == "linear") return std::make_unique<LinearStep>(spec, parts);
+  if (spec.kind == "linear8") return make_linear8_step(spec, parts);
   if (spec.kind == "dot") return std::make_unique<DotStep>(spec);
   if (spec.kind == "cross") return std::make_unique<CrossStep>(spec);
   if (spec.kind == "matmul") return std::make_unique<MatmulStep>(spec);

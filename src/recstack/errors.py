@@ -4,7 +4,8 @@ RecstackError
 |-- ConfigError            an option, argument or deployment file is wrong
 |   `-- MissingExtra       an optional package is absent; says which extra to install
 |-- ModelError             a model description is malformed; `where` is the place in it
-|   `-- ModelFileError     a model folder cannot be read or written
+|   |-- ModelFileError     a model folder cannot be read or written
+|   `-- RowError           a row of a table cannot be stored in a format
 |-- BatchError             an input does not fit the model; `where` is the place in it
 |   |-- IndexOutOfRange    a lookup index outside its table
 |   `-- NonFinite          NaN or infinity in a dense input or a lookup weight
@@ -48,6 +49,15 @@ class ModelError(RecstackError):
 
 class ModelFileError(ModelError):
     """A model folder cannot be read or written. `where` names file and place."""
+
+
+class RowError(ModelError):
+    """A row of a table cannot be stored in a format. Carries `problem` and `row`."""
+
+    def __init__(self, problem: str, row: int, table: str = "table") -> None:
+        super().__init__(problem, f"{table}[{row}]")
+        self.problem = problem
+        self.row = row
 
 
 class BatchError(RecstackError):

@@ -1,11 +1,19 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and columns of numbers."""
 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import secrets
+import zlib
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recstack.errors import DataError
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -25,3 +33,19 @@ def write_whole(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+def read_numbers(path: Path, dtype: type[np.int64] | type[np.float64]) -> NDArray[Any]:
+    """The numbers (n,) of a text file with one per line, plain or gzipped; at least one.
+
+    Raises DataError, naming the file.
+    """
+    try:
+        raw = path.read_bytes()
+        text = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        numbers = np.array(text.split(), dtype)
+    except (OSError, EOFError, OverflowError, ValueError, zlib.error) as error:
+        raise DataError(f"{path}: expected one number per line: {error}") from None
+    if not numbers.size:
+        raise DataError(f"{path}: expected one number per line, got none")
+    return numbers

@@ -33,11 +33,15 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One user's request: `batch` holds one query of N rows."""
+    """One user's request: `batch` holds one query of N rows.
+
+    key: what the client calls it; empty where it has no name.
+    """
 
     id: int
     batch: Batch
     deadline_ns: int | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recstack.bench.inputs import make_inputs, read_stream, row_bytes
+from recstack.bench.inputs import make_inputs, row_bytes
 from recstack.engine.reference.checks import check_batch
 from recstack.errors import ConfigError, DataError
 from recstack.model import zoo
@@ -18,7 +18,7 @@ def test_row_bytes_counts_rows_and_dense_columns() -> None:
     assert row_bytes(MODEL) == 4 * (8 * 80 * 32 + 128)
 
 
-@pytest.mark.parametrize("kind", ["uniform", "zipf"])
+@pytest.mark.parametrize("kind", ["uniform", "zipf", "zipf:0.6", "reuse:low"])
 def test_batches_fit_the_model_and_differ(kind: str) -> None:
     inputs = make_inputs(MODEL, 3, kind, seed=1, most=10)
     assert len(inputs.batches) == 10
@@ -58,16 +58,27 @@ def test_a_stream_keeps_its_reuse(tmp_path: Path) -> None:
     for batch in make_inputs(MODEL, 2, str(path), seed=0, most=4).batches:
         by_feature = batch.values.reshape(8, -1)
         assert [len(np.unique(v)) for v in by_feature] == [7] * 8
-    for model in (zoo.outline("rm1", rows_scale=0.001, user_scope_tables=1),):
+    model = zoo.outline("rm1", rows_scale=0.001, user_scope_tables=1)
+    for kind in (str(path), "reuse:low"):
         with pytest.raises(ConfigError, match="of the user"):
-            make_inputs(model, 2, str(path), seed=0)
+            make_inputs(model, 2, kind, seed=0)
+
+
+def test_reuse_runs_on_from_batch_to_batch() -> None:
+    model = zoo.outline("rm1", variant="deeprecsys")
+    seen = {}
+    for kind in ("uniform", "reuse:low", "reuse:medium"):
+        batches = make_inputs(model, 4, kind, seed=0, most=64).batches
+        first = np.stack([b.values.reshape(8, -1)[0] for b in batches])
+        seen[kind] = len(np.unique(first)) / first.size
+    assert seen["reuse:medium"] < 0.55 < seen["reuse:low"] < 0.95 < seen["uniform"]
 
 
 def test_a_file_that_is_no_stream_is_refused(tmp_path: Path) -> None:
     for text in ("a\n", "", "-1\n"):
         (tmp_path / "x.txt").write_text(text)
         with pytest.raises(DataError, match=r"x\.txt"):
-            read_stream(tmp_path / "x.txt")
+            make_inputs(MODEL, 1, str(tmp_path / "x.txt"), seed=0)
     with pytest.raises(ConfigError, match="got 'nothing'"):
         make_inputs(MODEL, 1, "nothing", seed=0)
 
@@ -86,7 +97,7 @@ def test_a_damaged_stream_is_named(tmp_path: Path, damage: tuple[str, bytes]) ->
     name, data = damage
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=name):
-        read_stream(tmp_path / name)
+        make_inputs(MODEL, 1, str(tmp_path / name), seed=0)
 
 
 def test_models_with_users_get_whole_batches() -> None:

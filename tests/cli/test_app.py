@@ -112,6 +112,8 @@ def test_import_saves_and_shows_coverage(tmp_path: Path) -> None:
         (("report", "none.jsonl"), "none.jsonl"),
         (("import", "mine", "--out", "m"), "MODULE:FUNCTION"),
         (("load", "ncf", "--rows-scale", "0.001", "--sla", "fast"), "fast"),
+        (("load", "ncf", "--rows-scale", "0.001", "--arrivals", "gamma"), "expected gamma:cv=CV"),
+        (("mlperf", "ncf", "--scenario", "edge"), "expected --scenario server | offline"),
         (("describe", "--nonsense"), "No such option"),
         (("doctor", "--json"), ""),
     ],
@@ -137,11 +139,16 @@ def test_a_bad_plan_names_file_and_place(tmp_path: Path) -> None:
 
 def test_load_in_process_reports_latency(tmp_path: Path) -> None:
     arguments = ("ncf", "--rows-scale", "0.001", "--qps", "50", "--seconds", "1", "--sizes",
-                 "fixed:8", "--sla", "p95<=500ms", "--out", "r.jsonl", "--json")  # fmt: skip
+                 "recycled:32,fixed:8", "--arrivals", "deeprecsys", "--indices", "zipf:0.9",
+                 "--sla", "p95<=500ms", "--out", "r.jsonl", "--json")  # fmt: skip
     done = run("load", *arguments, cwd=tmp_path)
     assert done.returncode in (0, 1), done.stderr
     summary = json.loads(done.stdout)
     assert summary["statuses"] == {"ok": 50 - summary["warmup"]}
+    assert "compatibility" in summary["arrivals"] and "compatibility" in summary["sizes"]
+    assert {"inline", "threaded", "dispatcher"} == set(summary["null"]["latency_ns"])
+    found = summary["latency_ns"]["p50"]
+    assert found["low"] <= found["value"] <= found["high"]
     page = run("report", "r.jsonl", "--out", "r.html", cwd=tmp_path)
     assert page.returncode == 0, page.stderr
     assert "<svg" in (tmp_path / "r.html").read_text()

@@ -8,7 +8,7 @@ from recstack.errors import ConfigError
 
 def test_sets_are_listed_slowest_first() -> None:
     sets = instruction_sets()
-    assert list(sets) == ["scalar", "avx2", "avx512"]
+    assert list(sets) == ["scalar", "avx2", "avx512", "avx512_bf16"]
     assert sets["scalar"]
 
 
@@ -23,7 +23,7 @@ def test_the_environment_forces_one(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_set_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="scalar, avx2, avx512, got 'nope'"):
+    with pytest.raises(ConfigError, match="scalar, avx2, avx512, avx512_bf16, got 'nope'"):
         choose_isa("nope")
     monkeypatch.setenv("RECSTACK_ISA", "nope")
     with pytest.raises(ConfigError, match="RECSTACK_ISA"):

@@ -1,8 +1,6 @@
 """The committed MovieLens checkpoints score as their README says."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +11,8 @@ pytest.importorskip("torch")
 
 
 @pytest.fixture(scope="module")
-def example():
-    """The example's modules by name, with its folder on the path for as long as they are used."""
-    names = ("models", "dataset", "training", "baseline", "evaluate")
-    sys.path.insert(0, str(FOLDER))
-    try:
-        yield {name: importlib.import_module(name) for name in names}
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name in names:
-            sys.modules.pop(name, None)
+def example(modules):
+    return modules("movielens", "models", "dataset", "training", "baseline", "evaluate")
 
 
 @pytest.fixture(scope="module")

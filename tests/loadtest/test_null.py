@@ -36,7 +36,10 @@ def test_after_close_it_refuses(threaded: bool) -> None:
 
 
 def test_the_generators_own_latency_is_measured() -> None:
-    figures = null_latency(5000.0, 500)
-    assert 0 < figures.inline_p50_ns <= figures.inline_p99_ns
-    assert 0 < figures.threaded_p50_ns <= figures.threaded_p99_ns
+    third = NullSUT()
+    figures = null_latency(5000.0, 500, others={"third": (third, empty_query(0, 1))})
+    assert list(figures.latency_ns) == ["inline", "threaded", "third"]
+    for found in figures.latency_ns.values():
+        assert list(found) == ["p50", "p90", "p99", "p99.9", "most"]
+        assert found["p50"] > 0 and sorted(found.values()) == list(found.values())
     assert figures.to_record()["origin"] == "measured"

@@ -13,7 +13,15 @@ from recstack.loadtest import arrivals, sizes, traffic
 from recstack.loadtest.driver import DriverConfig, drive
 from recstack.loadtest.null import empty_query
 from recstack.loadtest.outcome import LoadResult
-from recstack.loadtest.search import Found, Measure, Probe, SearchConfig, qps_at_sla
+from recstack.loadtest.search import (
+    Found,
+    Measure,
+    Probe,
+    SearchConfig,
+    probe_rate,
+    qps_at_sla,
+    search_again,
+)
 from recstack.loadtest.sla import SLA
 from recstack.types import Completion, Query
 
@@ -115,6 +123,35 @@ def test_what_stays_undecided_does_not_pass() -> None:
     assert found.low_qps == 0.0
     assert {p.outcome for p in found.probes} == {"undecided"}
     assert all(p.runs == 8 for p in found.probes)
+
+
+def test_a_probe_ends_when_no_further_run_could_let_it_pass() -> None:
+    def a_little_over(rate_qps: float, seed: int) -> np.ndarray:
+        return np.where(np.arange(1000) % 19 == 0, 1e9, 1e6)  # 5.3%: never decided
+
+    (probe,) = qps_at_sla(a_little_over, SLA95, SearchConfig(max_qps=100.0)).probes[:1]
+    assert probe.outcome == "undecided"
+    assert probe.runs < 8
+
+
+def test_a_good_prediction_saves_probes() -> None:
+    def probes(**change: float) -> int:
+        return len(qps_at_sla(step(777.0), SLA95, SearchConfig(**change)).probes)
+
+    assert probes(start_qps=750.0, factor=1.1) <= 5 < probes(start_qps=100.0)
+
+
+def test_a_lucky_search_is_found_out_by_fresh_numbers() -> None:
+    def lucky(rate_qps: float, seed: int) -> np.ndarray:
+        return np.full(2000, 1e6 if rate_qps <= (500.0 if seed < 1000 else 300.0) else 1e9)
+
+    config = SearchConfig()
+    found = qps_at_sla(lucky, SLA95, config)
+    again = search_again(found, config)
+    while (rate_qps := again.next_rate()) is not None:
+        again.tell(probe_rate(lucky, rate_qps, SLA95, again.config))
+    assert found.low_qps > 490
+    assert again.found(SLA95).low_qps <= 300 < again.found(SLA95).high_qps
 
 
 def loaded(late_ns: Callable[[float, int], int]) -> Callable[[float, int], LoadResult]:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recstack.errors import ConfigError
+from recstack.errors import ConfigError, DataError
 from recstack.loadtest import sizes
 
 
@@ -60,7 +61,37 @@ def test_lognormal_matches_its_parameters_and_its_cap() -> None:
     assert sizes.Lognormal(-9.0, 1.0).sample(1000, np.random.default_rng(3)).min() == 1
 
 
-@pytest.mark.parametrize("text", ["fixed:64", "lognormal:5.1,0.2", "mlperf:random", "production"])
+def test_normal_matches_its_parameters_and_its_cap() -> None:
+    rows = sizes.parse("normal:165,16").sample(100_000, np.random.default_rng(3))
+    assert (rows.mean(), rows.std()) == pytest.approx((165.0, 16.0), rel=0.01)
+    wide = sizes.parse("normal:100,90,150").sample(1000, np.random.default_rng(3))
+    assert (wide.min(), wide.max()) == (1, 150)
+
+
+def test_recorded_sizes_are_replayed_or_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "sizes.txt"
+    path.write_text("10\n20\n20\n990\n")
+    rng = np.random.default_rng(0)
+    replayed = sizes.parse(f"file:{path}").sample(6, rng)
+    assert replayed.tolist() == [10, 20, 20, 990, 10, 20]
+    drawn = sizes.parse(f"file:{path},random").sample(40_000, rng)
+    assert drawn.mean() == pytest.approx(260.0, rel=0.02)
+    path.write_text("10\n0\n")
+    with pytest.raises(DataError, match=r"sizes\.txt: expected sizes >= 1, got 0 - at number 2"):
+        sizes.parse(f"file:{path}")
+    with pytest.raises(DataError, match="one number per line"):
+        sizes.parse(f"file:{tmp_path / 'absent'}")
+
+
+def test_recycled_sizes_are_few_and_come_again() -> None:
+    rows = sizes.parse("recycled:32,normal:165,16").sample(1000, np.random.default_rng(1))
+    assert (rows[:32] == rows[32:64]).all() and 10 < np.unique(rows).size <= 32
+    assert rows[:32].mean() == pytest.approx(165.0, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "text", ["fixed:64", "normal:165,16", "lognormal:5.1,0.2", "mlperf:random", "production"]
+)
 def test_samples_are_int64_and_seeded(text: str) -> None:
     draw = sizes.parse(text)
     one, two = (draw.sample(500, np.random.default_rng(7)) for _ in range(2))
@@ -79,6 +110,11 @@ def test_samples_are_int64_and_seeded(text: str) -> None:
         ("lognormal:1,-1", "SIGMA >= 0"),
         ("lognormal:nan,1", "expected lognormal"),
         ("lognormal:1,inf", "expected lognormal"),
+        ("normal:1", "got 'normal:1'"),
+        ("normal:1,-1", "SD >= 0"),
+        ("recycled:0,fixed:1", "COUNT >= 1, got 0"),
+        ("recycled:x,fixed:1", "COUNT,FORM, got"),
+        ("recycled:3,other", "got 'other'"),
         ("mlperf:other", "got 'mlperf:other'"),
         ("production:2", "got 'production:2'"),
         ("", "got ''"),

@@ -41,7 +41,15 @@ def op(**changes: Any) -> list[dict[str, Any]]:
 
 BAD = [
     ([], "model.json: the top level"),
-    (minimal(format_version=2), "expected format_version 1, got 2 - at `model.json: format_ver"),
+    (minimal(format_version=3), "expected format_version 1 or 2, got 3 - at `model.json: format_v"),
+    (minimal(format_version=True), "expected format_version 1 or 2, got True"),
+    (minimal(tables={"t": {}}), "expected format_version 2 beside `tables`, got 1"),
+    (minimal(format_version=2, tables=3), "model.json: tables"),
+    (minimal(format_version=2, tables={"t": {"format": "int8"}}), "tables.t.dim"),
+    (minimal(format_version=2, tables={"t": {"format": "int3", "dim": 4}}), "tables.t.format"),
+    (minimal(format_version=2, tables={"t": {"format": "fp32", "dim": 4}}), "other than fp32"),
+    (minimal(format_version=2, tables={"t": {"format": "int8", "dim": -1}}), "tables.t.dim"),
+    (minimal(format_version=2, tables={"": {"format": "int8", "dim": 1}}), "model.json: tables"),
     (minimal(format_version=None), "got None"),
     (minimal(colour="red"), "model.json: colour"),
     (minimal(outputs=[]), "model.json: outputs"),

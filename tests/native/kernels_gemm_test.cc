@@ -1,7 +1,11 @@
 #include "kernels/gemm/gemm.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "check.h"
 #include "guarded.h"
+#include "rounding.h"
 
 namespace recstack::test {
 namespace {
@@ -21,12 +25,12 @@ double activated(Activation activation, double x) {
 }
 
 struct Packed {
-  Packed(const GemmKernels& kernels, const Guarded<float>& w, int64_t n, int64_t k, int64_t stride)
-      : size(kernels.packed_size(n, k)), storage(size + 32) {
+  Packed(const LayerKernels& kernels, const Guarded<float>& w, int64_t n, int64_t k, int64_t stride)
+      : size((kernels.packed_bytes(n, k) + 3) / 4), storage(size + 32) {
     data = storage.data();
     while (reinterpret_cast<uintptr_t>(data) % 64 != 0) ++data;
     for (int i = 0; i < 8; ++i) data[size + i] = 77.0f;
-    kernels.pack_f32(w.data(), n, k, stride, data);
+    kernels.pack(w.data(), n, k, stride, data);
     for (int i = 0; i < 8; ++i) CHECK_EQ(data[size + i], 77.0f);
   }
   size_t size;
@@ -34,12 +38,12 @@ struct Packed {
   float* data;
 };
 
-void check_layer(Isa isa, int64_t rows, int64_t n, int64_t k, Activation activation,
-                 bool with_bias) {
-  context = std::string(isa_name(isa)) + " rows=" + std::to_string(rows) +
-            " n=" + std::to_string(n) + " k=" + std::to_string(k) +
-            " act=" + std::to_string(static_cast<int>(activation));
-  const GemmKernels& kernels = gemm_kernels(isa);
+void check_layer(Isa isa, WeightFormat format, int64_t rows, int64_t n, int64_t k,
+                 Activation activation, bool with_bias) {
+  context = std::string(isa_name(isa)) + " " + kNames[static_cast<int>(format)] +
+            " rows=" + std::to_string(rows) + " n=" + std::to_string(n) +
+            " k=" + std::to_string(k) + " act=" + std::to_string(static_cast<int>(activation));
+  const LayerKernels& kernels = gemm_kernels(isa).of(format);
   Random random(static_cast<uint64_t>(rows * 1000003 + n * 1009 + k));
   const int64_t x_stride = k + 3, w_stride = k + 5, out_stride = n + 7;
   Guarded<float> x(rows > 0 ? (rows - 1) * x_stride + k : 0);
@@ -59,13 +63,14 @@ void check_layer(Isa isa, int64_t rows, int64_t n, int64_t k, Activation activat
                    activation,
                    out.data(),
                    out_stride};
-  kernels.gemm_f32(args);
+  kernels.gemm(args);
   out.check_canaries();
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < n; ++j) {
       double sum = 0;
       for (int64_t i = 0; i < k; ++i) {
-        sum += static_cast<double>(x[r * x_stride + i]) * w[j * w_stride + i];
+        sum += static_cast<double>(as_input(format, x[r * x_stride + i])) *
+               as_weight(format, w[j * w_stride + i]);
       }
       if (with_bias) sum += bias[j];
       CHECK_NEAR(out.at(r, j), activated(activation, sum), 2e-7 * static_cast<double>(k + 8));
@@ -77,28 +82,32 @@ void check_layer(Isa isa, int64_t rows, int64_t n, int64_t k, Activation activat
     args.x = x.data() + r * x_stride;
     args.rows = 1;
     args.out = alone.data();
-    kernels.gemm_f32(args);
+    kernels.gemm(args);
     CHECK_SAME_BITS(out.row(r), alone.data(), n);
   }
 }
 
-// The chain itself: one fused (in scalar: rounded twice) step per i, in order.
-void check_chain(Isa isa) {
-  const int64_t k = 1100, n = 35, rows = 20;
+// The chain itself: one fused (in scalar: rounded twice) step per i, in the format's order. bf16
+// gives one answer on all sets.
+void check_chain(Isa isa, WeightFormat format, int64_t k) {
+  const int64_t n = 35, rows = 20;
+  const bool pairs = format == WeightFormat::bf16;
   Random random(5);
   Guarded<float> x(rows * k), w(n * k);
   fill(x, random);
   fill(w, random);
-  const Packed packed(gemm_kernels(isa), w, n, k, k);
+  const LayerKernels& kernels = gemm_kernels(isa).of(format);
+  const Packed packed(kernels, w, n, k, k);
   Output out(rows, n, n);
-  gemm_kernels(isa).gemm_f32(
-      {x.data(), rows, k, k, packed.data, n, nullptr, Activation::none, out.data(), n});
-  context = std::string(isa_name(isa)) + " chain";
+  kernels.gemm({x.data(), rows, k, k, packed.data, n, nullptr, Activation::none, out.data(), n});
+  context = std::string(isa_name(isa)) + " chain " + kNames[static_cast<int>(format)];
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < n; ++j) {
       float sum = 0;
-      for (int64_t i = 0; i < k; ++i) {
-        const float a = x[r * k + i], b = w[j * k + i];
+      for (int64_t step = 0; step < k + k % 2; ++step) {
+        const int64_t i = pairs ? step ^ 1 : step;
+        if (i >= k) continue;
+        const float a = as_input(format, x[r * k + i]), b = as_weight(format, w[j * k + i]);
         if (isa == Isa::scalar) {
           const volatile float product = a * b;
           sum = product + sum;
@@ -114,13 +123,14 @@ void check_chain(Isa isa) {
 // One product over all columns of x equals, bit for bit, one over the first of them whose chains
 // the product over the others goes on with; rows take their starts in any order, some of them
 // shared.
-void check_start(Isa isa, int64_t rows, int64_t n, int64_t k_first, int64_t k_second,
-                 Activation activation) {
+void check_start(Isa isa, WeightFormat format, int64_t rows, int64_t n, int64_t k_first,
+                 int64_t k_second, Activation activation) {
   const int64_t k = k_first + k_second;
-  context = std::string(isa_name(isa)) + " start rows=" + std::to_string(rows) +
-            " n=" + std::to_string(n) + " k=" + std::to_string(k_first) + "+" +
-            std::to_string(k_second) + " act=" + std::to_string(static_cast<int>(activation));
-  const GemmKernels& kernels = gemm_kernels(isa);
+  context = std::string(isa_name(isa)) + " " + kNames[static_cast<int>(format)] +
+            " start rows=" + std::to_string(rows) + " n=" + std::to_string(n) +
+            " k=" + std::to_string(k_first) + "+" + std::to_string(k_second) +
+            " act=" + std::to_string(static_cast<int>(activation));
+  const LayerKernels& kernels = gemm_kernels(isa).of(format);
   Random random(static_cast<uint64_t>(rows * 7919 + n * 31 + k));
   const int64_t queries = rows / 3 + 1;
   Guarded<float> x(rows * k), w(n * k), bias(n);
@@ -144,9 +154,9 @@ void check_start(Isa isa, int64_t rows, int64_t n, int64_t k_first, int64_t k_se
   Output want(rows, n, n + 3), got(rows, n, n + 5), sums(queries, n, n + 2);
   GemmArgs args = {x.data(), rows,        k,          k,           whole.data,
                    n,        bias.data(), activation, want.data(), n + 3};
-  kernels.gemm_f32(args);
-  kernels.gemm_f32({firsts.data(), queries, k_first, k_first, first.data, n, nullptr,
-                    Activation::none, sums.data(), n + 2});
+  kernels.gemm(args);
+  kernels.gemm({firsts.data(), queries, k_first, k_first, first.data, n, nullptr, Activation::none,
+                sums.data(), n + 2});
   args.x = x.data() + k_first;
   args.k = k_second;
   args.packed = second.data;
@@ -155,7 +165,7 @@ void check_start(Isa isa, int64_t rows, int64_t n, int64_t k_first, int64_t k_se
   args.start = sums.data();
   args.start_stride = n + 2;
   args.start_of_row = query_of_row.data();
-  kernels.gemm_f32(args);
+  kernels.gemm(args);
   got.check_canaries();
   for (int64_t r = 0; r < rows; ++r) CHECK_SAME_BITS(got.row(r), want.row(r), n);
 }
@@ -190,33 +200,103 @@ void check_matmul(Isa isa, int64_t m, int64_t k, int64_t n, bool transposed) {
   }
 }
 
-void run(Isa isa) {
-  for (int64_t n : {0, 1, 2, 3, 4, 5, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 129, 257}) {
-    for (int64_t k : {0, 1, 13, 32, 100}) check_layer(isa, 19, n, k, Activation::relu, true);
-  }
-  for (int64_t rows = 0; rows <= 34; ++rows) {
-    for (int64_t n : {1, 2, 36, 131}) check_layer(isa, rows, n, 33, Activation::sigmoid, true);
-  }
-  for (int64_t rows : {1, 3, 15, 17, 57, 65, 100, 257}) {
-    check_layer(isa, rows, 100, 64, Activation::tanh, false);
-  }
-  // k past one pass of the blocking: the chain resumes.
-  for (int64_t k : {511, 512, 513, 1024, 1300}) {
-    for (int64_t n : {1, 20, 77}) {
-      for (auto activation : {Activation::none, Activation::relu, Activation::sigmoid}) {
-        check_layer(isa, 16, n, k, activation, true);
+// What passes through a layer beside numbers: NaN and infinities, in an input or in a weight.
+void check_not_finite(Isa isa, WeightFormat format) {
+  context = std::string(isa_name(isa)) + " " + kNames[static_cast<int>(format)] + " not finite";
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const LayerKernels& kernels = gemm_kernels(isa).of(format);
+  for (int64_t n : {1, 40}) {
+    for (int64_t k : {5, 40}) {
+      for (int64_t rows : {1, 5, 20}) {
+        Guarded<float> x(rows * k), w(n * k);
+        for (int64_t i = 0; i < x.size(); ++i) x[i] = 0.5f;
+        for (int64_t i = 0; i < w.size(); ++i) w[i] = 0.25f;
+        x[(rows - 1) * k + k - 1] = infinity;
+        w[0] = -infinity;
+        const Packed packed(kernels, w, n, k, k);
+        Output out(rows, n, n);
+        kernels.gemm(
+            {x.data(), rows, k, k, packed.data, n, nullptr, Activation::none, out.data(), n});
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int64_t j = 0; j < n; ++j) {
+            const double of_x = r == rows - 1 ? infinity : 0.125;
+            CHECK_NEAR(out.at(r, j), j == 0 ? -infinity + of_x : of_x * k, 0);
+          }
+        }
+        x[0] = nan;
+        kernels.gemm(
+            {x.data(), rows, k, k, packed.data, n, nullptr, Activation::relu, out.data(), n});
+        for (int64_t j = 0; j < n; ++j) CHECK_NEAR(out.at(0, j), nan, 0);
       }
     }
   }
-  check_chain(isa);
-  for (int64_t n : {1, 2, 3, 4, 5, 16, 17, 32, 33, 40, 64, 100, 131}) {
-    for (int64_t rows : {1, 2, 5, 16, 29, 80, 150}) {
-      check_start(isa, rows, n, 7, 20, Activation::relu);
-    }
-    check_start(isa, 0, n, 4, 4, Activation::none);
-    check_start(isa, 17, n, 600, 520, Activation::sigmoid);
-    check_start(isa, 3, n, 5, 0, Activation::tanh);
+}
+
+// Rounding of weights, one by one: ties, denormals, the largest and what lies past it.
+void check_rounding(Isa isa, WeightFormat format) {
+  context = std::string(isa_name(isa)) + " rounding " + kNames[static_cast<int>(format)];
+  const bool half = format == WeightFormat::fp16;
+  const float infinity = std::numeric_limits<float>::infinity();
+  Random random(11);
+  const LayerKernels& kernels = gemm_kernels(isa).of(format);
+  for (int64_t at = 0; at < 3000; ++at) {
+    Guarded<float> x(1), w(1);
+    x[0] = 1;
+    const uint32_t exponent =
+        static_cast<uint32_t>(half ? 100 + random.below(45) : 20 + random.below(220));
+    const uint32_t bits = static_cast<uint32_t>(random.next() >> 63) << 31 | exponent << 23 |
+                          (at % 3 ? static_cast<uint32_t>(random.next() >> 41)
+                                  : static_cast<uint32_t>(random.below(2048)) << 12);
+    std::memcpy(w.data(), &bits, sizeof bits);
+    const Packed packed(kernels, w, 1, 1, 1);
+    Output out(1, 1, 1);
+    kernels.gemm({x.data(), 1, 1, 1, packed.data, 1, nullptr, Activation::none, out.data(), 1});
+    const float want = as_weight(format, w[0]);
+    CHECK_EQ(out.at(0, 0), half && std::fabs(want) > 65504 ? std::copysign(infinity, want) : want);
   }
+}
+
+void run_formats(Isa isa) {
+  for (WeightFormat format : kFormats) {
+    for (int64_t n : {0, 1, 2, 3, 4, 5, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 129, 257}) {
+      for (int64_t k : {0, 1, 2, 13, 32, 100}) {
+        check_layer(isa, format, 19, n, k, Activation::relu, true);
+      }
+    }
+    for (int64_t rows = 0; rows <= 34; ++rows) {
+      for (int64_t n : {1, 2, 36, 131}) {
+        check_layer(isa, format, rows, n, 33, Activation::sigmoid, true);
+      }
+    }
+    for (int64_t rows : {1, 3, 15, 17, 57, 65, 100, 257}) {
+      check_layer(isa, format, rows, 100, 64, Activation::tanh, false);
+    }
+    // k past one pass of the blocking: the chain resumes.
+    for (int64_t k : {511, 512, 513, 1024, 1300}) {
+      for (int64_t n : {1, 20, 77}) {
+        for (auto activation : {Activation::none, Activation::relu, Activation::sigmoid}) {
+          check_layer(isa, format, 16, n, k, activation, true);
+        }
+      }
+    }
+    for (int64_t k : {1100, 77}) check_chain(isa, format, k);
+    const int64_t first = format == WeightFormat::bf16 ? 8 : 7;  // pairs stay together
+    for (int64_t n : {1, 2, 3, 4, 5, 16, 17, 32, 33, 40, 64, 100, 131}) {
+      for (int64_t rows : {1, 2, 5, 16, 29, 80, 150}) {
+        check_start(isa, format, rows, n, first, 20, Activation::relu);
+      }
+      check_start(isa, format, 0, n, 4, 4, Activation::none);
+      check_start(isa, format, 17, n, 600, 521, Activation::sigmoid);
+      check_start(isa, format, 3, n, 6, 0, Activation::tanh);
+    }
+    check_not_finite(isa, format);
+    if (format != WeightFormat::fp32) check_rounding(isa, format);
+  }
+}
+
+void run(Isa isa) {
+  run_formats(isa);
   for (bool transposed : {false, true}) {
     for (int64_t m : {0, 1, 3, 4, 9}) {
       for (int64_t n : {0, 1, 5, 16, 17, 33, 65}) {

@@ -122,7 +122,12 @@ def quickstart_records() -> list[Record]:
                 run = make_run(share * top, service_us=service_us, count=6000, seed=1)
                 records.append(load_record(run, share * top, label, transport))
         records.append(stages_record(label, service_us / 520.0))
-    null = NullLatency(2000.0, 2000, 15_200.0, 48_000.0, 32_100.0, 91_000.0, 44_000.0)
+    null = NullLatency(
+        2000.0, 2000,
+        {"inline": {"p50": 15_200.0, "p99": 48_000.0},
+         "threaded": {"p50": 32_100.0, "p99": 91_000.0}},
+        44_000.0,
+    )  # fmt: skip
     records.append({"record": "null", **null.to_record()})
     records.append({"record": "note", "text": "MovieLens 1M, time split; ids beyond it are new."})
     return records

@@ -15,7 +15,7 @@ import pytest
 
 from recstack import _native
 from recstack.batch import Batch, DenseInput, SparseInput, check
-from recstack.errors import BatchError
+from recstack.errors import BatchError, ConfigError
 from recstack.schedule import Dispatcher, LoopDispatcher, ScheduleConfig
 from recstack.types import Completion, Query
 
@@ -365,3 +365,65 @@ def test_cores_that_do_not_exist_are_reported():
         assert "4000" in dispatcher.pin_errors[0]
         dispatcher.issue(Query(0, batch_of(2, 0)), inbox.done)
         inbox.wait(1)
+
+
+def test_a_new_chunk_size_holds_for_what_waits_already():
+    started, go = threading.Event(), threading.Event()
+
+    def slow(*args):
+        started.set()
+        assert go.wait(30)
+        return score(*args)
+
+    inbox = Inbox()
+    config = ScheduleConfig(chunk_rows=4, merge_rows=0)
+    with Dispatcher(factory(slow), config) as dispatcher:
+        first, second = batch_of(3, 0), batch_of(16, 1)
+        dispatcher.issue(Query(0, first), inbox.done)
+        assert started.wait(30)
+        dispatcher.issue(Query(1, second), inbox.done)
+        dispatcher.reconfigure(config.model_copy(update={"chunk_rows": 16}))
+        go.set()
+        inbox.wait(2)
+        assert dispatcher.stats().counters["batches"] == 2
+        assert dispatcher.config.chunk_rows == 16
+        for change in ({"lanes": 2}, {"order": "deadline"}):
+            with pytest.raises(ConfigError, match="chunk_rows"):
+                dispatcher.reconfigure(dispatcher.config.model_copy(update=change))
+    np.testing.assert_array_equal(inbox.completions[1].scores, expected(second))
+
+
+def test_a_trace_says_which_lane_ran_what_and_busy_time_adds_up():
+    batches = [batch_of(rows, seed) for seed, rows in enumerate((3, 20, 9))]
+    config = ScheduleConfig(lanes=2, cores=(), chunk_rows=8, merge_rows=0)
+    with Dispatcher(factory(), config) as dispatcher:
+        dispatcher.begin_trace(100)
+        ran = dispatcher.issue_schedule(
+            batches, np.array([0, 1, 2, 1], np.int32), np.arange(4) * 1_000_000
+        )
+        traced = dispatcher.traced()
+        busy_ns = dispatcher.stats().counters["busy_ns"]
+        dispatcher.begin_trace(1)
+        dispatcher.issue_schedule(batches, np.array([1], np.int32), np.zeros(1, np.int64))
+        assert len(dispatcher.traced()) == 1
+    query, lane, start_ns, end_ns, row, row_end = traced.T
+    for i, rows in enumerate((3, 20, 9, 20)):
+        own = query == i
+        assert sorted(zip(row[own], row_end[own], strict=True))[-1][1] == rows
+        assert (row_end - row)[own].sum() == rows
+        assert (start_ns[own] >= ran.issued_ns[i]).all()
+        assert (end_ns[own] <= ran.finished_ns[i]).all()
+    assert set(lane) <= {0, 1}
+    assert busy_ns == (end_ns - start_ns).sum()
+
+
+def test_a_window_is_the_difference_of_two_snapshots():
+    histogram = _native.Histogram()
+    for value in (10, 20, 30):
+        histogram.record(value)
+    earlier = histogram.snapshot()
+    for value in (40, 50):
+        histogram.record(value)
+    window = histogram.snapshot()
+    window.subtract(earlier)
+    assert (window.count, window.sum, window.percentile(0.5)) == (2, 90, 40)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -133,3 +134,32 @@ def test_routes_do_not_confuse_names() -> None:
     assert find_route(b"/v2/models/infer/infer").model == "infer"
     assert find_route(b"/v2/models/versions/versions/1/infer").version == "1"
     assert find_route(b"*") is None and find_route(b"") is None
+
+
+class Learner:
+    """Answers nothing; takes the labels of one query."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, list[float]] = {}
+
+    def issue(self, query: Any, done: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+    def label(self, key: str, labels: Any) -> bool:
+        self.taken[key] = labels.tolist()
+        return key == "7"
+
+
+def test_labels_reach_a_model_that_is_monitored(serve: Any, shop: Any) -> None:
+    learner = Learner()
+    path, sent = "/v2/models/shop/labels", b'{"id": "7", "labels": [0, 1, null]}'
+    with serve(sut=learner).client() as client:
+        assert client.ask(path, sent).json() == {"taken": True}
+        assert learner.taken["7"][:2] == [0, 1] and math.isnan(learner.taken["7"][2])
+        assert client.ask(path, b'{"id": "8", "labels": []}').json() == {"taken": False}
+        for wrong in (b"{", b"[]", b'{"id": 7}', b'{"id": "7", "labels": ["a"]}', b"[" * 9999):
+            assert client.ask(path, wrong).status == 400
+        assert client.ask(path).status == 405
+    with shop.client() as client:
+        assert client.ask(path, sent).status == 404

@@ -1,16 +1,29 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import recstack as rs
 from recstack.loadtest import SLA, sizes
-from recstack.tune import QueryPool, TuneConfig, tune
-from recstack.tune.tuning import _candidates
+from recstack.loadtest.search import Probe
+from recstack.schedule import Costs
+from recstack.tune import QueryPool, TuneConfig, Tuned, schedule_space, tune
 from recstack.types import Query
 
 
-def test_candidates_share_the_cores_in_every_way() -> None:
-    shapes = {(c.lanes, c.threads_per_lane) for c in _candidates(4, 250, 1000)}
+def test_a_space_shares_the_cores_in_every_way() -> None:
+    space = schedule_space(4, 1000)
+    made = [space.candidate(place) for place in space.places()]
+    shapes = {(c.schedule.lanes, c.schedule.threads_per_lane) for c in made}
     assert shapes == {(4, 1), (2, 2), (1, 4)}
-    assert all(1 <= c.chunk_rows <= 1000 for c in _candidates(4, 1, 1))
+    assert len({c.key for c in made}) == len(space.candidates()) == len(made)
+    assert all(8 <= c.schedule.chunk_rows <= 1000 for c in made)
+
+
+def test_a_policy_without_chunks_is_one_candidate() -> None:
+    slack = {"costs": Costs(busy=(1,), service_us=((10.0, 1000.0),)), "target_ms": 5.0}
+    made = schedule_space(2, 1000, slack={"": slack}).candidates()
+    assert len(made) == 72 + 1
+    assert [c.schedule.lanes for c in made if c.schedule.policy == "slack"] == [2]
 
 
 def test_a_pool_makes_few_queries_of_a_size() -> None:
@@ -26,19 +39,36 @@ def test_a_pool_makes_few_queries_of_a_size() -> None:
     assert len(made) == 2
 
 
-def test_the_best_is_never_below_the_baseline() -> None:
+def tuned(**change: object) -> tuple[Tuned, list[Probe]]:
     model = rs.zoo.build("ncf", rows_scale=0.001)
-    probes = []
+    engine = rs.compile(model)
+    probes: list[Probe] = []
+    config = TuneConfig(run_s=0.2, min_queries=400, max_queries=400, budget_s=1.5, tolerance=0.5,
+                        runs=1, max_qps=2000.0)  # fmt: skip
     found = tune(
-        rs.compile(model),
-        QueryPool(lambda index, rows: Query(index, rs.data.random_batch(model, rows, seed=index))),
+        {"one": engine, "other": engine},
+        lambda index, rows: Query(index, rs.data.random_batch(model, rows, seed=index)),
         sizes.Fixed(16),
         SLA(95.0, 400_000_000),
-        TuneConfig(run_s=0.2, min_queries=100, max_queries=100, budget_s=1.0, tolerance=0.5,
-                   runs=1, max_qps=400.0),
-        watch=lambda schedule, probe: probes.append(probe),
-    )  # fmt: skip
+        config,
+        watch=lambda candidate, probe: probes.append(probe),
+        **change,  # type: ignore[arg-type]
+    )
+    return found, probes
+
+
+def test_a_live_engine_is_tuned() -> None:
+    found, probes = tuned()
     assert probes
-    assert found.trials[0] is found.baseline
-    assert found.best.found.low_qps >= found.baseline.found.low_qps
+    assert found.trials[0].candidate == found.baseline.candidate
+    assert found.best.found.low_qps > 0
     assert found.baseline.schedule.merge_rows == 0
+    assert {t.candidate.plan for t in found.trials} <= {"one", "other"}
+
+
+def test_a_journal_answers_for_what_it_knows(tmp_path: Path) -> None:
+    first, _ = tuned(journal=tmp_path / "j.jsonl")
+    lines = len((tmp_path / "j.jsonl").read_text().splitlines())
+    assert lines >= 3
+    again, _ = tuned(journal=tmp_path / "j.jsonl")
+    assert again.trials[0] == first.trials[0]

@@ -63,6 +63,14 @@ RECSTACK_INLINE I shift_right(I x) {
   return {_mm256_srai_epi32(x.r, kBits)};
 }
 
+// kLanes fp16 numbers, or one in every lane.
+RECSTACK_INLINE V load_fp16(const uint16_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+RECSTACK_INLINE V set1_fp16(uint16_t x) {
+  return {_mm256_cvtph_ps(_mm_set1_epi16(static_cast<int16_t>(x)))};
+}
+
 // Lane i takes lane i + kWidth of each run of 2 * kWidth lanes; kWidth a power of two.
 template <int kWidth>
 RECSTACK_INLINE V fold_down(V x) {

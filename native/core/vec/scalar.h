@@ -85,6 +85,22 @@ RECSTACK_INLINE V fold_down(V x) {
   if constexpr (kWidth == 2) return {__builtin_shufflevector(x.r, x.r, 2, 3, 0, 1)};
   if constexpr (kWidth == 1) return {__builtin_shufflevector(x.r, x.r, 1, 0, 3, 2)};
 }
+// fp16 numbers in the low halves of x: their bits belong 13 places further up, and the exponent's
+// bias is 112 more.
+RECSTACK_INLINE V widen_fp16(I x) {
+  const I magnitude = and_bits(x, set1_int(0x7fff));
+  const I sign = shift_left<16>(and_bits(x, set1_int(0x8000)));
+  const I moved = shift_left<13>(magnitude);
+  const I finite = bits(mul(bits(moved), set1(0x1p112f)));
+  const I special = {moved.r | 0x7f800000};
+  return bits(xor_bits(sign, I{magnitude.r >= 0x7c00 ? special.r : finite.r}));
+}
+// kLanes fp16 numbers, or one in every lane.
+RECSTACK_INLINE V load_fp16(const uint16_t* p) {
+  return widen_fp16({Int4{p[0], p[1], p[2], p[3]}});
+}
+RECSTACK_INLINE V set1_fp16(uint16_t x) { return widen_fp16(set1_int(x)); }
+
 // The first n lanes of x, the others of `rest`.
 RECSTACK_INLINE V first_of(V x, V rest, int64_t n) {
   for (int64_t i = n; i < kLanes; ++i) x.r[i] = rest.r[i];

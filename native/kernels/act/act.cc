@@ -16,7 +16,7 @@ extern const ActKernels act_table;
 
 const ActKernels& act_kernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::act_table;
+  if (isa >= Isa::avx512) return avx512::act_table;
   if (isa == Isa::avx2) return avx2::act_table;
 #endif
   (void)isa;

@@ -16,7 +16,7 @@ RECSTACK_INLINE V polynomial(V x, V sum, float c0, Rest... rest) {
 
 // y * 2^n for whole n from -150 to 128; NaN when either is.
 RECSTACK_INLINE V scale_by_power(V y, V n) {
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA >= 2
   return scalef(y, n);
 #else
   // In two factors: one exponent field does not reach that far.

@@ -16,7 +16,7 @@ extern const EmbagKernels embag_table;
 
 const EmbagKernels& embag_kernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::embag_table;
+  if (isa >= Isa::avx512) return avx512::embag_table;
   if (isa == Isa::avx2) return avx2::embag_table;
 #endif
   (void)isa;

@@ -1,4 +1,4 @@
 #if defined(__x86_64__)
 #define RECSTACK_ISA 2
-#include "kernels/gemm/gemm-inl.h"
+#include "kernels/gemm/fp32-inl.h"
 #endif

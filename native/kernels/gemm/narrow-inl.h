@@ -11,39 +11,48 @@ namespace {
 constexpr int kRowVectors = RECSTACK_ISA == 0 ? 4 : 2;
 constexpr int64_t kRowLanes = kRowVectors * kLanes;
 
-// column[i] = x[0 .. rows, i] for i < steps.
-RECSTACK_INLINE void load_columns(const float* x, int64_t x_stride, int64_t rows, int64_t steps,
+// column[i] = element i of x[0 .. rows], as load_x makes them of `values` columns of x.
+template <class W>
+RECSTACK_INLINE void load_columns(const float* x, int64_t x_stride, int64_t rows, int64_t values,
                                   V (&column)[kLanes]) {
-  if (rows >= kLanes && steps == kLanes) {
+  if (rows >= kLanes && values >= kLanes * W::kXValues) {
     RECSTACK_UNROLL
-    for (int i = 0; i < kLanes; ++i) column[i] = load(x + i * x_stride);
+    for (int i = 0; i < kLanes; ++i) column[i] = W::load_x(x + i * x_stride);
   } else {
+    const int64_t some = lesser(values, kLanes * W::kXValues);
     RECSTACK_UNROLL
     for (int i = 0; i < kLanes; ++i) {
-      column[i] = i < rows ? load_n(x + i * x_stride, steps) : zero();
+      column[i] = i < rows ? W::load_x(x + i * x_stride, some) : zero();
     }
   }
   transpose(column);
 }
 
-template <int kColumns, int kVectors>
+template <class W, int kColumns, int kVectors>
 RECSTACK_INLINE void multiply_lanes(const float* x, int64_t x_stride, int64_t rows, int64_t k,
-                                    const float* w, V (&acc)[kVectors][kColumns]) {
-  for (int64_t t = 0; t < k; t += kLanes) {
-    const int64_t steps = lesser(kLanes, k - t);
+                                    const typename W::Word* w, V (&acc)[kVectors][kColumns]) {
+  constexpr int64_t kSteps = kLanes / W::kParts;
+  const int64_t all = steps_of<W>(k);
+  for (int64_t t = 0; t < all; t += kSteps) {
+    const int64_t steps = lesser(kSteps, all - t);
     RECSTACK_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       V column[kLanes];
-      load_columns(x + v * kLanes * x_stride + t, x_stride, rows - v * kLanes, steps, column);
+      load_columns<W>(x + v * kLanes * x_stride + t * W::kValues, x_stride, rows - v * kLanes,
+                      k - t * W::kValues, column);
       const auto step = [&](int64_t i) {
         RECSTACK_UNROLL
-        for (int j = 0; j < kColumns; ++j) {
-          acc[v][j] = fma(column[i], set1(w[j * k + t + i]), acc[v][j]);
+        for (int part = 0; part < W::kParts; ++part) {
+          const V y = column[i * W::kParts + (W::kParts - 1 - part)];
+          RECSTACK_UNROLL
+          for (int j = 0; j < kColumns; ++j) {
+            acc[v][j] = W::multiply_add(y, W::broadcast(w[j * all + t + i], part), acc[v][j]);
+          }
         }
       };
-      if (steps == kLanes) {
+      if (steps == kSteps) {
         RECSTACK_UNROLL
-        for (int i = 0; i < kLanes; ++i) step(i);
+        for (int i = 0; i < kSteps; ++i) step(i);
       } else {
         for (int64_t i = 0; i < steps; ++i) step(i);
       }
@@ -60,7 +69,7 @@ RECSTACK_INLINE V start_lanes(const GemmArgs& args, int64_t j, int64_t r, int64_
   return load(lane);
 }
 
-template <int kColumns, int kVectors>
+template <class W, int kColumns, int kVectors>
 RECSTACK_INLINE void narrow_rows(const GemmArgs& args, int64_t first, int64_t r, int64_t rows) {
   V acc[kVectors][kColumns];
   RECSTACK_UNROLL
@@ -74,8 +83,9 @@ RECSTACK_INLINE void narrow_rows(const GemmArgs& args, int64_t first, int64_t r,
       for (int j = 0; j < kColumns; ++j) acc[v][j] = start_lanes(args, first + j, at, filled);
     }
   }
-  multiply_lanes<kColumns, kVectors>(args.x + r * args.x_stride, args.x_stride, rows, args.k,
-                                     args.packed + first * args.k, acc);
+  const auto* w = static_cast<const typename W::Word*>(args.packed) + first * steps_of<W>(args.k);
+  multiply_lanes<W, kColumns, kVectors>(args.x + r * args.x_stride, args.x_stride, rows, args.k, w,
+                                        acc);
   for (int v = 0; v < kVectors; ++v) {
     for (int j = 0; j < kColumns; ++j) {
       V y = acc[v][j];
@@ -89,33 +99,34 @@ RECSTACK_INLINE void narrow_rows(const GemmArgs& args, int64_t first, int64_t r,
   }
 }
 
-template <int kColumns>
+template <class W, int kColumns>
 void narrow(const GemmArgs& args, int64_t first) {
   for (int64_t r = 0; r < args.rows;) {
     const int64_t rows = lesser(kRowLanes, args.rows - r);
     if (rows > kLanes) {
-      narrow_rows<kColumns, kRowVectors>(args, first, r, rows);
+      narrow_rows<W, kColumns, kRowVectors>(args, first, r, rows);
     } else {
-      narrow_rows<kColumns, 1>(args, first, r, rows);
+      narrow_rows<W, kColumns, 1>(args, first, r, rows);
     }
     r += rows;
   }
 }
 
 // Columns [first, n), at most kNarrow of them.
+template <class W>
 RECSTACK_INLINE void multiply_narrow(const GemmArgs& args, int64_t first) {
   switch (args.n - first) {
     case 1:
-      return narrow<1>(args, first);
+      return narrow<W, 1>(args, first);
 #if RECSTACK_ISA >= 1
     case 2:
-      return narrow<2>(args, first);
+      return narrow<W, 2>(args, first);
 #endif
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA >= 2
     case 3:
-      return narrow<3>(args, first);
+      return narrow<W, 3>(args, first);
     case 4:
-      return narrow<4>(args, first);
+      return narrow<W, 4>(args, first);
 #endif
   }
 }

@@ -1,2 +1,2 @@
 #define RECSTACK_ISA 0
-#include "kernels/gemm/gemm-inl.h"
+#include "kernels/gemm/fp32-inl.h"

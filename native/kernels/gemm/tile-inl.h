@@ -1,15 +1,15 @@
 // One block of rows times a run of panels, with resumed chains and the epilogue.
 #pragma once
 
-#include "kernels/act/math-inl.h"
+#include "kernels/gemm/activate-inl.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/micro-inl.h"
 
 namespace recstack::RECSTACK_ISA_NS {
 namespace {
 
-// Steps of k per pass; partial sums rest in `out` between passes and the same chain resumes. Chains
-// that go on from another product's are first copied there.
+// Elements of x per pass, as load_x makes them; partial sums rest in `out` between passes and the
+// same chain resumes. Chains that go on from another product's are first copied there.
 constexpr int64_t kDepth = 512;
 // Rows of x are copied here first. The constant stride gives the inner loop constant displacements,
 // and keeps rows a power of two apart from fighting over one cache set.
@@ -17,25 +17,12 @@ constexpr int64_t kCopyStride = kDepth + 16;
 
 constexpr int64_t kPrefetchSteps = 128;
 
-RECSTACK_INLINE V activate(Activation activation, V x) {
-  switch (activation) {
-    case Activation::none:
-      return x;
-    case Activation::relu:
-      return relu(x);
-    case Activation::sigmoid:
-      return sigmoid(x);
-    case Activation::tanh:
-      return tanh(x);
-  }
-  return x;
-}
-
+template <class W>
 struct Tile {
-  const float* a;        // rows kCopyStride apart
-  const float* b;        // first panel
-  int64_t panel_stride;  // floats from panel to panel
-  int64_t first_step;    // this pass: steps [first_step, first_step + steps) of k
+  const float* a;             // rows kCopyStride apart
+  const typename W::Word* b;  // first panel
+  int64_t panel_stride;       // words from panel to panel
+  int64_t first_step;         // this pass: steps [first_step, first_step + steps)
   int64_t steps;
   float* out;
   int64_t out_stride;
@@ -45,8 +32,8 @@ struct Tile {
   bool last;    // the chains end in this pass
 };
 
-template <int kRows>
-RECSTACK_INLINE void activate_block(const Tile& tile, int64_t columns) {
+template <int kRows, class W>
+RECSTACK_INLINE void activate_block(const Tile<W>& tile, int64_t columns) {
   for (int m = 0; m < kRows; ++m) {
     float* out = tile.out + m * tile.out_stride;
     for (int64_t j = 0; j < columns; j += kLanes) {
@@ -56,8 +43,8 @@ RECSTACK_INLINE void activate_block(const Tile& tile, int64_t columns) {
   }
 }
 
-template <int kRows, int kVectors, int kPanels, bool kFull>
-RECSTACK_INLINE void multiply(const Tile& tile, int64_t columns) {
+template <int kRows, int kVectors, int kPanels, bool kFull, class W>
+RECSTACK_INLINE void multiply(const Tile<W>& tile, int64_t columns) {
   constexpr int kColumns = kVectors * kPanels;
   const auto lanes = [=](int c) { return lesser(kLanes, columns - c * kLanes); };
   V acc[kRows][kColumns];
@@ -79,9 +66,9 @@ RECSTACK_INLINE void multiply(const Tile& tile, int64_t columns) {
       acc[m][c] = !tile.resume ? zero() : kFull ? load(out) : load_n(out, lanes(c));
     }
   }
-  accumulate<kRows, kVectors, kPanels>(tile.a, kCopyStride,
-                                       tile.b + tile.first_step * kVectors * kLanes,
-                                       tile.panel_stride, tile.steps, acc);
+  accumulate<kRows, kVectors, kPanels, W>(tile.a, kCopyStride,
+                                          tile.b + tile.first_step * kVectors * kLanes,
+                                          tile.panel_stride, tile.steps, acc);
   if (tile.last && tile.bias != nullptr) {
     RECSTACK_UNROLL
     for (int c = 0; c < kColumns; ++c) {
@@ -116,8 +103,8 @@ RECSTACK_INLINE void multiply(const Tile& tile, int64_t columns) {
 }
 
 // Full panels: kPanels at once, what is left with fewer.
-template <int kRows, int kPanels>
-RECSTACK_INLINE void multiply_panels(Tile tile, int64_t panels) {
+template <int kRows, int kPanels, class W>
+RECSTACK_INLINE void multiply_panels(Tile<W> tile, int64_t panels) {
   for (; panels >= kPanels; panels -= kPanels) {
     multiply<kRows, kPanelVectors, kPanels, true>(tile, 0);
     tile.b += kPanels * tile.panel_stride;
@@ -128,13 +115,13 @@ RECSTACK_INLINE void multiply_panels(Tile tile, int64_t panels) {
 }
 
 // columns > 0: full panels, then perhaps one that ends early, of one vector or two.
-template <int kRows>
-void block(const Tile& first, int64_t columns) {
+template <class W, int kRows>
+void block(const Tile<W>& first, int64_t columns) {
   const int64_t panels = columns / kPanel;
   multiply_panels<kRows, panels_at_once(kRows)>(first, panels);
   const int64_t left = columns - panels * kPanel;
   if (left == 0) return;
-  Tile tile = first;
+  Tile<W> tile = first;
   tile.b += panels * tile.panel_stride;
   tile.out += panels * kPanel;
   if (tile.bias != nullptr) tile.bias += panels * kPanel;
@@ -145,14 +132,17 @@ void block(const Tile& first, int64_t columns) {
   }
 }
 
-using Block = void (*)(const Tile&, int64_t);
-constexpr Block kBlocks[] = {
-    nullptr,  block<1>, block<2>, block<3>,  block<4>,
+template <class W>
+using Block = void (*)(const Tile<W>&, int64_t);
+template <class W>
+constexpr Block<W> kBlocks[] = {
+    nullptr,      block<W, 1>,  block<W, 2>,  block<W, 3>,  block<W, 4>,
 #if RECSTACK_ISA >= 1
-    block<5>, block<6>,
+    block<W, 5>,  block<W, 6>,
 #endif
-#if RECSTACK_ISA == 2
-    block<7>, block<8>, block<9>, block<10>, block<11>, block<12>, block<13>, block<14>,
+#if RECSTACK_ISA >= 2
+    block<W, 7>,  block<W, 8>,  block<W, 9>,  block<W, 10>, block<W, 11>,
+    block<W, 12>, block<W, 13>, block<W, 14>,
 #endif
 };
 

@@ -60,8 +60,8 @@ void dot_block(const DotTile& tile, int64_t first_vector) {
       acc[m][c] = tile.resume ? load(lane[m] + c * kLanes) : zero();
     }
   }
-  accumulate<kRows, kVectors, 1, kPanel>(tile.x, tile.dim, tile.panel + first_vector * kLanes, 0,
-                                         tile.steps, acc);
+  accumulate<kRows, kVectors, 1, Fp32, kPanel>(tile.x, tile.dim, tile.panel + first_vector * kLanes,
+                                               0, tile.steps, acc);
   RECSTACK_UNROLL
   for (int m = 0; m < kRows; ++m) {
     RECSTACK_UNROLL
@@ -84,7 +84,7 @@ constexpr DotBlock kDotBlocks[][kPanelVectors] = {
 #if RECSTACK_ISA >= 1
     RECSTACK_DOT_BLOCK(5), RECSTACK_DOT_BLOCK(6),
 #endif
-#if RECSTACK_ISA == 2
+#if RECSTACK_ISA >= 2
     RECSTACK_DOT_BLOCK(7), RECSTACK_DOT_BLOCK(8),
 #endif
 };

@@ -16,7 +16,7 @@ extern const InteractKernels interact_table;
 
 const InteractKernels& interact_kernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::interact_table;
+  if (isa >= Isa::avx512) return avx512::interact_table;
   if (isa == Isa::avx2) return avx2::interact_table;
 #endif
   (void)isa;

@@ -21,6 +21,7 @@ from recstack.bench.recurrences import Rnn, recurrences
 from recstack.bench.tables import Floats, joined
 from recstack.model import Model
 from recstack.model.ops import Concat, Constant, EmbeddingBag, FeatureOp, Op, Stack
+from recstack.rows import RowFormat
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +171,8 @@ def _groups(model: Model) -> tuple[list[Group], dict[str, tuple[int, int]]]:
     where: dict[str, tuple[int, int]] = {}
     for (_, length), bags in members.items():
         names = list(dict.fromkeys(bag.table for bag in bags))
+        if stored := [n for n in names if model.table_formats[n] is not RowFormat.FP32]:
+            raise Unsupported(f"table {stored[0]!r} is stored as {model.table_formats[stored[0]]}")
         table, begins = joined([model.weights[name] for name in names])
         begin = dict(zip(names, begins, strict=True))
         for i, bag in enumerate(bags):
@@ -197,7 +200,7 @@ def _checked(model: Model, op: FeatureOp, places: dict[str, int]) -> tuple[int, 
         raise Unsupported(f"feature {feature.name!r}: only plain sums have a form here")
     if not feature.fixed or feature.scope != "item":
         raise Unsupported(f"feature {feature.name!r} is ragged or belongs to the user")
-    return model.weights[op.table].shape[1], feature.length
+    return model.shapes[op.table][1], feature.length
 
 
 def _runs(names: Sequence[str], where: dict[str, tuple[int, int]]) -> list[list[str]]:

@@ -1,9 +1,7 @@
-"""Fresh inputs: uniform, power-law, or replayed from a stream of real reuse."""
+"""Fresh inputs: uniform, power-law, or with the reuse of a recorded stream."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recstack.batch import Batch
-from recstack.data import random_batch
-from recstack.errors import ConfigError, DataError
+from recstack.data import random_batch, streams
+from recstack.data.streams import Stream
+from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.model.ops import EmbeddingBag
 
@@ -24,7 +23,6 @@ COLD_BYTES = 128 << 20
 MOST_BATCHES = 16384
 FEWEST_BATCHES = 8
 _CHUNK_VALUES = 1 << 20
-_SCRAMBLE = 2_654_435_761  # a prime above any table's rows: multiplying by it permutes them
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +39,20 @@ class Inputs:
 def make_inputs(model: Model, rows: int, kind: str, seed: int, most: int = MOST_BATCHES) -> Inputs:
     """Enough batches of `rows` rows that they read COLD_BYTES, at most `most`.
 
-    kind: "uniform"; "zipf", exponent 1.05 over permuted rows; or a path to a stream of indices, one
-    per line, plain or gzipped, that all features read in order from places of their own.
+    kind: a form of `recstack.data.streams`, or the path alone of a stream of indices, one per line,
+    plain or gzipped. All features read a recorded stream, or one with its reuse, in order from
+    places of their own, through all batches.
     Raises ConfigError for an unknown kind, DataError for a file that is no stream.
     """
     each = max(row_bytes(model) * rows, 1)
     count = int(np.clip(-(-COLD_BYTES // each), min(FEWEST_BATCHES, most), most))
-    if kind in ("uniform", "zipf"):
-        batches = _random(model, rows, kind, seed, count)
-    elif Path(kind).is_file():
-        batches = _replayed(model, rows, read_stream(Path(kind)), seed, count)
+    stream = streams.parse(f"file:{kind}" if Path(kind).is_file() else kind)
+    if isinstance(stream, streams.Reuse):
+        stream = stream.recorded(np.random.default_rng(seed))
+    if isinstance(stream, streams.Recorded):
+        batches = _replayed(model, rows, stream, seed, count)
     else:
-        raise ConfigError(f"expected uniform, zipf or a file of indices, got {kind!r}")
+        batches = _random(model, rows, stream, seed, count)
     return Inputs(tuple(batches), count * each)
 
 
@@ -60,26 +60,13 @@ def row_bytes(model: Model) -> int:
     """Bytes of table rows and dense columns that one row reads, of fixed or expected lengths."""
     lengths = {feature.name: feature.length for feature in model.sparse}
     bags = [op for op in model.ops if isinstance(op, EmbeddingBag)]
-    gathered: int = sum(4 * model.weights[b.table].shape[1] * lengths[b.inputs[0]] for b in bags)
+    gathered = sum(model.row_bytes(b.table) * lengths[b.inputs[0]] for b in bags)
     return gathered + 4 * sum(item.width for item in model.dense)
 
 
-def read_stream(path: Path) -> NDArray[np.int64]:
-    """Indices (n,) of a text file with one per line. Raises DataError naming the file."""
-    try:
-        raw = path.read_bytes()
-        text = gzip.decompress(raw) if path.suffix == ".gz" else raw
-        stream = np.array(text.split(), np.int64)
-    except (OSError, EOFError, OverflowError, ValueError, zlib.error) as error:
-        raise DataError(f"{path}: expected one index per line: {error}") from None
-    if stream.size == 0 or stream.min() < 0:
-        raise DataError(f"{path}: expected indices >= 0, got {stream.size} of them")
-    return stream
-
-
-def _random(model: Model, rows: int, kind: str, seed: int, count: int) -> list[Batch]:
+def _random(model: Model, rows: int, stream: Stream, seed: int, count: int) -> list[Batch]:
     """Random batches, drawn many at once and cut: drawing each alone takes a call per feature."""
-    indices: Literal["uniform", "zipf"] = "zipf" if kind == "zipf" else "uniform"
+    indices: Literal["uniform"] | Stream = "uniform" if stream == streams.Uniform() else stream
     batches: list[Batch] = []
     for chunk in _chunks(model, rows, count):
         many = random_batch(model, rows * chunk, seed + len(batches), indices=indices)
@@ -112,29 +99,19 @@ def _batches(
 
 
 def _replayed(
-    model: Model, rows: int, stream: NDArray[np.int64], seed: int, count: int
+    model: Model, rows: int, stream: streams.Recorded, seed: int, count: int
 ) -> list[Batch]:
-    """Batches whose indices come from the stream, cyclically.
+    """Batches whose indices come from the stream, each feature's from a place of its own.
 
-    Feature f starts at a random place and has its rows permuted in a way of its own, so that
-    features share the stream's reuse and not its rows. Larger tables than the stream's are reached
-    all over, smaller ones fold. Raises ConfigError for a model with features of the user.
+    Raises ConfigError for a model with features of the user.
     """
     rng = np.random.default_rng(seed)
-    limits = model.index_limits
-    places = rng.integers(0, stream.size, len(model.sparse))
-    shifts = rng.integers(0, 1 << 31, len(model.sparse))
     if any(f.scope == "user" or f.weighted for f in model.sparse):
         raise ConfigError("expected features of the rows to replay a stream, got some of the user")
-    batches: list[Batch] = []
-    for chunk in _chunks(model, rows, count):
-        parts = []
-        for feature, place, shift in zip(model.sparse, places, shifts, strict=True):
-            n = rows * feature.length
-            at = (place + len(batches) * n + np.arange(chunk * n)) % stream.size
-            mixed = (stream[at] * _SCRAMBLE + shift) % limits[feature.name]
-            parts.append(mixed.astype(np.int32).reshape(chunk, n))
-        width = sum(item.width for item in model.dense)
-        dense = rng.standard_normal((chunk, rows, width), dtype=np.float32)
-        batches += _batches(model, rows, parts, dense)
-    return batches
+    limits = model.index_limits
+    parts = []
+    for feature in model.sparse:
+        values = stream.draw(limits[feature.name], count * rows * feature.length, rng)
+        parts.append(values.astype(np.int32).reshape(count, -1))
+    width = sum(item.width for item in model.dense)
+    return _batches(model, rows, parts, rng.standard_normal((count, rows, width), dtype=np.float32))

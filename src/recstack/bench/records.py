@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from recstack import results
-from recstack.bench.contenders import installed
+from recstack.bench.contenders import OWN, installed
 from recstack.errors import DataError
 
 KIND = "bench"
@@ -20,6 +20,7 @@ class Found(BaseModel):
     """One contender in one cell.
 
     status: ok; missing (package), unsupported, failed or disagrees (scores), each with `reason`.
+    error: largest difference of its scores to recstack's fp32 ones, of those compared.
     us: median over rounds of each round's median; quartiles_us: the same. p99_us: of all runs.
     samples_ns: up to SAMPLES runs of each round, evenly spread over it.
     """
@@ -30,6 +31,7 @@ class Found(BaseModel):
     version: str = ""
     status: Status = "ok"
     reason: str = ""
+    error: float = 0.0
     us: float | None = None
     quartiles_us: tuple[float, float] | None = None
     p99_us: float | None = None
@@ -65,30 +67,39 @@ class Cell(BaseModel):
 
     @property
     def own(self) -> Found:
-        """recstack."""
+        """recstack in fp32."""
         return self.found[0]
+
+    @property
+    def best_own(self) -> Found:
+        """recstack at the precision that is quickest here."""
+        return _quickest([f for f in self.found if f.contender in OWN]) or self.own
 
     @property
     def best_peer(self) -> Found | None:
         """The quickest peer that ran, if any did."""
-        ran = [f for f in self.found[1:] if f.us is not None]
-        return min(ran, key=lambda f: f.us or 0.0, default=None)
+        return _quickest([f for f in self.found if f.contender not in OWN])
 
     @property
     def ratio(self) -> float | None:
-        """Best peer's time over recstack's: above 1, recstack is quicker."""
-        best = self.best_peer
-        return None if best is None or not best.us or not self.own.us else best.us / self.own.us
+        """Best peer's time over recstack's best: above 1, recstack is quicker."""
+        best, own = self.best_peer, self.best_own
+        return None if best is None or not best.us or not own.us else best.us / own.us
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data, with the derived figures."""
         best = self.best_peer
         return {
             **self.model_dump(),
+            "best_own": self.best_own.contender,
             "best_peer": None if best is None else best.contender,
             "ratio": self.ratio,
             "over_floor": self.own.us / self.floor_us if self.floor_us and self.own.us else None,
         }
+
+
+def _quickest(found: Sequence[Found]) -> Found | None:
+    return min((f for f in found if f.us is not None), key=lambda f: f.us or 0.0, default=None)
 
 
 class Store:

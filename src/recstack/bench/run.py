@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from recstack import results
 from recstack.bench.contender import Absent, Contender, Setting, Unsupported
-from recstack.bench.contenders import prepare
+from recstack.bench.contenders import OWN, is_low, prepare
 from recstack.bench.floors import beside_floor
 from recstack.bench.inputs import MOST_BATCHES, Inputs, make_inputs
 from recstack.bench.records import Cell, Found, Status, Store
@@ -21,13 +22,15 @@ from recstack.model import Model
 from recstack.types import Scores
 
 TOLERANCE = 1e-4
+LOW_TOLERANCE = 0.05  # of scores at low precision, whose error is reported
 SAMPLES = 100
 
 
 class BenchConfig(BaseModel):
     """What to measure; frozen, unknown keys are errors.
 
-    rows, threads: every pair is a cell. peers: names of `recstack.bench.contenders`.
+    rows, threads: every pair is a cell. peers: names of `recstack.bench.contenders`, recstack's own
+        low-precision ones among them.
     isa: "auto", or "avx2" for recstack and peers alike. inputs: as in `make_inputs`.
     rounds: turns of each contender, of `round_s` seconds. most_batches: of one size.
     cache: folder of compiled artifacts; may_compile: whether what it lacks may be compiled.
@@ -56,8 +59,9 @@ def bench(
 ) -> list[Cell]:
     """All cells of `config`; those that `store` has are taken from it, new ones put there.
 
-    Scores are compared before anything is timed: a peer that differs from recstack by more than
-    TOLERANCE is reported and not timed. Raises RecstackError when every peer differs.
+    Scores are compared before anything is timed: a peer that differs from recstack's fp32 by more
+    than TOLERANCE, at low precision LOW_TOLERANCE, is reported and not timed. Raises RecstackError
+    when every peer differs.
     """
     cells = []
     git = results.git_revision()
@@ -125,6 +129,7 @@ class _Place:
     entrant: Entrant | None = None
     status: Status = "ok"
     reason: str = ""
+    error: float = 0.0
 
 
 def _line_up(name: str, model: Model, setting: Setting, inputs: Inputs) -> _Place:
@@ -137,7 +142,7 @@ def _line_up(name: str, model: Model, setting: Setting, inputs: Inputs) -> _Plac
     except Unsupported as error:
         return _Place(name, status="unsupported", reason=str(error))
     except Exception as error:
-        if name == "recstack":
+        if name in OWN:
             raise
         # A peer may fail in any way, and the others are still worth their numbers.
         return _Place(name, status="failed", reason=_first_line(error))
@@ -164,8 +169,8 @@ def _checked(place: _Place, places: Sequence[int], want: Sequence[Scores]) -> _P
         far = [float(np.abs(a - b).max(initial=0.0)) for a, b in zip(want, got, strict=True)]
     except Exception as error:
         return replace(place, entrant=None, status="failed", reason=_first_line(error))
-    if max(far) <= TOLERANCE:
-        return place
+    if max(far) <= (LOW_TOLERANCE if is_low(place.name) else TOLERANCE):
+        return replace(place, error=max(far))
     reason = f"scores differ from recstack's by {max(far):.3g}"
     return replace(place, entrant=None, status="disagrees", reason=reason)
 
@@ -176,10 +181,15 @@ def _scores(entrant: Entrant, i: int) -> Scores:
 
 
 def _found(place: _Place) -> Found:
-    told = {"contender": place.name, "name": place.title or place.name, "version": place.version}
+    told: dict[str, Any] = {
+        "contender": place.name,
+        "name": place.title or place.name,
+        "version": place.version,
+    }
     if place.entrant is None:
         return Found(**told, status=place.status, reason=place.reason)
     rounds = place.entrant.rounds
+    told["error"] = place.error
     return Found(**told, **summary_us(rounds), samples_ns=tuple(_thinned(r) for r in rounds))
 
 

@@ -56,7 +56,10 @@ def row(cell: Cell, names: Iterable[str]) -> list[str]:
         for name in names
     ]
     best = cell.best_peer
-    ratio = "-" if best is None or cell.ratio is None else f"{cell.ratio:.2f} ({best.contender})"
+    pair = "" if best is None else best.contender
+    if cell.best_own is not own:
+        pair += f" / {cell.best_own.contender}"
+    ratio = "-" if cell.ratio is None else f"{cell.ratio:.2f} ({pair})"
     floor = "-" if cell.floor_us is None else figure(cell.floor_us)
     over = "-" if not cell.floor_us or own.us is None else f"{own.us / cell.floor_us:.2f}"
     return [cell.model, str(cell.rows), str(cell.threads), cell.isa, cell.inputs.split("/")[-1],

@@ -13,6 +13,8 @@ from recstack.cli import (
     doctor,
     importing,
     load,
+    mlperf,
+    quantize,
     quickstart,
     report,
     serve,
@@ -31,8 +33,9 @@ app = typer.Typer(
     add_completion=False,
 )
 for verb in (
-    zoo_verb.zoo, describe.describe, importing.import_, tune.tune, serve.serve, load.load,
-    bench.bench, simulate.simulate, report.report, doctor.doctor, quickstart.quickstart,
+    zoo_verb.zoo, describe.describe, importing.import_, quantize.quantize, tune.tune, serve.serve,
+    load.load, mlperf.mlperf, bench.bench, simulate.simulate, report.report, doctor.doctor,
+    quickstart.quickstart,
 ):  # fmt: skip
     app.command(name=verb.__name__.rstrip("_"))(verb)
 

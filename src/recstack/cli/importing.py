@@ -47,15 +47,20 @@ def import_(
     console.print(table(f"{model.name} in {out}", ("operator", "times", "as", "source"), rows))
 
 
-def _call(source: str) -> tuple[Any, Any]:
+def find_function(source: str) -> Any:
+    """The function of MODULE:FUNCTION, also from the working folder; ConfigError without one."""
     module_name, _, function = source.partition(":")
     if not function:
         raise ConfigError(f"expected MODULE:FUNCTION, got {source!r}")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        made = getattr(importlib.import_module(module_name), function)()
+        return getattr(importlib.import_module(module_name), function)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"cannot import {source!r}: {error}") from error
+
+
+def _call(source: str) -> tuple[Any, Any]:
+    made = find_function(source)()
     if not isinstance(made, tuple) or len(made) != 2:
         raise ConfigError(
             f"expected {source!r} to return (module, example inputs), got {made!r:.80}"

@@ -14,23 +14,28 @@ from recstack.cli.output import Json, Seed, console, print_json, progress, table
 from recstack.cli.traffic import (
     DEFAULT_SIZES,
     DEFAULT_SLA,
+    ArrivalsText,
+    IndicesText,
     SizesOption,
     SlaOption,
+    measured_null,
     over_http,
     random_queries,
 )
 from recstack.loadtest import (
     DriverConfig,
     LoadResult,
+    NullLatency,
+    arrivals,
     drive,
     judge,
     make_queries,
     make_traffic,
-    null_latency,
     summarise,
 )
 from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
+from recstack.loadtest.quantiles import Quantile
 from recstack.tune import Deployment, compile_deployment, read_deployment, start
 
 
@@ -43,7 +48,9 @@ def load(
     url: Annotated[str | None, typer.Option(help="A server; without one, in process.")] = None,
     name: Annotated[str | None, typer.Option(help="The model's name at the server.")] = None,
     sla: SlaOption = None,
+    arrival: ArrivalsText = "poisson",
     sizes: SizesOption = None,
+    indices: IndicesText = "uniform",
     out: Annotated[Path | None, typer.Option(help="Result file (JSON lines) to write.")] = None,
     rows_scale: RowsScale = 1.0,
     seed: Seed = 0,
@@ -56,13 +63,14 @@ def load(
         deployment, model = Deployment(model=plan), open_model(plan, rows_scale, seed)
     target = sla_forms.parse(sla or deployment.sla or DEFAULT_SLA)
     distribution = size_forms.parse(sizes or deployment.sizes or DEFAULT_SIZES)
-    factory = random_queries(model, seed)
+    process = arrivals.parse(arrival)
+    factory = random_queries(model, seed, indices)
     if url:
         served = name or model.name
-        run = over_http(url, served, factory, distribution, target, qps, seconds, seed)
+        run = over_http(url, served, factory, distribution, target, qps, seconds, seed, process)
     else:
         count = max(int(qps * seconds), 1)
-        traffic = make_traffic(qps, count, seed=seed, distribution=distribution)
+        traffic = make_traffic(qps, count, seed=seed, process=process, distribution=distribution)
         queries = make_queries(factory, traffic.rows)
         dispatcher = start(compile_deployment(deployment, model), deployment.schedule)
         try:
@@ -70,19 +78,27 @@ def load(
             run = drive(dispatcher, queries, traffic.scheduled_ns, config=config)
         finally:
             dispatcher.close(drain=False)
-    record = {"record": "load", "label": url or "in process", "rate_qps": qps,
-              "transport": "HTTP" if url else "in process", **run.to_record()}  # fmt: skip
+    null = measured_null(qps, http=url is not None)
     summary, verdict = summarise(run, target), judge(run, target)
-    record |= {"sla": str(target), "reasons": verdict.reasons}
+    described = {
+        "arrivals": arrivals.describe(arrival),
+        "sizes": size_forms.describe(sizes or deployment.sizes or DEFAULT_SIZES),
+        "indices": indices,
+    }
+    record = {"record": "load", "label": url or "in process", "rate_qps": qps,
+              "transport": "HTTP" if url else "in process", **described, **run.to_record(),
+              "sla": str(target), "reasons": verdict.reasons}  # fmt: skip
     if out:
-        null = {"record": "null", **null_latency().to_record()}
-        results.write(out, "load", [record, null], seed=seed)
+        results.write(out, "load", [record, {"record": "null", **null.to_record()}], seed=seed)
         progress.print(f"wrote {out}", style="dim")
     if json:
-        print_json({**summary.to_record(), "valid": verdict.valid, "reasons": verdict.reasons})
+        told = {"valid": verdict.valid, "reasons": verdict.reasons, "null": null.to_record()}
+        print_json({**described, **summary.to_record(), **told})
     else:
         console.print(load_table([(f"{qps:g} qps offered", run)]))
-        console.print(f"held against {target}: {verdict}")
+        console.print(null_table(null))
+        console.print(", ".join(f"{name}: {text}" for name, text in described.items()))
+        console.print(f"held against {target}: {verdict}", soft_wrap=True)
     met = verdict.valid and summary.latency_ns[target.percentile].value <= target.limit_ns
     raise typer.Exit(0 if met else 1)
 
@@ -91,23 +107,25 @@ def _ms(latency_ns: float) -> str:
     return f"{latency_ns / 1e6:.2f}" if math.isfinite(latency_ns) else "-"
 
 
+def _with_interval(found: Quantile) -> str:
+    return f"{_ms(found.value)}\n{_ms(found.low)}..{_ms(found.high)}"
+
+
 def load_table(runs: list[tuple[str, LoadResult]], origin: str = "measured") -> Any:
-    """Latency percentiles and losses of runs, one line each."""
+    """Latency percentiles with 95% intervals, and losses, of runs."""
     rows = []
     for label, run in runs:
         s = summarise(run)
-        tail = [_ms(s.latency_ns[p].value) for p in (50.0, 95.0, 99.0)]
+        tail = [_with_interval(s.latency_ns[p]) for p in (50.0, 95.0, 99.0)]
         unanswered = sum(n for status, n in s.statuses.items() if status != "ok")
-        late = f"{s.lateness_p99_ns / 1e6:.2f}"
+        late = _ms(s.lateness_p99_ns)
         rows.append((label, s.queries, f"{s.achieved_qps:.0f}", *tail, late, unanswered))
-    heads = (
-        "run",
-        "queries",
-        "qps",
-        "p50 ms",
-        "p95 ms",
-        "p99 ms",
-        "late ms",
-        "unanswered",
-    )
-    return table(f"Latency from the schedule ({origin})", heads, rows)
+    heads = ("run", "queries", "qps", "p50 ms", "p95 ms", "p99 ms", "late ms", "lost")
+    return table(f"Latency from the schedule ({origin}, 95% intervals)", heads, rows)
+
+
+def null_table(null: NullLatency) -> Any:
+    """The generator alone."""
+    rows = [(name, *(_ms(ns) for ns in found.values())) for name, found in null.latency_ns.items()]
+    heads = ("null system", *(f"{share} ms" for share in ("p50", "p90", "p99", "p99.9", "most")))
+    return table(f"Nothing under test, at {null.rate_qps:g} qps (measured)", heads, rows)

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from recstack.cli.output import Json, Seed, console, print_json, progress, table
+from recstack.cli.output import Json, Seed, console, print_json, progress
 from recstack.cli.traffic import SizesText, SlaText, random_queries
-from recstack.engine import EngineConfig, compile
+from recstack.cli.tuned import found_records, show_progress, tuned_record, tuned_table
+from recstack.engine import EngineConfig
 from recstack.errors import ConfigError
 from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
-from recstack.loadtest.search import Probe
+from recstack.model import Model
 from recstack.model import load as load_model
-from recstack.schedule import ScheduleConfig
-from recstack.tune import Deployment, Trial, TuneConfig, Tuned
-from recstack.tune import tune as tune_engine
-
-ENDS = {"fail": "latency", "invalid": "generator", "undecided": "undecided"}
+from recstack.results import write as write_results
+from recstack.tune import (
+    Deployment,
+    TuneConfig,
+    compile_deployment,
+    read_deployment,
+    trace_schedule,
+)
+from recstack.tune import tune as tune_engines
 
 
 def tune(
@@ -32,37 +37,60 @@ def tune(
         float, typer.Option(min=1, help="Begin no new candidate after this.")
     ] = 120,
     isa: Annotated[str, typer.Option(help="Instruction set.")] = "auto",
+    alternative: Annotated[
+        list[Path] | None,
+        typer.Option(help="A plan.toml or model folder to choose from as well; repeatable."),
+    ] = None,
+    slack: Annotated[
+        bool, typer.Option(help="Try the policy 'slack' as well; measures what batches cost first.")
+    ] = True,
+    journal: Annotated[
+        Path | None, typer.Option(help="File that keeps probes; the same one resumes a search.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Result file to write, for `recstack report`.")
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Tune chunk size, lanes and threads for a model folder; exit 1 if nothing meets the SLA."""
+    """Tune chunks, lanes, threads, merging and plan; exit 1 if nothing meets the SLA."""
     if not Path(model).is_dir():
         raise ConfigError(
             f"expected a model folder (`recstack zoo NAME --out FOLDER`), got {model!r}"
         )
-    made = load_model(model)
-    engine_config = EngineConfig(isa=isa)
-    engine = compile(made, engine_config)
-    progress.print(str(engine.memory), style="dim")
-    found = tune_engine(
-        engine,
-        random_queries(made, seed),
-        size_forms.parse(sizes),
-        sla_forms.parse(sla),
-        TuneConfig(budget_s=budget_s, seed=seed),
-        watch=show_probe,
-    )
-    deployment = Deployment(
-        model=os.path.relpath(model, out.parent),
-        engine=engine_config,
-        schedule=found.best.schedule,
-        sla=sla,
-        sizes=sizes,
-        qps=round(found.best.found.low_qps, 1),
-    )
-    deployment.save(out)
+    # The name of the only plan is left out of every line.
+    first = Path(model).name if alternative else ""
+    plans = {first: _plan(Path(model), EngineConfig(isa=isa), out)}
+    for path in alternative or ():
+        plans[str(path)] = _plan(path, EngineConfig(isa=isa), out)
+    engines = {name: compile_deployment(plan, made) for name, (plan, made) in plans.items()}
+    for engine in engines.values():
+        progress.print(str(engine.memory), style="dim")
+    with show_progress(budget_s) as watch:
+        found = tune_engines(
+            engines,
+            random_queries(plans[first][1], seed),
+            size_forms.parse(sizes),
+            sla_forms.parse(sla),
+            TuneConfig(budget_s=budget_s, slack=slack, seed=seed),
+            journal=journal,
+            watch=watch,
+        )
+    plan, _ = plans[found.best.candidate.plan]
+    qps = round(found.best.found.low_qps, 1)
+    changed = {"schedule": found.best.schedule, "sla": sla, "sizes": sizes, "qps": qps}
+    plan.model_copy(update=changed).save(out)
+    if results is not None:
+        made = engines[found.best.candidate.plan]
+        pool, mix = random_queries(made.model, seed), size_forms.parse(sizes)
+        rate = max(found.baseline.found.low_qps, 1.0)
+        traced = [
+            trace_schedule(made, t.schedule, pool, mix, rate, label=label, seed=seed)
+            for label, t in (("baseline", found.baseline), ("tuned", found.best))
+        ]
+        write_results(results, "tune", [*found_records(found), *traced], seed=seed)
     if json:
-        memory = engine.memory.to_record()
+        memory = engines[found.best.candidate.plan].memory.to_record()
         print_json({"plan": str(out), "memory": memory, **tuned_record(found)})
     else:
         console.print(tuned_table(found, sla, sizes))
@@ -70,48 +98,11 @@ def tune(
     raise typer.Exit(0 if found.best.found.low_qps > 0 else 1)
 
 
-def show_probe(schedule: ScheduleConfig, probe: Probe) -> None:
-    """One line of progress per probe."""
-    progress.print(
-        f"  {describe_schedule(schedule)}: {probe.rate_qps:8.0f} qps  {probe.outcome}"
-        f"  ({probe.over} of {probe.queries} over the limit)",
-        style="dim",
-        soft_wrap=True,
-    )
-
-
-def describe_schedule(schedule: ScheduleConfig) -> str:
-    """Lanes, threads, chunk and merge in a few words."""
-    merged = f", merge {schedule.merge_rows}" if schedule.merge_rows else ""
-    lanes = f"{schedule.lanes} x {schedule.threads_per_lane} threads"
-    return f"{lanes}, chunk {schedule.chunk_rows}{merged}"
-
-
-def tuned_record(found: Tuned) -> dict[str, Any]:
-    """A tuning as JSON."""
-
-    def one(trial: Trial) -> dict[str, Any]:
-        return {"schedule": trial.schedule.model_dump(), **trial.found.to_record()}
-
-    return {
-        "baseline": one(found.baseline), "best": one(found.best),
-        "trials": [one(t) for t in found.trials], "complete": found.complete,
-    }  # fmt: skip
-
-
-def tuned_table(found: Tuned, sla: str, sizes: str) -> Any:
-    """Baseline (the static schedule) against tuned; at most 80 columns wide.
-
-    bracket: the rates between which the answer lies. ended by: why it lies no higher.
-    """
-    rows = []
-    for label, trial in (("baseline", found.baseline), ("tuned", found.best)):
-        one = trial.found
-        bracket = f"{one.low_qps:.0f}..{one.high_qps:.0f}"
-        reason = ENDS.get(one.high_outcome or "", "")
-        rows.append(
-            (label, describe_schedule(trial.schedule), f"{one.low_qps:.0f}", bracket, reason)
-        )
-    heads = ("", "schedule", "QPS", "bracket", "ended by")
-    confidence = f"{found.best.found.confidence:.0%} confidence"
-    return table(f"QPS at {sla}, sizes {sizes} (measured, in process, {confidence})", heads, rows)
+def _plan(path: Path, engine: EngineConfig, out: Path) -> tuple[Deployment, Model]:
+    """A plan file's deployment, or one of a model folder; its model's path as seen from `out`."""
+    if path.is_dir():
+        folder = os.path.relpath(path, out.parent)
+        return Deployment(model=folder, engine=engine), load_model(path)
+    deployment, model = read_deployment(path)
+    folder = os.path.relpath(path.parent / deployment.model, out.parent)
+    return deployment.model_copy(update={"model": folder}), model

@@ -73,6 +73,46 @@ def slice_queries(batch: Batch, inputs: Sequence[Input], begin: int, end: int) -
     return _cut(batch, inputs, rows, slice(begin, end), offsets - offsets[0])
 
 
+def take_queries(
+    batch: Batch, inputs: Sequence[Input], queries: NDArray[np.int64]
+) -> tuple[Batch, NDArray[np.int64]]:
+    """The queries at these positions, in this order, and the positions of their rows; copies.
+
+    queries: (n,) int64, any order, repeats allowed. Raises BatchError when one is out of range.
+    """
+    if queries.size:
+        _check_range(int(queries.min()), int(queries.max()) + 1, batch.queries, "queries")
+    starts, sizes = batch.query_offsets[:-1].astype(np.int64), np.diff(batch.query_offsets)
+    rows = ranges(starts[queries], sizes[queries])
+    ends = np.concatenate([[0], np.cumsum(batch.lengths.reshape(-1), dtype=np.int64)])
+    at, lengths, places = 0, [], []
+    for item, n in zip(_sparse(inputs), feature_lengths(inputs, batch), strict=True):
+        taken = rows if item.scope == "item" else queries
+        lengths.append(n[taken])
+        places.append(ranges(ends[at + taken], n[taken]))
+        at += n.size
+    place = np.concatenate(places) if places else np.zeros(0, np.int64)
+    taken_batch = Batch(
+        dense=batch.dense[rows],
+        user_dense=batch.user_dense[queries],
+        values=batch.values[place],
+        lengths=pack_lengths(inputs, lengths),
+        query_offsets=np.concatenate([[0], np.cumsum(sizes[queries])]).astype(np.int32),
+        weights=None if batch.weights is None else batch.weights[place],
+    )
+    return taken_batch, rows
+
+
+def ranges(first: NDArray[np.int64], lengths: NDArray[Any]) -> NDArray[np.int64]:
+    """first[0], first[0] + 1, ... lengths[0] times, then the same of first[1], ...
+
+    >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
+    [5, 6, 0, 1, 2]
+    """
+    shift = np.repeat(first - (np.cumsum(lengths) - lengths), lengths)
+    return np.asarray(shift + np.arange(len(shift)), np.int64)
+
+
 def _cut(
     batch: Batch,
     inputs: Sequence[Input],

@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from recstack.batch import Batch, DenseInput, Input, ScopeName, SparseInput, pack_lengths
+from recstack.data.streams import Stream, Zipf
 from recstack.errors import ConfigError
-
-ZIPF_EXPONENT = 1.05
-_SCRAMBLE = 2_654_435_761  # a prime above any table's rows: multiplying by it permutes them
 
 
 class Sampled(Protocol):
@@ -37,15 +35,15 @@ def random_batch(
     queries: int = 1,
     index_dtype: DTypeLike = np.int32,
     lengths: Literal["fixed", "ragged"] = "fixed",
-    indices: Literal["uniform", "zipf"] = "uniform",
+    indices: Literal["uniform", "zipf"] | Stream = "uniform",
 ) -> Batch:
     """A batch of `queries` queries with `rows` rows in all, shared out as evenly as can be.
 
     index_dtype: int32 or int64.
     lengths: "fixed" gives every bag the feature's `length` indices; "ragged" 0 to twice as many, in
         a sequence 0 to `length`, and `length` where the feature is fixed.
-    indices: "uniform" over the table, or "zipf" (exponent 1.05) with the popular rows spread over
-        the table.
+    indices: "uniform" over the table, "zipf" (exponent 1.05, the popular rows spread over the
+        table), or a stream that each feature draws from (`recstack.data.streams`).
 
     Dense inputs are standard normal, lookup weights uniform on [0, 1). The same seed gives the same
     batch. Raises ConfigError for a wrong argument.
@@ -81,14 +79,16 @@ def random_batch(
     )
 
 
-def _check(rows: int, queries: int, dtype: np.dtype[Any], lengths: str, indices: str) -> None:
+def _check(
+    rows: int, queries: int, dtype: np.dtype[Any], lengths: str, indices: str | Stream
+) -> None:
     if rows < 0 or queries < 0 or (rows and not queries):
         raise ConfigError(f"expected rows >= 0 in at least one query, got {rows} in {queries}")
     if dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
         raise ConfigError(f"expected index_dtype int32 or int64, got {dtype}")
     if lengths not in ("fixed", "ragged"):
         raise ConfigError(f"expected lengths 'fixed' or 'ragged', got {lengths!r}")
-    if indices not in ("uniform", "zipf"):
+    if isinstance(indices, str) and indices not in ("uniform", "zipf"):
         raise ConfigError(f"expected indices 'uniform' or 'zipf', got {indices!r}")
 
 
@@ -109,22 +109,10 @@ def _lengths(
 
 
 def _indices(
-    rng: np.random.Generator, limit: int, count: int, dtype: np.dtype[Any], how: str
+    rng: np.random.Generator, limit: int, count: int, dtype: np.dtype[Any], how: str | Stream
 ) -> NDArray[Any]:
     if how == "uniform":
         drawn: NDArray[Any] = rng.integers(0, limit, size=count, dtype=dtype.type)
         return drawn
-    return (zipf_ranks(rng, limit, count) * _SCRAMBLE % limit).astype(dtype)
-
-
-def zipf_ranks(rng: np.random.Generator, limit: int, count: int) -> NDArray[np.int64]:
-    """Ranks 0 <= rank < limit, their density about (rank + 1) ** -1.05.
-
-    Inverse of the bounded Pareto distribution on [1, limit + 1), rounded down: no table of limit
-    probabilities is needed.
-    """
-    power = 1 - ZIPF_EXPONENT
-    u = rng.random(count)
-    x = (1 - u * (1 - float(limit + 1) ** power)) ** (1 / power)
-    ranks: NDArray[np.int64] = np.minimum(x.astype(np.int64), limit) - 1
-    return ranks
+    stream = Zipf() if isinstance(how, str) else how
+    return stream.draw(limit, count, rng).astype(dtype)

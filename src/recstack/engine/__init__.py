@@ -3,16 +3,28 @@
 from recstack.engine.config import EngineConfig, instruction_sets
 from recstack.engine.hybrid import HybridEngine, OpaqueWarning
 from recstack.engine.native import Engine
+from recstack.engine.precision import (
+    ActivationRange,
+    DenseFormat,
+    LayerPlan,
+    LayerPrecision,
+    quantisable,
+)
 from recstack.model import Model
 from recstack.model.ops import Opaque
 
 __all__ = [
+    "ActivationRange",
+    "DenseFormat",
     "Engine",
     "EngineConfig",
     "HybridEngine",
+    "LayerPlan",
+    "LayerPrecision",
     "OpaqueWarning",
     "compile",
     "instruction_sets",
+    "quantisable",
 ]
 
 

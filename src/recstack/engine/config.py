@@ -8,13 +8,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from recstack import _native
+from recstack.engine.precision import DenseFormat, LayerPlan
 from recstack.errors import ConfigError
 
 
 class EngineConfig(BaseModel):
     """Choices of an engine; frozen, unknown keys are errors.
 
-    precision: "fp32".
+    precision: the format of dense layers (`LayerPrecision`): one for all, or a LayerPlan. Names in
+        it that the model does not have are ConfigErrors when the engine is made.
     isa: instruction set, one of `instruction_sets()`, or "auto": RECSTACK_ISA where that is set,
         else the fastest that this processor has.
     threads: threads that share one batch: by rows, or where rows are few by tables and columns.
@@ -29,7 +31,7 @@ class EngineConfig(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    precision: Literal["fp32"] = "fp32"
+    precision: DenseFormat | LayerPlan = "fp32"
     isa: str = "auto"
     threads: int = Field(default=1, ge=1, le=1024)
     tile_rows: int | None = Field(default=None, ge=1, le=65536)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ from recstack.batch import Batch, DenseInput, Input, SparseInput, feature_length
 from recstack.engine.config import EngineConfig
 from recstack.engine.memory import EngineMemory, engine_memory
 from recstack.engine.native import Engine
+from recstack.engine.native.formats import LayerInUse
+from recstack.engine.precision import DenseFormat, LayerPrecision, check_plan, part_of_plan
 from recstack.engine.reference.checks import check_batch
 from recstack.engine.tables import place_tables
 from recstack.model import Model, ModelDescription, build
@@ -71,6 +73,17 @@ class HybridEngine:
         """What the native stages hold now, and what building them took; torch's part left out."""
         costs = [part.engine.build_cost for part in self.parts if isinstance(part, Stage)]
         return engine_memory(self.placed, self._tables, self._tables_ms, costs)
+
+    @property
+    def layers(self) -> tuple[LayerInUse, ...]:
+        """`Engine.layers` of the native stages."""
+        stages = [part for part in self.parts if isinstance(part, Stage)]
+        return tuple(layer for stage in stages for layer in stage.engine.layers)
+
+    @property
+    def formats(self) -> dict[str, tuple[DenseFormat, ...]]:
+        """`Engine.formats` of the native stages."""
+        return {layer.name: layer.formats for layer in self.layers}
 
     def run(self, batch: Batch, out: Scores | None = None) -> Scores:
         """Scores of `batch`, (rows, outputs) float32; raises as `Engine.run` does."""
@@ -151,6 +164,7 @@ def _partition(model: Model, config: EngineConfig) -> tuple[Stage | Opaque, ...]
         name for op in model.ops if isinstance(op, Opaque) for name in op.inputs
     }
     dense_for_torch |= {i.name for i in model.dense} & set(model.outputs)
+    chosen = check_plan(config.precision, model)
     parts: list[Stage | Opaque] = []
     for s in range(last + 1):
         ops = [op for op in model.ops if stage_of[op.output] == s]
@@ -160,11 +174,17 @@ def _partition(model: Model, config: EngineConfig) -> tuple[Stage | Opaque, ...]
         exported = [op.output for op in ops if read_later[op.output] > s]
         exported += sorted(dense_for_torch) if s == 0 else []
         if exported:
-            parts.append(_stage(model, config, ops, exported))
+            parts.append(_stage(model, config, chosen, ops, exported))
     return tuple(parts)
 
 
-def _stage(model: Model, config: EngineConfig, ops: Sequence[Op], exported: Sequence[str]) -> Stage:
+def _stage(
+    model: Model,
+    config: EngineConfig,
+    chosen: Mapping[str, LayerPrecision],
+    ops: Sequence[Op],
+    exported: Sequence[str],
+) -> Stage:
     made = {op.output for op in ops}
     read = [name for op in ops for name in op.inputs] + list(exported)
     inputs = tuple(i for i in model.inputs if i.name in read)
@@ -181,6 +201,8 @@ def _stage(model: Model, config: EngineConfig, ops: Sequence[Op], exported: Sequ
         inputs=(*dense, *flat, *sparse),
         ops=(*shaped, *ops),
         outputs=tuple(exported),
-    )
-    engine = Engine(build(description, model.weights), config)
+    ).with_tables(model.description.tables)
+    part = build(description, model.weights)
+    precision = part_of_plan(chosen, model, part)
+    engine = Engine(part, config.model_copy(update={"precision": precision}))
     return Stage(engine, description.inputs, imported, tuple(exported))

@@ -4,8 +4,11 @@ arrivals, sizes -> traffic        when queries come and how large they are, made
 driver                            issues them on time (calm), or has the system do it (whole);
                                   leaves raw arrays (outcome)
 metrics, quantiles, verdict       figures, their confidence, whether they may be quoted
+stationarity                      where warm-up ends, and whether the rest is steady
 search                            QPS@SLA
-null, http                        the null system; a server (endpoint, oip, http1, connection)
+null, null_http                   what answers at once, here and behind HTTP
+http, http_run                    a server, query by query or a whole schedule (endpoint, oip,
+                                  http1, connection)
 apart                             any of it in a process of its own
 """
 
@@ -16,7 +19,7 @@ from recstack.loadtest.driver import DriverConfig, drive
 from recstack.loadtest.endpoint import HttpConfig
 from recstack.loadtest.http import HttpSUT
 from recstack.loadtest.metrics import Summary, summarise
-from recstack.loadtest.null import NullSUT, null_latency
+from recstack.loadtest.null import NullLatency, NullSUT, null_latency
 from recstack.loadtest.outcome import LoadResult
 from recstack.loadtest.search import Found, SearchConfig, qps_at_sla
 from recstack.loadtest.sla import SLA
@@ -30,6 +33,7 @@ __all__ = [
     "HttpConfig",
     "HttpSUT",
     "LoadResult",
+    "NullLatency",
     "NullSUT",
     "SearchConfig",
     "Summary",

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from recstack.clock import RealClock
 from recstack.errors import ConfigError
 from recstack.loadtest.calm import calm
-from recstack.loadtest.metrics import latencies_ns, warmup_cut
+from recstack.loadtest.metrics import latencies_ns
 from recstack.loadtest.outcome import CODES, ERROR, LOST, LoadResult
+from recstack.loadtest.stationarity import warmup_cut
 from recstack.loadtest.traffic import check_same_length
 from recstack.loadtest.whole import drive_whole
 from recstack.types import SUT, Clock, Completion, Origin, Query, ScheduleSUT
@@ -30,7 +31,7 @@ class DriverConfig:
     """How a run is driven.
 
     deadline_ns: each query's deadline, counted from its scheduled arrival; None for none.
-    warmup: leading queries left out of metrics; None finds the cut (`metrics.warmup_cut`).
+    warmup: leading queries left out of metrics; None finds the cut (`stationarity.warmup_cut`).
     drain_ns: how long after the last arrival to wait for answers; the rest are lost.
     lead_ns: from the call to the start of the schedule.
     switch_interval_s: the interpreter's thread switch interval during the run; the default of 5 ms

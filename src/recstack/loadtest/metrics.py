@@ -63,30 +63,6 @@ def goodput_qps(result: LoadResult, limit_ns: int) -> float:
     return float((latencies_ns(result) <= limit_ns).sum()) / span_s(result)
 
 
-def warmup_cut(latency_ns: NDArray[np.float64], longest: float = 0.25) -> int:
-    """Leading queries to leave out so that the rest looks stationary: MSER-5.
-
-    Cuts where the standard error of the remaining batch means (of 5) is least; White, "An effective
-    truncation heuristic for bias reduction in simulation output", Simulation 69(6), 1997. At most
-    the first `longest` of the run is cut.
-
-    >>> settles = np.concatenate([np.linspace(900.0, 10.0, 100), np.full(900, 10.0)])
-    >>> warmup_cut(settles)
-    100
-    """
-    finite = np.isfinite(latency_ns)
-    if not finite.any() or latency_ns.size < 40:
-        return 0
-    capped = np.where(finite, latency_ns, latency_ns[finite].max())
-    means = capped[: latency_ns.size // 5 * 5].reshape(-1, 5).mean(axis=1)
-    means = means - means.mean()
-    left = np.arange(means.size, 0, -1)
-    total = np.cumsum(means[::-1])[::-1]
-    squares = np.cumsum((means**2)[::-1])[::-1]
-    error = (squares - total**2 / left) / left.astype(np.float64) ** 2
-    return 5 * int(np.argmin(error[: max(int(means.size * longest), 1)]))
-
-
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The figures of a run, warm-up left out; percentiles count unanswered queries as infinite."""

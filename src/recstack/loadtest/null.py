@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 from recstack.batch import Batch
 from recstack.clock import RealClock
 from recstack.loadtest import driver, metrics, traffic
+from recstack.loadtest.outcome import LoadResult
 from recstack.loadtest.quantiles import quantile
-from recstack.types import Clock, Completion, Query
+from recstack.types import SUT, Clock, Completion, Query
 
 _Job = tuple[Query, Callable[[Completion], None]]
 
@@ -81,17 +82,15 @@ def empty_query(index: int, rows: int) -> Query:
 
 @dataclass(frozen=True, slots=True)
 class NullLatency:
-    """What the generator alone costs at `rate_qps`; measured, nanoseconds.
+    """What the generator alone costs at `rate_qps`; measured.
 
-    inline: answered by the issuing thread; threaded: by a second one.
+    latency_ns: by system, then p50, p90, p99, p99.9 and most, from the schedule, so the generator's
+        lateness is in it. "inline" answers from the issuing thread, "threaded" from a second one.
     """
 
     rate_qps: float
     queries: int
-    inline_p50_ns: float
-    inline_p99_ns: float
-    threaded_p50_ns: float
-    threaded_p99_ns: float
+    latency_ns: Mapping[str, Mapping[str, float]]
     lateness_p99_ns: float
 
     def to_record(self) -> dict[str, Any]:
@@ -100,36 +99,48 @@ class NullLatency:
             "origin": "measured",
             "rate_qps": self.rate_qps,
             "queries": self.queries,
-            "inline_p50_ns": self.inline_p50_ns,
-            "inline_p99_ns": self.inline_p99_ns,
-            "threaded_p50_ns": self.threaded_p50_ns,
-            "threaded_p99_ns": self.threaded_p99_ns,
+            "latency_ns": {name: dict(found) for name, found in self.latency_ns.items()},
             "lateness_p99_ns": self.lateness_p99_ns,
         }
 
 
-def null_latency(rate_qps: float = 2000.0, count: int = 2000, *, seed: int = 0) -> NullLatency:
+def null_latency(
+    rate_qps: float = 2000.0,
+    count: int = 2000,
+    *,
+    seed: int = 0,
+    others: Mapping[str, tuple[SUT, Query]] | None = None,
+) -> NullLatency:
     """Measure the generator against the null system; goes into every report.
 
-    Takes about 2 * count / rate_qps seconds. Latency counts from the scheduled time, so it holds
-    the generator's lateness too.
+    Takes about count / rate_qps seconds per system.
 
-    >>> null_latency(5000.0, 200).inline_p50_ns > 0
+    others: further systems that do nothing, by name, each with the query to send it, such as a
+        dispatcher over an empty model: they show what lies between the generator and a model.
+
+    >>> null_latency(5000.0, 200).latency_ns["inline"]["p50"] > 0
     True
     """
     plan = traffic.make_traffic(rate_qps, count, seed=seed)
     queries = traffic.make_queries(empty_query, plan.rows, per_size=1)
-    p50, p99, late = [], [], []
-    for threaded in (False, True):
+    config = driver.DriverConfig(warmup=count // 10)
+    runs = {}
+    for name, threaded in (("inline", False), ("threaded", True)):
         sut = NullSUT(threaded=threaded)
         try:
-            run = driver.drive(
-                sut, queries, plan.scheduled_ns, config=driver.DriverConfig(warmup=count // 10)
-            )
+            runs[name] = driver.drive(sut, queries, plan.scheduled_ns, config=config)
         finally:
             sut.close()
-        latency = metrics.latencies_ns(run)
-        p50.append(quantile(latency, 0.50).value)
-        p99.append(quantile(latency, 0.99).value)
-        late.append(quantile(metrics.lateness_ns(run).astype(np.float64), 0.99).value)
-    return NullLatency(rate_qps, count, p50[0], p99[0], p50[1], p99[1], max(late))
+    for name, (other, query) in (others or {}).items():
+        runs[name] = driver.drive(other, [query] * count, plan.scheduled_ns, config=config)
+    late = [
+        quantile(metrics.lateness_ns(run).astype(np.float64), 0.99).value for run in runs.values()
+    ]
+    return NullLatency(rate_qps, count, {k: _spread(run) for k, run in runs.items()}, max(late))
+
+
+def _spread(run: LoadResult) -> dict[str, float]:
+    latency = metrics.latencies_ns(run, answered_only=True)
+    shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
+    found = {name: quantile(latency, share).value for name, share in shares.items()}
+    return found | {"most": float(latency.max())}

@@ -1,15 +1,17 @@
 """QPS@SLA: the highest arrival rate whose percentile stays within its limit.
 
-Doubles (or halves) the rate until one passes and the next fails, then bisects its logarithm. Each
-probe counts the queries over the limit and is extended, run by run, until a sequential binomial
-test decides; what stays undecided counts as failed, so the answer errs to the low side.
+Steps away from the first rate, a predicted one, until one passes and the next fails, then bisects
+the logarithm. Each probe counts the queries over the limit and is extended, run by run, until a
+sequential binomial test decides, or until no number of further runs could let it pass; what stays
+undecided counts as failed, so the answer errs to the low side. All probes share their random
+numbers, and so their luck: `search_again` asks once more with fresh ones.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +31,8 @@ Sample = LoadResult | NDArray[np.float64]
 Measure = Callable[[float, int], Sample]
 """`measure(rate_qps, seed)`: one run at this rate."""
 Outcome = Literal["pass", "fail", "undecided", "invalid"]
+FRESH = 1_000_003
+"""Between the seeds of a search and those of the one that checks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class SearchConfig:
     """How to search.
 
     start_qps, min_qps, max_qps: the first probe, and the rates never to go beyond.
+    factor: the first step from `start_qps`; each further one is its square, up to 2. About as much
+        as the prediction may be wrong.
     tolerance: stop when the bracket's ends are within this share of each other.
     confidence: with which a probe passes or fails, over all looks at it.
     runs: at most so many runs per probe.
@@ -46,6 +52,7 @@ class SearchConfig:
     start_qps: float = 100.0
     min_qps: float = 0.1
     max_qps: float = 1e6
+    factor: float = 2.0
     tolerance: float = 0.02
     confidence: float = 0.95
     runs: int = 8
@@ -58,6 +65,8 @@ class SearchConfig:
                 "expected 0 < min_qps <= start_qps <= max_qps, "
                 f"got {self.min_qps}, {self.start_qps}, {self.max_qps}"
             )
+        if not 1 < self.factor <= 2:
+            raise ConfigError(f"expected factor in (1, 2], got {self.factor}")
         for name in ("tolerance", "confidence"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"expected {name} in (0, 1), got {getattr(self, name)}")
@@ -143,38 +152,68 @@ def qps_at_sla(
     >>> 294 < found.low_qps <= 300 < found.high_qps
     True
     """
-    config = SearchConfig() if config is None else config
-    probes: list[Probe] = []
-    low, high = 0.0, math.inf
-    high_outcome: Outcome | None = None
-    while len(probes) < config.probes and go_on():
-        rate_qps = _next_rate(low, high, config)
-        if rate_qps is None:
-            break
-        probe = _probe(measure, rate_qps, sla, config)
-        probes.append(probe)
+    search = Search(SearchConfig() if config is None else config)
+    while (rate_qps := search.next_rate()) is not None and go_on():
+        probe = probe_rate(measure, rate_qps, sla, search.config)
+        search.tell(probe)
         watch(probe)
+    return search.found(sla, origin)
+
+
+class Search:
+    """Which rate to probe next; whoever owns it probes, so that several can go on in turn."""
+
+    def __init__(self, config: SearchConfig) -> None:
+        self.config = config
+        self._probes: list[Probe] = []
+        self._low, self._high = 0.0, math.inf
+        self._high_outcome: Outcome | None = None
+
+    def next_rate(self) -> float | None:
+        """The rate to probe; None at the end."""
+        config, low, high = self.config, self._low, self._high
+        if not self._probes:
+            return config.start_qps
+        if len(self._probes) >= config.probes or low >= config.max_qps or high <= config.min_qps:
+            return None
+        step = min(math.pow(config.factor, 2 ** min(len(self._probes) - 1, 9)), 2.0)
+        if math.isinf(high):
+            return min(step * low, config.max_qps)
+        if not low:
+            return max(high / step, config.min_qps)
+        return None if high <= low * (1.0 + config.tolerance) else math.sqrt(low * high)
+
+    def tell(self, probe: Probe) -> None:
+        """How the rate did."""
+        self._probes.append(probe)
         if probe.outcome == "pass":
-            low = rate_qps
-        else:
-            high, high_outcome = rate_qps, probe.outcome
-    return Found(sla, low, high, high_outcome, config.confidence, origin, tuple(probes))
+            self._low = max(self._low, probe.rate_qps)
+        elif probe.rate_qps < self._high:
+            self._high, self._high_outcome = probe.rate_qps, probe.outcome
+
+    def found(self, sla: SLA, origin: Origin = "measured") -> Found:
+        """What is known so far."""
+        return Found(
+            sla, self._low, self._high, self._high_outcome, self.config.confidence, origin,
+            tuple(self._probes),
+        )  # fmt: skip
 
 
-def _next_rate(low: float, high: float, config: SearchConfig) -> float | None:
-    """The rate to probe, given the highest that passed (0: none) and the lowest that did not."""
-    if not low and math.isinf(high):
-        return config.start_qps
-    if low >= config.max_qps or high <= config.min_qps:
-        return None
-    if math.isinf(high):
-        return min(2.0 * low, config.max_qps)
-    if not low:
-        return max(high / 2.0, config.min_qps)
-    return None if high <= low * (1.0 + config.tolerance) else math.sqrt(low * high)
+def search_again(found: Found, config: SearchConfig) -> Search:
+    """A search for the same rate with fresh random numbers, from where the first one ended.
+
+    The highest of many rates was also the luckiest: what it is worth shows under other numbers.
+    """
+    start_qps = min(max(found.low_qps, config.min_qps), config.max_qps)
+    return Search(
+        replace(
+            config, start_qps=start_qps, factor=min(1.0 + 2.0 * config.tolerance, 2.0),
+            seed=config.seed + FRESH,
+        )
+    )  # fmt: skip
 
 
-def _probe(measure: Measure, rate_qps: float, sla: SLA, config: SearchConfig) -> Probe:
+def probe_rate(measure: Measure, rate_qps: float, sla: SLA, config: SearchConfig) -> Probe:
     """Run at one rate until the test decides, or the cap.
 
     Latency counts from the schedule, so a late generator can only make it longer: a run within the
@@ -203,6 +242,9 @@ def _probe(measure: Measure, rate_qps: float, sla: SLA, config: SearchConfig) ->
             queries += seen[-1].size
             effect = design_effect(seen, sla.limit_ns, sla.percentile / 100.0)
             outcome = _decide(over, queries, effect, sla.allowed, spare)
+            best = queries * config.runs // len(seen)
+            if _decide(over, best, effect, sla.allowed, spare) != "pass":
+                break
         if outcome != "undecided":
             break
     return Probe(rate_qps, outcome, over, queries, len(seen), effect, late)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recstack.loadtest.metrics import lateness_ns
+from recstack.loadtest.metrics import latencies_ns, lateness_ns
 from recstack.loadtest.outcome import LOST, OK, LoadResult
 from recstack.loadtest.quantiles import needed, quantile
 from recstack.loadtest.sla import SLA
+from recstack.loadtest.stationarity import drift
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,9 @@ def judge(
     """Whether the run may be quoted for this SLA; it says nothing on whether the SLA is met.
 
     Invalid when the generator's p99 lateness is over `lateness_share` of the limit, when there are
-    too few queries for the percentile at this confidence, when a query was lost, when completions
-    came twice or for unknown queries, or when an answer is dated before its query.
+    too few queries for the percentile at this confidence, when latencies never settle
+    (`stationarity.drift`), when a query was lost, when completions came twice or for unknown
+    queries, or when an answer is dated before its query.
     """
     reasons = []
     counted = result.queries - result.warmup
@@ -43,6 +45,8 @@ def judge(
         reasons.append(f"p{sla.percentile:g} needs {least} queries after warm-up, got {counted}")
     if counted and (late := late_generator(result, sla, lateness_share)):
         reasons.append(late)
+    if counted and (unsettled := _unsettled(result)):
+        reasons.append(unsettled)
     if lost := int((result.status == LOST).sum()):
         reasons.append(f"{lost} of {result.queries} queries were never answered")
     if result.strays:
@@ -61,4 +65,16 @@ def late_generator(result: LoadResult, sla: SLA, share: float = 0.05) -> str:
     return (
         f"the generator's p99 lateness is {late_ns / 1e3:.0f} us, over {share:.0%} of the "
         f"limit of {sla.limit_ns / 1e3:.0f} us"
+    )
+
+
+def _unsettled(result: LoadResult) -> str:
+    """Why the run has no steady state to measure; "" when it has one."""
+    factor = drift(latencies_ns(result))
+    if factor == 1.0:
+        return ""
+    way = "rise" if factor > 1.0 else "fall"
+    return (
+        f"latencies {way} to the end, the last quarter's median is {factor:.2g} times the first's: "
+        "the run is too short to settle, or the rate is more than the system holds"
     )

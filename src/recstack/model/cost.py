@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import prod
@@ -9,7 +10,7 @@ from typing import Any, Literal
 
 from recstack.errors import ConfigError
 from recstack.model.model import Model
-from recstack.model.ops import Cross, FeatureOp, Op
+from recstack.model.ops import Cross, EmbeddingBag, FeatureOp, Op
 from recstack.model.ops.base import Cost, Shape, WeightShapes
 
 Scope = Literal["user", "item", "const"]
@@ -60,6 +61,7 @@ class Description:
         alone run once, when a plan is made, and count in neither.
     batch: the sums for `rows` rows in `queries` queries.
     tables, table_bytes: different embedding tables; weight_bytes: all different weights.
+    table_formats: how many tables are stored in each format.
     """
 
     model: str
@@ -70,6 +72,7 @@ class Description:
     weight_bytes: int
     tables: int
     table_bytes: int
+    table_formats: dict[str, int]
     row: Total
     query: Total
     batch: Total
@@ -91,9 +94,7 @@ def describe(model: Model, rows: int = 1, queries: int = 1) -> Description:
     """
     if rows < 0 or queries < 0:
         raise ConfigError(f"expected rows and queries >= 0, got {rows} and {queries}")
-    shapes = {name: array.shape for name, array in model.weights.items()}
-    ops = tuple(_op_cost(op, model, shapes) for op in model.ops)
-    tables = {op.table for op in model.ops if op.kind == "embedding_bag"}  # type: ignore[attr-defined]
+    ops = tuple(_op_cost(op, model) for op in model.ops)
     row = _total(op for op in ops if op.scope == "item")
     query = _total(op for op in ops if op.scope == "user")
     return Description(
@@ -101,18 +102,19 @@ def describe(model: Model, rows: int = 1, queries: int = 1) -> Description:
         rows=rows,
         queries=queries,
         ops=ops,
-        parameters=sum(prod(s) for s in shapes.values()),
-        weight_bytes=4 * sum(prod(s) for s in shapes.values()),
-        tables=len(tables),
-        table_bytes=4 * sum(prod(shapes[t]) for t in tables),
+        parameters=sum(prod(s) for s in model.shapes.values()),
+        weight_bytes=sum(w.nbytes for w in model.weights.values()),
+        tables=len(model.table_formats),
+        table_bytes=sum(model.weights[t].nbytes for t in model.table_formats),
+        table_formats=dict(Counter(f.value for f in model.table_formats.values())),
         row=row,
         query=query,
         batch=Total(**{f: rows * getattr(row, f) + queries * getattr(query, f) for f in _SUMMED}),
     )
 
 
-def _op_cost(op: Op, model: Model, shapes: WeightShapes) -> OpCost:
-    value = model.values[op.output]
+def _op_cost(op: Op, model: Model) -> OpCost:
+    value, shapes = model.values[op.output], model.shapes
     if isinstance(op, FeatureOp):
         feature = next(i for i in model.sparse if i.name == op.inputs[0])
         cost, inputs = op.feature_cost(feature, value.shape, shapes), []
@@ -126,11 +128,13 @@ def _op_cost(op: Op, model: Model, shapes: WeightShapes) -> OpCost:
         scope=value.scope,
         shape=value.shape,
         parameters=parameters,
-        weight_bytes=4 * parameters,
+        weight_bytes=sum(model.weights[w].nbytes for w in op.weights()),
         flops=cost.flops,
         macs=_macs(op, inputs, cost, shapes),
         lookups=cost.lookups,
-        gather_bytes=cost.gather_bytes,
+        gather_bytes=cost.lookups * model.row_bytes(op.table)
+        if isinstance(op, EmbeddingBag)
+        else 0,
         activation_bytes=cost.activation_bytes,
     )
 

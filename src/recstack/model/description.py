@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from recstack.batch import Input
 from recstack.errors import ModelError
 from recstack.model.ops import AnyOp
 from recstack.model.ops.base import Name
+from recstack.rows import RowFormat
 
-FORMAT_VERSION = 1
+# 2: tables may be stored in few bits. Written only where one is, so that others stay readable.
+FORMAT_VERSIONS = (1, 2)
 
 
 class Argument(BaseModel):
@@ -37,25 +40,50 @@ class Argument(BaseModel):
     include_last_offset: bool = False
 
 
-class ModelDescription(BaseModel):
-    """A model without its weights: pure data, JSON both ways."""
+class StoredTable(BaseModel):
+    """How a table that is not float32 is stored: its `format`, and `dim`, the columns of a row."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    format_version: Literal[1] = 1
+    format: RowFormat
+    dim: int = Field(ge=0, lt=1 << 26)
+
+    @field_validator("format")
+    @classmethod
+    def _not_plain(cls, format: RowFormat) -> RowFormat:
+        if format is RowFormat.FP32:
+            raise ValueError("expected a format other than fp32, which needs no entry")
+        return format
+
+
+class ModelDescription(BaseModel):
+    """A model without its weights: pure data, JSON both ways.
+
+    tables: the tables that are stored in another format than float32, by the name of their weight.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    format_version: Literal[1, 2] = 1
     name: Name
     inputs: tuple[Input, ...]
     ops: tuple[AnyOp, ...]
     outputs: tuple[Name, ...] = Field(min_length=1)
     arguments: tuple[Argument, ...] = ()
+    tables: dict[Name, StoredTable] = {}
+
+    def with_tables(self, tables: Mapping[str, StoredTable]) -> ModelDescription:
+        """The same with these stored tables, in the first version of the format that has them."""
+        return self.model_copy(update={"tables": dict(tables), "format_version": 1 + bool(tables)})
 
 
 def parse_description(data: Any, file: str = "model.json") -> ModelDescription:
     """A validated description from parsed JSON; ModelError names file and place of a fault."""
     version = data.get("format_version") if isinstance(data, dict) else None
-    if isinstance(data, dict) and version != FORMAT_VERSION:
+    if isinstance(data, dict) and not (type(version) is int and version in FORMAT_VERSIONS):
         raise ModelError(
-            f"expected format_version {FORMAT_VERSION}, got {version!r}", f"{file}: format_version"
+            f"expected format_version 1 or 2, got {version!r}", f"{file}: format_version"
         )
+    if version == 1 and data.get("tables"):
+        raise ModelError("expected format_version 2 beside `tables`, got 1", f"{file}: tables")
     try:
         return ModelDescription.model_validate(data)
     except ValidationError as error:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from recstack import _native
 from recstack.errors import ModelFileError
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 READ_BYTES = 32 << 20  # of one read: whole huge pages, each filled by one thread
 LINE_BYTES = 64
@@ -151,7 +152,7 @@ class MappedWeights(Mapping[str, Array]):
 
     def _view(self, name: str, arena: Bytes) -> Array:
         mapped, begin = self._extents[name].array, self._copies[name][1]
-        view = arena[begin : begin + mapped.nbytes].view(np.float32).reshape(mapped.shape)
+        view = arena[begin : begin + mapped.nbytes].view(mapped.dtype).reshape(mapped.shape)
         view.flags.writeable = False
         return view
 

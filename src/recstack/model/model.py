@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from recstack.batch import DenseInput, Input, SparseInput
 from recstack.errors import ModelError
 from recstack.model.description import Argument, ModelDescription
-from recstack.model.ops import FeatureOp, Op
+from recstack.model.ops import EmbeddingBag, FeatureOp, Op
 from recstack.model.ops.base import Shape, check_size, require
+from recstack.model.stored import check_readers, stored_shapes
+from recstack.rows import RowFormat, dequantise_reference
 
-Weights = Mapping[str, NDArray[np.float32]]
+Weights = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,8 @@ class Value:
 class Model:
     """What is computed: inputs, ops in order, outputs and weights. Immutable; never a program.
 
-    weights: name -> float32 array; often memory-mapped and shared, so never written to.
+    weights: name -> float32 array; often memory-mapped and shared, so never written to. A table in
+        another format (`table_formats`) is the array (rows, format.stored_width(dim)) of its rows.
     values: name -> Value, for every dense input and every op's output.
     """
 
@@ -83,6 +87,49 @@ class Model:
         """The dense inputs, in order."""
         return tuple(i for i in self.inputs if isinstance(i, DenseInput))
 
+    @cached_property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Weight -> its shape as ops see it: (rows, dim) for a table in any format."""
+        return stored_shapes(self.description.tables, self.weights)
+
+    @cached_property
+    def table_formats(self) -> Mapping[str, RowFormat]:
+        """Table -> the format that its rows are stored in, for every table that bags read."""
+        stored = self.description.tables
+        tables = dict.fromkeys(op.table for op in self.ops if isinstance(op, EmbeddingBag))
+        return {t: stored[t].format if t in stored else RowFormat.FP32 for t in tables}
+
+    def row_bytes(self, table: str) -> int:
+        """Bytes of a row of a table, as it is stored."""
+        return self.table_formats[table].row_bytes(self.shapes[table][1])
+
+    def table_rows(self, table: str, indices: Any = slice(None)) -> NDArray[np.float64]:
+        """The values (n, dim) of rows of a table in any format, as they are defined (slow)."""
+        dim = self.shapes[table][1]
+        return dequantise_reference(self.weights[table][indices], self.table_formats[table], dim)
+
+    def with_table_formats(self, formats: Mapping[str, RowFormat], *, greedy: bool = True) -> Model:
+        """This model with some tables in other formats; all other weights are shared.
+
+        formats: table -> format; tables that it leaves out stay as they are. A table that is not
+            float32 is requantised from the values that it stands for.
+        greedy: search int4 and int2 ranges that minimise each row's L2 error; else its minimum and
+            maximum (`recstack.rows.definition`).
+
+        Raises ModelError naming table and row for a value that is not finite or that the format
+        cannot hold, for a name that is no table, and for a table that other ops read too.
+
+        >>> from recstack.model import zoo
+        >>> from recstack.rows import RowFormat
+        >>> model = zoo.build("rm1", rows_scale=1e-4)
+        >>> small = model.with_table_formats({"tables.0": RowFormat.INT4})
+        >>> small.weights["tables.0"].nbytes / model.weights["tables.0"].nbytes
+        0.15625
+        """
+        from recstack.model.requantise import requantised
+
+        return requantised(self, formats, greedy=greedy)
+
     @property
     def index_limits(self) -> dict[str, int]:
         """Sparse input -> how many indices are valid: 0 <= index < limit."""
@@ -103,14 +150,23 @@ class Model:
         """Scores per row."""
         return sum(self.values[name].elements for name in self.outputs)
 
-    def save(self, folder: str | Path) -> None:
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        table_formats: Mapping[str, RowFormat] | None = None,
+        greedy: bool = True,
+    ) -> None:
         """Write model.json and the weights into `folder`, made if absent; never half-written.
 
-        Raises ModelFileError, naming the file, when the disk refuses.
+        table_formats, greedy: write these tables in other formats, as `with_table_formats` would
+            make them, a piece at a time: the new tables are never in memory as a whole.
+
+        Raises ModelFileError, naming the file, when the disk refuses, and as `with_table_formats`.
         """
         from recstack.model.storage import save
 
-        save(self, Path(folder))
+        save(self, Path(folder), table_formats or {}, greedy=greedy)
 
 
 def build(description: ModelDescription, weights: Weights) -> Model:
@@ -119,10 +175,8 @@ def build(description: ModelDescription, weights: Weights) -> Model:
     Raises ModelError with the place, such as `ops[3]`, when a name is unknown, used before it is
     made, made twice, or when a shape or a weight does not fit.
     """
-    for name, array in weights.items():
-        if array.dtype != np.float32:
-            raise ModelError(f"expected float32, got {array.dtype}", f"weights[{name!r}]")
-    shapes = {name: array.shape for name, array in weights.items()}
+    shapes = stored_shapes(description.tables, weights)
+    check_readers(description)
     values: dict[str, Value] = {}
     features: dict[str, SparseInput] = {}
     for i, item in enumerate(description.inputs):
@@ -202,7 +256,7 @@ def feature_tables(model: Model) -> Iterator[tuple[SparseInput, int]]:
     limits = {i.name: 2**31 - 1 for i in model.sparse}
     for op in model.ops:
         if isinstance(op, FeatureOp) and op.kind == "embedding_bag":
-            rows = model.weights[op.table].shape[0] - op.row_offset  # type: ignore[attr-defined]
+            rows = model.shapes[op.table][0] - op.row_offset  # type: ignore[attr-defined]
             limits[op.inputs[0]] = min(limits[op.inputs[0]], rows)
     for item in model.sparse:
         yield item, limits[item.name]

@@ -19,15 +19,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recstack.errors import ModelError, ModelFileError
-from recstack.model.description import parse_description
+from recstack.model.description import ModelDescription, parse_description
 from recstack.model.mapped import Extent, MappedWeights, WeightFile
-from recstack.model.model import Model, Weights, build
+from recstack.model.model import Model, build
+from recstack.model.requantise import Requantised, requantised_weights
+from recstack.rows import RowFormat
 
 JSON_LIMIT_BYTES = 256 << 20
 SHARD_BYTES = 4 << 30
 ALIGNMENT = 64
 MAX_AXES = 16
 INDEX_NAME = "weights.safetensors.index.json"
+# bfloat16 is uint16 here: NumPy has none.
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(np.uint16),
+    "U8": np.dtype(np.uint8),
+}
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+Tensor = NDArray[Any] | Requantised
+Entry = tuple[int, int, tuple[int, ...], np.dtype[Any]]  # first and last + 1 byte, shape, dtype
 
 
 def load(folder: str | Path) -> Model:
@@ -46,16 +59,22 @@ def load(folder: str | Path) -> Model:
         raise ModelFileError(str(error), str(root)) from None
 
 
-def save(model: Model, folder: Path) -> None:
-    """Write `model` into `folder`; what stood there before stays until all is written."""
+def save(
+    model: Model, folder: Path, table_formats: Mapping[str, RowFormat], *, greedy: bool = True
+) -> None:
+    """Write `model` into `folder`, with these tables in these formats (`Model.save`).
+
+    What stood there before stays until all is written.
+    """
+    description, weights = requantised_weights(model, table_formats, greedy=greedy)
     folder = folder.resolve()
     partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        (partial / "model.json").write_text(_description_text(model), encoding="utf-8")
-        _save_weights(partial, model.weights)
+        (partial / "model.json").write_text(_description_text(description), encoding="utf-8")
+        _save_weights(partial, weights)
         _replace(partial, folder)
     except OSError as error:
         raise ModelFileError(f"cannot write the model: {error.strerror}", str(folder)) from error
@@ -65,10 +84,10 @@ def save(model: Model, folder: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _description_text(model: Model) -> str:
+def _description_text(model: ModelDescription) -> str:
     """The text of model.json: defaults left out, but for the kinds and the version."""
-    fields = model.description.model_dump(exclude_defaults=True)
-    fields = {"format_version": model.description.format_version, **fields}
+    fields = model.model_dump(exclude_defaults=True)
+    fields = {"format_version": model.format_version, **fields}
     for target, source in (("inputs", model.inputs), ("ops", model.ops)):
         fields[target] = [
             {"kind": item.kind, **raw} for item, raw in zip(source, fields[target], strict=True)
@@ -109,12 +128,16 @@ def _replace(partial: Path, folder: Path) -> None:
 
 
 def _compact(fields: Mapping[str, Any]) -> str:
-    """JSON with one line per input and op, so that a person can read and compare it."""
+    """JSON with one line per input, op and stored table, for a person to read and compare."""
     parts = []
     for key, value in fields.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             lines = ",\n  ".join(json.dumps(v, allow_nan=False) for v in value)
             parts.append(f" {json.dumps(key)}: [\n  {lines}\n ]")
+        elif isinstance(value, dict):
+            named = (f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in value.items())
+            lines = ",\n  ".join(named)
+            parts.append(f" {json.dumps(key)}: {{\n  {lines}\n }}")
         else:
             parts.append(f" {json.dumps(key)}: {json.dumps(value, allow_nan=False)}")
     return "{\n" + ",\n".join(parts) + "\n}\n"
@@ -184,7 +207,7 @@ def _load_weights(root: Path) -> MappedWeights:
 
 
 def read_safetensors(path: Path) -> MappedWeights:
-    """The float32 tensors of a safetensors file, memory-mapped read-only.
+    """The tensors of a safetensors file, memory-mapped read-only; BF16 as uint16.
 
     Raises ModelFileError naming the tensor when the file is truncated or its header lies.
     """
@@ -213,35 +236,35 @@ def read_safetensors(path: Path) -> MappedWeights:
     _check_overlap(entries, path)
     return MappedWeights(
         {
-            name: Extent(mapped, start + begin, _floats(data[begin:end]).reshape(shape))
-            for name, (begin, end, shape) in entries.items()
+            name: Extent(mapped, start + begin, _typed(data[begin:end], dtype).reshape(shape))
+            for name, (begin, end, shape, dtype) in entries.items()
         }
     )
 
 
-def _floats(raw: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """float32 at these bytes: a view where they are aligned, which all that we write are."""
-    return (raw if raw.ctypes.data % 4 == 0 else raw.copy()).view(np.float32)
+def _typed(raw: NDArray[np.uint8], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array at these bytes: a view where they are aligned, which all that we write are."""
+    return (raw if raw.ctypes.data % dtype.itemsize == 0 else raw.copy()).view(dtype)
 
 
-def _check_overlap(entries: Mapping[str, tuple[int, int, tuple[int, ...]]], path: Path) -> None:
+def _check_overlap(entries: Mapping[str, Entry], path: Path) -> None:
     """Raise ModelFileError when two tensors share bytes."""
     last = 0
-    for name, (begin, end, _) in sorted(entries.items(), key=lambda item: item[1][:2]):
+    for name, (begin, end, *_) in sorted(entries.items(), key=lambda item: item[1][:2]):
         if begin < last:
             where = f"{path}: {name!r}"
             raise ModelFileError(f"expected data from byte {last} on, got {begin}", where)
         last = end
 
 
-def _check_entry(entry: Any, available: int, where: str) -> tuple[int, int, tuple[int, ...]]:
-    """Offsets and shape of a header entry; ModelFileError when it does not fit the file."""
+def _check_entry(entry: Any, available: int, where: str) -> Entry:
+    """Offsets, shape and dtype of a header entry; ModelFileError when it does not fit the file."""
     try:
-        dtype, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        name, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
     except (KeyError, TypeError, ValueError):
         raise ModelFileError("expected dtype, shape and data_offsets", where) from None
-    if dtype != "F32":
-        raise ModelFileError(f"expected dtype F32, got {dtype!r}", where)
+    if not isinstance(name, str) or name not in DTYPES:
+        raise ModelFileError(f"expected dtype F32, F16, BF16 or U8, got {name!r:.40}", where)
     if not all(type(n) is int and 0 <= n < 1 << 48 for n in (*shape, begin, end)):
         raise ModelFileError(
             f"expected sizes and offsets >= 0, got {shape!r:.200} at {begin!r:.40} to {end!r:.40}",
@@ -249,14 +272,14 @@ def _check_entry(entry: Any, available: int, where: str) -> tuple[int, int, tupl
         )
     if len(shape) > MAX_AXES or prod(max(n, 1) for n in shape) >= 1 << 48:
         raise ModelFileError(f"expected at most {MAX_AXES} axes, got {shape!r:.200}", where)
-    if end - begin != 4 * prod(shape):
-        raise ModelFileError(f"expected {4 * prod(shape)} bytes, got {end - begin}", where)
+    if end - begin != (size := DTYPES[name].itemsize * prod(shape)):
+        raise ModelFileError(f"expected {size} bytes, got {end - begin}", where)
     if end > available:
         raise ModelFileError(f"expected data up to byte {end}, got {available} bytes", where)
-    return begin, end, shape
+    return begin, end, shape, DTYPES[name]
 
 
-def _save_weights(folder: Path, weights: Weights) -> None:
+def _save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
     shards: list[list[str]] = [[]]
     size = 0
     for name, array in weights.items():
@@ -278,13 +301,15 @@ def _save_weights(folder: Path, weights: Weights) -> None:
     (folder / INDEX_NAME).write_text(json.dumps(listing, indent=1), encoding="utf-8")
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-    """Write float32 tensors, one after the other without a copy, data aligned to 64 bytes."""
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors one after the other, wide types first, without a copy; data starts at 64."""
+    tensors = dict(sorted(tensors.items(), key=lambda item: -item[1].dtype.itemsize))
     header: dict[str, Any] = {}
     at = 0
     for name, array in tensors.items():
         end = at + array.nbytes
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [at, end]}
+        dtype = DTYPE_NAMES[array.dtype]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [at, end]}
         at = end
     text = json.dumps(header).encode()
     text += b" " * (-(8 + len(text)) % ALIGNMENT)
@@ -296,7 +321,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, NDArray[np.float32]]) ->
         os.fsync(file.fileno())
 
 
-def _chunks(arrays: Iterable[NDArray[np.float32]]) -> Iterable[memoryview]:
-    for array in arrays:
-        if array.size:
-            yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+def _chunks(tensors: Iterable[Tensor]) -> Iterable[memoryview]:
+    for tensor in tensors:
+        for array in [tensor] if isinstance(tensor, np.ndarray) else tensor.chunks():
+            if array.size:
+                yield np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 
 from recstack.machine.peaks import Peaks
 from recstack.model.cost import OpCost, Scope
@@ -69,8 +68,7 @@ def footprint_bytes(use: TableUse, uses: Sequence[TableUse]) -> int:
 
 
 def _use(model: Model, name: str, lookups: int) -> TableUse:
-    rows, *row = model.weights[name].shape
-    return TableUse(rows, 4 * prod(row), lookups)
+    return TableUse(model.shapes[name][0], model.row_bytes(name), lookups)
 
 
 def _lookup_ns(use: TableUse, uses: Mapping[str, TableUse], threads: int, peaks: Peaks) -> float:

@@ -7,8 +7,9 @@ from recstack.schedule.measure import measure_costs
 from recstack.schedule.outcome import Failure
 from recstack.schedule.policies import Climb, climb_chunk_rows, static_chunk_rows
 from recstack.schedule.stats import LatencyStats, Stats
+from recstack.schedule.switch import Switch
 
 __all__ = [
     "Climb", "Costs", "Dispatcher", "Failure", "LatencyStats", "LoopDispatcher", "ScheduleConfig",
-    "Stats", "climb_chunk_rows", "measure_costs", "read_costs", "static_chunk_rows",
+    "Stats", "Switch", "climb_chunk_rows", "measure_costs", "read_costs", "static_chunk_rows",
 ]  # fmt: skip

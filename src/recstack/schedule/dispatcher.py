@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from recstack import _native
 from recstack.batch import Batch
 from recstack.clock import RealClock
-from recstack.errors import BatchError
+from recstack.errors import BatchError, ConfigError
 from recstack.schedule.config import ScheduleConfig
 from recstack.schedule.outcome import Failure, completion
 from recstack.schedule.run import issue_schedule
@@ -25,6 +25,10 @@ from recstack.types import Clock, Completion, Issued, Query, Scores
 
 Done = Callable[[Completion], None]
 Explain = Callable[[Query, Failure], str]
+
+
+LIVE_FIELDS = ("chunk_rows", "merge_rows", "merge_window_us")
+"""What `reconfigure` may change."""
 
 
 class _Pending(NamedTuple):
@@ -79,6 +83,32 @@ class LoopDispatcher:
     def pin_errors(self) -> Sequence[str]:
         """One message per lane that could not be bound to its cores."""
         return self._native.pin_errors()
+
+    def reconfigure(self, config: ScheduleConfig) -> None:
+        """Cut and merge otherwise from now on, also what waits already; lanes and queue stay.
+
+        Raises
+        ------
+        ConfigError: more differs than `LIVE_FIELDS`.
+        """
+        fixed = self.config.model_copy(update={f: getattr(config, f) for f in LIVE_FIELDS})
+        if fixed != config:
+            raise ConfigError(
+                f"expected other values of {', '.join(LIVE_FIELDS)} only: the rest needs new lanes"
+            )
+        self._native.set_policy(config.native_policy())
+        self.config = config
+
+    def begin_trace(self, chunks: int) -> None:
+        """Forget what was traced, and keep what lanes run from now on: the next `chunks`."""
+        self._native.begin_trace(chunks)
+
+    def traced(self) -> NDArray[np.int64]:
+        """(n, 6) int64, a row per chunk, in the order in which they ended: query (its place in the
+        schedule that was issued), lane, start and end on the monotonic clock in ns, first row, row
+        past the last. Chunks of one merged batch have equal lane and times.
+        """
+        return np.array(self._native.traced(), np.int64).reshape(-1, 6)
 
     def issue(self, query: Query, done: Done) -> None:
         """Queue a query, or refuse it at once (queue full, past its deadline, closed).

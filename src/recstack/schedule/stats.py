@@ -30,8 +30,8 @@ class Stats:
     """Since the dispatcher was made.
 
     counters: queries accepted, completed, failed and refused (queue_full, deadline, shutting_down);
-        rows, batches and merged_batches run, split_queries; waiting_queries, waiting_rows and
-        busy_lanes are of this moment.
+        rows, batches and merged_batches run, busy_ns of all lanes in them, split_queries;
+        waiting_queries, waiting_rows and busy_lanes are of this moment.
     stages_ns: by stage (queue, assemble, execute, gather, total), of queries that ended "ok".
     batch_rows: rows of the batches run.
     """

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from recstack.errors import BatchError
+from recstack.serve import labels
 from recstack.serve.exposition import CONTENT_TYPE, expose
 from recstack.serve.http import Exchange, Hub
 from recstack.serve.http.status import HttpError
@@ -37,6 +38,7 @@ class Api:
             "stats": self._stats,
             "index": self._index,
             "metrics": self._page,
+            "labels": self._labels,
         }
         self.hub: Hub | None = None
 
@@ -109,6 +111,10 @@ class Api:
     def _stats(self, exchange: Exchange, route: Route) -> None:
         served = self._models.values() if route.model is None else [self._served(route)]
         _send(exchange, {"model_stats": [s.statistics() for s in served]})
+
+    def _labels(self, exchange: Exchange, route: Route) -> None:
+        taken = labels.take(self._served(route).sut, exchange.body)
+        _send(exchange, {"taken": taken})
 
     def _index(self, exchange: Exchange, route: Route) -> None:
         state = "READY" if self._is_ready else "UNAVAILABLE"

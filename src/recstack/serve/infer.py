@@ -147,7 +147,7 @@ class Inference:
                 flight.left.discard(i)
                 flight.scores[i] = np.zeros((0, served.model.output_width), np.float32)
                 continue
-            query = Query(self._next_query, part, deadline_ns)
+            query = Query(self._next_query, part, deadline_ns, _key(request, i, len(parts)))
             self._next_query += 1
             done = partial(self._bridge.deliver, partial(self._completed, flight, i))
             try:
@@ -286,6 +286,13 @@ def _find_fault(model: Model, batch: Batch) -> BatchError | None:
     except BatchError as error:
         return error
     return None
+
+
+def _key(request: Request, i: int, queries: int) -> str:
+    """What a query's labels will name: the request's id, with the query's place if it has more."""
+    if request.id is None:
+        return ""
+    return request.id if queries == 1 else f"{request.id}/{i}"
 
 
 def _json_bytes(exchange: Exchange) -> int | None:

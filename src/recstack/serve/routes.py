@@ -21,6 +21,7 @@ _OF_MODEL = {
     ("ready",): ("model_ready", GET),
     ("infer",): ("infer", POST),
     ("stats",): ("stats", GET),
+    ("labels",): ("labels", POST),
 }
 
 

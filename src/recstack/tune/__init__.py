@@ -1,5 +1,14 @@
-"""Choosing how a model is run: schedules today; precision and tables next."""
+"""Choosing how a model is run.
 
+space, predict        what may be chosen; a guess at what is good
+rig, journal          measures a candidate; remembers every probe
+racing -> tuning      the search, and the search on this machine
+deployment            plan.toml: what was chosen
+online, adaptive      re-tunes a running dispatcher
+timeline              what lanes ran, for a page
+"""
+
+from recstack.tune.adaptive import AdaptiveDispatcher
 from recstack.tune.costs import engine_costs
 from recstack.tune.deployment import (
     Deployment,
@@ -8,18 +17,38 @@ from recstack.tune.deployment import (
     read_deployment,
     start,
 )
-from recstack.tune.tuning import QueryPool, Trial, TuneConfig, Tuned, tune
+from recstack.tune.journal import Journal
+from recstack.tune.online import OnlineConfig
+from recstack.tune.racing import Race, Trial, Tuned, exhaustive
+from recstack.tune.rig import QueryPool, Rig, RunConfig, measure_on
+from recstack.tune.space import Axis, Candidate, Space, schedule_space, static_schedule
+from recstack.tune.timeline import trace_schedule
+from recstack.tune.tuning import TuneConfig, tune
 
 __all__ = [
+    "AdaptiveDispatcher",
+    "Axis",
+    "Candidate",
     "Deployment",
+    "Journal",
+    "OnlineConfig",
     "QueryPool",
+    "Race",
+    "Rig",
+    "RunConfig",
+    "Space",
     "Trial",
     "TuneConfig",
     "Tuned",
     "compile_deployment",
     "engine_costs",
     "executor_factory",
+    "exhaustive",
+    "measure_on",
     "read_deployment",
+    "schedule_space",
     "start",
+    "static_schedule",
+    "trace_schedule",
     "tune",
 ]

@@ -19,7 +19,9 @@ from recstack.engine.native.engine import fault
 from recstack.errors import ConfigError
 from recstack.files import write_whole
 from recstack.model import Model, load
+from recstack.precision.plan import apply, read_plan
 from recstack.schedule import Dispatcher, Failure, LoopDispatcher, ScheduleConfig
+from recstack.tune.guard import GuardConfig
 from recstack.types import Query, Scores
 
 Array = NDArray[Any]
@@ -31,6 +33,10 @@ class Deployment(BaseModel):
     model: the model's folder; a relative one is relative to the file.
     sla, sizes: what it was tuned for; text that `recstack.loadtest` parses.
     qps: the QPS@SLA that tuning measured; None where nothing was measured.
+    reference: the model in fp32, as its folder; what a guard compares with and falls back to.
+    guard: how the answers are watched against the reference's; None: not at all.
+    precision: a precision plan's file (`recstack.precision.plan`), relative as the model's folder:
+        tables and layers run as it says, so `engine.precision` stays fp32 beside it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +46,9 @@ class Deployment(BaseModel):
     sla: str | None = None
     sizes: str | None = None
     qps: float | None = None
+    precision: str | None = None
+    reference: str | None = None
+    guard: GuardConfig | None = None
 
     def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all. Raises ConfigError when the disk refuses."""
@@ -51,7 +60,10 @@ class Deployment(BaseModel):
 
 
 def read_deployment(path: str | Path) -> tuple[Deployment, Model]:
-    """The deployment in a file and its model; ConfigError or ModelError names file and place."""
+    """The deployment in a file and its model; ConfigError or ModelError names file and place.
+
+    Of a precision plan the model has the tables and `engine` the layers.
+    """
     path = Path(path)
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -64,7 +76,16 @@ def read_deployment(path: str | Path) -> tuple[Deployment, Model]:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{first['msg']} - at `{path}: {place}`") from None
-    return deployment, load(path.parent / deployment.model)
+    model = load(path.parent / deployment.model)
+    if deployment.precision is None:
+        return deployment, model
+    if deployment.engine.precision != "fp32":
+        raise ConfigError(
+            f"expected engine.precision or a precision plan, got both - at `{path}: precision`"
+        )
+    plan = read_plan(path.parent / deployment.precision)
+    model, engine = apply(model, plan, deployment.engine)
+    return deployment.model_copy(update={"engine": engine}), model
 
 
 def executor_factory(engine: Engine | HybridEngine, threads: int = 1) -> _native.ExecutorFactory:

@@ -1,9 +1,7 @@
-"""Finds the schedule with the highest QPS@SLA on this machine, few evaluations at a time.
+"""Finds the schedule and plan with the highest QPS@SLA on this machine, in few evaluations.
 
 The baseline is the static schedule of Gupta et al. (DeepRecSys, ISCA 2020): one lane per core and
-chunks of largest query / lanes. From there, for each way to share the cores between lanes and
-threads, chunk sizes are climbed by factors of two in both directions. A candidate is first put to
-one probe, just above the best rate so far; only one that passes is searched in full.
+chunks of largest query / lanes. `racing` says how the others are put to it.
 """
 
 from __future__ import annotations
@@ -11,30 +9,29 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from recstack.engine import Engine, HybridEngine
-from recstack.loadtest import (
-    SLA,
-    DriverConfig,
-    Found,
-    LoadResult,
-    SearchConfig,
-    drive,
-    make_queries,
-    make_traffic,
-    qps_at_sla,
-)
+from recstack.errors import ConfigError
+from recstack.loadtest import SLA, SearchConfig
 from recstack.loadtest.search import Probe
 from recstack.loadtest.sizes import Sizes
-from recstack.schedule import ScheduleConfig, static_chunk_rows
+from recstack.tune.costs import engine_costs
 from recstack.tune.deployment import start
-from recstack.types import SUT, Query
+from recstack.tune.journal import Journal
+from recstack.tune.predict import CostModel
+from recstack.tune.racing import Race, Tuned
+from recstack.tune.rig import QueryFactory, QueryPool, Rig, RunConfig, measure_on
+from recstack.tune.space import Candidate, Space, schedule_space, static_schedule
 
-QueryFactory = Callable[[int, int], Query]
+Engines = Engine | HybridEngine | Mapping[str, Engine | HybridEngine]
+RACE_SHARE = 0.65
+CURVE_ROWS = (1, 16, 64, 256, 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,9 @@ class TuneConfig:
         a run is never longer than four times this.
     min_qps, max_qps: the rates never to go beyond.
     tolerance, confidence, runs, probes: of each search (`recstack.loadtest.SearchConfig`).
-    budget_s: no new probe is begun after this; None: no limit.
+    budget_s: no new probe is begun after this, and none of the race after its larger part, so that
+        time is left for the check beside the baseline; None: no limit.
+    slack: try the policy "slack" as well, on costs that are measured first, for `costs_s`.
     seed: of traffic; the same for every candidate (common random numbers).
     """
 
@@ -63,185 +62,115 @@ class TuneConfig:
     runs: int = 2
     probes: int = 16
     budget_s: float | None = None
+    slack: bool = False
+    costs_s: float = 4.0
     seed: int = 0
 
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One schedule and what was found of it; `found.low_qps` is 0 for one that lost at once."""
-
-    schedule: ScheduleConfig
-    found: Found
-
-
-@dataclass(frozen=True, slots=True)
-class Tuned:
-    """The baseline, the best, every trial in order, and whether the budget cut the search short."""
-
-    baseline: Trial
-    best: Trial
-    trials: tuple[Trial, ...]
-    complete: bool
+    def search(self) -> SearchConfig:
+        """Of each candidate."""
+        return SearchConfig(
+            start_qps=min(max(100.0, self.min_qps), self.max_qps), min_qps=self.min_qps,
+            max_qps=self.max_qps, tolerance=self.tolerance, confidence=self.confidence,
+            runs=self.runs, probes=self.probes, seed=self.seed,
+        )  # fmt: skip
 
 
 def tune(
-    engine: Engine | HybridEngine,
+    engines: Engines,
     factory: QueryFactory,
     sizes: Sizes,
     sla: SLA,
     config: TuneConfig | None = None,
     *,
-    watch: Callable[[ScheduleConfig, Probe], None] = lambda schedule, probe: None,
+    space: Space | None = None,
+    journal: Path | None = None,
+    watch: Callable[[Candidate, Probe], None] = lambda candidate, probe: None,
 ) -> Tuned:
-    """Search schedules for `engine` under traffic of `sizes` and the tail-latency target `sla`.
+    """Search schedules and plans under traffic of `sizes` and the tail-latency target `sla`.
 
     Parameters
     ----------
-    engine: its weights are shared by all lanes of every candidate.
+    engines: one, or alternatives by name, such as precision plans, the first being the baseline's;
+        its weights are shared by all lanes of every candidate.
     factory: makes query `index` of so many rows.
+    space: what may be chosen; None: chunk size x lanes x threads x merging x plan.
+    journal: a file that keeps every probe, so that a search cut short goes on where it was.
     watch: told of every probe, for progress.
+
+    Raises
+    ------
+    ConfigError: the journal is of another search.
     """
     config = config or TuneConfig()
+    plans = engines if isinstance(engines, Mapping) else {"": engines}
+    if not plans:
+        raise ConfigError("expected at least one engine, got none")
     cores = config.cores or len(os.sched_getaffinity(0))
+    factory = QueryPool(factory)
     until_s = math.inf if config.budget_s is None else time.monotonic() + config.budget_s
-    search = _Search(engine, factory, sizes, sla, config, watch, until_s)
-    chunk = static_chunk_rows(config.largest_rows, cores)
-    static = ScheduleConfig(lanes=cores, chunk_rows=chunk, merge_rows=0)
-    baseline = search.full(static, start_qps=0.5 * cores / search.service_s())
-    trials, best = [baseline], baseline
-    complete = True
-    for candidate in _candidates(cores, chunk, config.largest_rows):
-        climbing = True
-        while climbing:
-            if time.monotonic() > until_s:
-                complete = False
-                break
-            trial = search.challenge(candidate, best)
-            trials.append(trial)
-            climbing = trial.found.low_qps > best.found.low_qps
-            if climbing:
-                best = trial
-                candidate = _next(candidate, trials, config.largest_rows)
-                climbing = candidate not in [t.schedule for t in trials]
-    return Tuned(baseline, best, tuple(trials), complete)
+    race_until_s = until_s - (1 - RACE_SHARE) * (config.budget_s or 0.0)
+    run = RunConfig(config.run_s, config.min_queries, config.max_queries)
+    asked = {
+        **asdict(config), "budget_s": None, "sla": str(sla), "sizes": repr(sizes),
+        "models": {name: engine.model.name for name, engine in plans.items()},
+    }  # fmt: skip
+    kept = Journal(journal, asked)
+    curves = kept.note("curves", lambda: {n: measure_curve(e, factory) for n, e in plans.items()})
+    model = CostModel(
+        {name: {int(rows): ns for rows, ns in curve.items()} for name, curve in curves.items()},
+        sizes.sample(1000, np.random.default_rng(config.seed)),
+    )
+    if space is None:
+        slack = kept.note("slack", lambda: _slack(plans, sla, cores, config))
+        space = schedule_space(cores, config.largest_rows, plans=tuple(plans), slack=slack)
+    rig = Rig(
+        lambda candidate: start(plans[candidate.plan], candidate.schedule),
+        lambda sut: measure_on(sut, factory, sizes, sla, run, "measured"),
+        sla,
+        config.search(),
+        kept,
+        watch,
+    )
+    try:
+        return Race(
+            space,
+            Candidate(static_schedule(cores, config.largest_rows), next(iter(plans))),
+            rig.probe,
+            lambda candidate: model.qps(candidate.schedule, candidate.plan, sla),
+            sla,
+            config.search(),
+            racing=lambda: time.monotonic() < race_until_s,
+            checking=lambda: time.monotonic() < until_s,
+        ).run()
+    finally:
+        rig.close()
 
 
-def _candidates(cores: int, chunk: int, largest: int) -> Iterator[ScheduleConfig]:
-    """Where climbs begin: every split of the cores, chunks both ways, and merging."""
-    lanes = cores
-    while lanes >= 1:
-        base = ScheduleConfig(
-            lanes=lanes, threads_per_lane=cores // lanes, chunk_rows=chunk, merge_rows=0
-        )
-        if lanes != cores:
-            yield base
-        for rows in (max(chunk // 2, 1), min(2 * chunk, largest)):
-            yield base.model_copy(update={"chunk_rows": rows})
-        yield base.model_copy(update={"merge_rows": min(chunk, 256)})
-        lanes //= 2
+def _slack(
+    plans: Mapping[str, Engine | HybridEngine], sla: SLA, cores: int, config: TuneConfig
+) -> dict[str, dict[str, Any]]:
+    """What the policy "slack" needs to know, by plan; JSON."""
+    if not config.slack:
+        return {}
+    measured = {
+        plan: engine_costs(engine, lanes=cores, seconds=config.costs_s, seed=config.seed)
+        for plan, engine in plans.items()
+    }
+    return {
+        plan: {"costs": costs.model_dump(mode="json"), "target_ms": sla.limit_ms}
+        for plan, costs in measured.items()
+    }
 
 
-def _next(winner: ScheduleConfig, trials: list[Trial], largest: int) -> ScheduleConfig:
-    """One more step in the direction in which the winner was better."""
-    others = [t.schedule for t in trials[:-1] if t.schedule.lanes == winner.lanes]
-    up = any(o.chunk_rows < winner.chunk_rows for o in others) or not others
-    rows = min(2 * winner.chunk_rows, largest) if up else max(winner.chunk_rows // 2, 1)
-    return winner.model_copy(update={"chunk_rows": rows})
-
-
-class _Search:
-    """Measures schedules, all with the same traffic and the same queries."""
-
-    def __init__(
-        self,
-        engine: Engine | HybridEngine,
-        factory: QueryFactory,
-        sizes: Sizes,
-        sla: SLA,
-        config: TuneConfig,
-        watch: Callable[[ScheduleConfig, Probe], None],
-        until_s: float,
-    ) -> None:
-        self._engine = engine
-        self._factory = QueryPool(factory)
-        self._sizes = sizes
-        self._sla = sla
-        self._config = config
-        self._watch = watch
-        self._until_s = until_s
-        self._probes = SearchConfig(
-            min_qps=config.min_qps,
-            max_qps=config.max_qps,
-            tolerance=config.tolerance,
-            confidence=config.confidence,
-            runs=config.runs,
-            probes=config.probes,
-            seed=config.seed,
-        )
-
-    def service_s(self) -> float:
-        """Seconds that one core works on a query of the mean size; the fastest of a few runs."""
-        rng = np.random.default_rng(self._config.seed)
-        rows = max(int(self._sizes.sample(1000, rng).mean()), 1)
-        batch = self._factory(0, rows).batch
+def measure_curve(engine: Engine | HybridEngine, factory: QueryFactory) -> dict[int, float]:
+    """Nanoseconds for a few batch sizes on one core, the fastest of a few runs."""
+    curve = {}
+    for rows in CURVE_ROWS:
+        batch = factory(0, rows).batch
         taken = []
         for _ in range(5):
-            began = time.perf_counter()
-            self._engine.run(batch)
-            taken.append(time.perf_counter() - began)
-        return min(taken)
-
-    def full(self, schedule: ScheduleConfig, start_qps: float) -> Trial:
-        """Search the rate of a schedule, from `start_qps` both ways."""
-        low, high = self._config.min_qps, self._config.max_qps
-        start_qps = min(max(start_qps, low), high)
-        return self._run(schedule, replace(self._probes, start_qps=start_qps))
-
-    def challenge(self, schedule: ScheduleConfig, best: Trial) -> Trial:
-        """Search only above the best rate so far: one probe for a schedule that is no better."""
-        rate = max(best.found.low_qps * (1 + self._config.tolerance), self._probes.min_qps)
-        rate = min(rate, self._config.max_qps)
-        return self._run(schedule, replace(self._probes, start_qps=rate, min_qps=rate))
-
-    def _run(self, schedule: ScheduleConfig, search: SearchConfig) -> Trial:
-        dispatcher = start(self._engine, schedule)
-        try:
-            found = qps_at_sla(
-                lambda qps, seed: self._measure(dispatcher, qps, seed),
-                self._sla,
-                search,
-                watch=lambda probe: self._watch(schedule, probe),
-                go_on=lambda: time.monotonic() < self._until_s,
-            )
-        finally:
-            dispatcher.close(drain=False)
-        return Trial(schedule, found)
-
-    def _measure(self, sut: SUT, qps: float, seed: int) -> LoadResult:
-        config = self._config
-        wanted = max(qps * config.run_s, min(config.min_queries, 4 * qps * config.run_s))
-        count = int(min(max(wanted, 1), config.max_queries))
-        traffic = make_traffic(qps, count, seed=seed, distribution=self._sizes)
-        queries = make_queries(self._factory, traffic.rows)
-        # What is over the limit by ten times is lost anyway: give up on it, so that a probe of a
-        # hopeless rate ends soon.
-        drain_ns = 10 * self._sla.limit_ns + 1_000_000_000
-        deadline_ns = 10 * self._sla.limit_ns
-        driver = DriverConfig(drain_ns=drain_ns, deadline_ns=deadline_ns)
-        return drive(sut, queries, traffic.scheduled_ns, config=driver)
-
-
-class QueryPool:
-    """A query factory that makes at most `per_size` queries of each size and then repeats them."""
-
-    def __init__(self, factory: QueryFactory, per_size: int = 4) -> None:
-        self._factory = factory
-        self._per_size = per_size
-        self._made: dict[tuple[int, int], Query] = {}
-
-    def __call__(self, index: int, rows: int) -> Query:
-        """Query `index` of `rows` rows."""
-        key = (index % self._per_size, rows)
-        if key not in self._made:
-            self._made[key] = self._factory(index, rows)
-        return self._made[key]
+            began = time.perf_counter_ns()
+            engine.run(batch)
+            taken.append(time.perf_counter_ns() - began)
+        curve[rows] = float(min(taken))
+    return curve

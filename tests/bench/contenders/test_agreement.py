@@ -10,7 +10,7 @@ import pytest
 
 from recstack import reference
 from recstack.bench.contender import Absent, Setting, Unsupported
-from recstack.bench.contenders import PEERS, prepare
+from recstack.bench.contenders import LOW_OWN, LOW_PEERS, PEERS, chosen, prepare
 from recstack.data import random_batch
 from recstack.model import Model, zoo
 
@@ -23,7 +23,7 @@ def model_of(name: str) -> Model:
     return zoo.build(name, variant="deeprecsys", rows_scale=1e-4)
 
 
-def check(name: str, model: Model, rows: int, cache: Path) -> None:
+def check(name: str, model: Model, rows: int, cache: Path, atol: float = 1e-4) -> None:
     setting = Setting(rows, threads=1, isa="auto", cache=cache)
     try:
         contender = prepare(name, model, setting)
@@ -34,7 +34,7 @@ def check(name: str, model: Model, rows: int, cache: Path) -> None:
     for batch, given in [*zip(batches, staged, strict=True), (batches[0], staged[0])]:
         with contender.turn():
             scores = np.array(contender.scores(contender.run(given)))
-        np.testing.assert_allclose(scores, reference(model, batch), atol=1e-4, rtol=0)
+        np.testing.assert_allclose(scores, reference(model, batch), atol=atol, rtol=0)
     assert contender.version()
 
 
@@ -43,6 +43,17 @@ def check(name: str, model: Model, rows: int, cache: Path) -> None:
 @pytest.mark.parametrize("name", QUICK)
 def test_scores_are_the_references(name: str, model: str, rows: int, tmp_path: Path) -> None:
     check(name, model_of(model), rows, tmp_path)
+
+
+@pytest.mark.parametrize("model", ["ncf", "rm1", "dien"])
+@pytest.mark.parametrize("name", [*LOW_OWN, *LOW_PEERS])
+def test_low_precision_comes_near(name: str, model: str, tmp_path: Path) -> None:
+    check(name, model_of(model), 5, tmp_path, atol=0.05)
+
+
+def test_low_peers_are_chosen_as_one() -> None:
+    assert chosen("torch,low")[:2] == ("torch", LOW_PEERS[0])
+    assert set(chosen("all")).isdisjoint(LOW_PEERS)
 
 
 @pytest.mark.parametrize("name", ["aoti", "compile", "fbgemm"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
 
 from recstack.bench.contender import Absent, Contender, Setting
 from recstack.errors import ConfigError
@@ -13,31 +12,46 @@ from recstack.model import Model
 # name -> module, class, the package whose absence means that the contender is missing
 _KNOWN = {
     "recstack": ("recstack", "Recstack", "numpy"),
+    "recstack_bf16": ("recstack", "RecstackBf16", "numpy"),
+    "recstack_int8": ("recstack", "RecstackInt8", "numpy"),
+    "recstack_int4": ("recstack", "RecstackInt4", "numpy"),
     "torch": ("torch_eager", "TorchEager", "torch"),
     "compile": ("torch_compile", "TorchCompile", "torch"),
     "aoti": ("aoti", "Aoti", "torch"),
     "onnxruntime": ("onnxruntime", "OnnxRuntime", "onnxruntime"),
     "openvino": ("openvino", "OpenVino", "openvino"),
     "fbgemm": ("fbgemm", "Fbgemm", "fbgemm_gpu"),
+    "torch_bf16": ("torch_low", "TorchBf16", "torch"),
+    "torch_int8": ("torch_low", "TorchInt8", "torch"),
+    "fbgemm_int8": ("torch_low", "FbgemmInt8", "fbgemm_gpu"),
+    "fbgemm_int4": ("torch_low", "FbgemmInt4", "fbgemm_gpu"),
+    "openvino_bf16": ("openvino", "OpenVinoBf16", "openvino"),
+    "openvino_int8": ("openvino", "OpenVinoInt8", "openvino"),
+    "onnxruntime_int8": ("onnxruntime", "OnnxRuntimeInt8", "onnxruntime"),
 }
-PEERS = tuple(name for name in _KNOWN if name != "recstack")
+OWN = tuple(name for name in _KNOWN if name.startswith("recstack"))
+PEERS = tuple(name for name in _KNOWN if name not in OWN and "_" not in name)
+LOW_OWN = OWN[1:]
+LOW_PEERS = tuple(name for name in _KNOWN if name not in OWN and "_" in name)
 
 
 def chosen(peers: str) -> tuple[str, ...]:
-    """Names of the peers in a comma-separated list; "all" for every one, "none" for none.
+    """Names of the peers in a comma-separated list; "all" for every fp32 one, "low" for every one
+    at low precision, "none" for none.
 
     Raises ConfigError for an unknown name.
 
     >>> chosen("torch,aoti")
     ('torch', 'aoti')
     """
-    if peers in ("all", "none"):
-        return PEERS if peers == "all" else ()
-    names = tuple(dict.fromkeys(part.strip() for part in peers.split(",")))
-    for name in names:
-        if name not in PEERS:
-            raise ConfigError(f"expected all, none or some of {', '.join(PEERS)}, got {name!r}")
-    return names
+    groups = {"all": PEERS, "low": LOW_PEERS, "none": ()}
+    names: dict[str, None] = {}
+    for part in (p.strip() for p in peers.split(",")):
+        if part not in groups and part not in (*PEERS, *LOW_PEERS):
+            several = ", ".join((*PEERS, *LOW_PEERS))
+            raise ConfigError(f"expected all, low, none or some of {several}, got {part!r}")
+        names.update(dict.fromkeys(groups.get(part, (part,))))
+    return tuple(names)
 
 
 def prepare(name: str, model: Model, setting: Setting) -> Contender:
@@ -60,6 +74,6 @@ def installed(name: str) -> bool:
     return importlib.util.find_spec(_KNOWN[name][2]) is not None
 
 
-def known() -> Sequence[str]:
-    """All names, recstack first."""
-    return tuple(_KNOWN)
+def is_low(name: str) -> bool:
+    """Whether a contender computes at low precision."""
+    return name in LOW_OWN or name in LOW_PEERS

@@ -27,7 +27,7 @@ class OnnxGraph:
     """Builds the model; values are names. `inputs` names the graph's inputs in order."""
 
     def __init__(self, form: Form, rows: int) -> None:
-        self._form, self._rows = form, rows
+        self.form, self.rows = form, rows
         self._nodes: list[Any] = []
         self._initializers: list[Any] = []
         self._inputs: list[Any] = []
@@ -37,8 +37,8 @@ class OnnxGraph:
 
     def model(self) -> bytes:
         """The model, serialised."""
-        width = self._form.model.output_width
-        output = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [self._rows, width])
+        width = self.form.model.output_width
+        output = helper.make_tensor_value_info("scores", TensorProto.FLOAT, [self.rows, width])
         graph = helper.make_graph(
             self._nodes, "form", self._inputs, [output], initializer=self._initializers
         )
@@ -48,30 +48,30 @@ class OnnxGraph:
 
     def dense(self) -> str:
         """Input `dense`."""
-        width = sum(item.width for item in self._form.model.dense)
-        return self._input("dense", TensorProto.FLOAT, (self._rows, width))
+        width = sum(item.width for item in self.form.model.dense)
+        return self._input("dense", TensorProto.FLOAT, (self.rows, width))
 
     def pooled(self, group: int, split: bool) -> str:
         """Gathered rows summed; inputs `indices_<g>`, or one per feature, and `table_<g>`."""
-        it = self._form.groups[group]
+        it = self.form.groups[group]
         self.split[group] = split
         table = self._input(f"table_{group}", TensorProto.FLOAT, it.table.shape)
         sort = TensorProto.INT32 if len(it.table) < 1 << 31 else TensorProto.INT64
         count, dim = len(it.places), it.table.shape[1]
         if split:
-            shape: Shape = (self._rows, it.length)
+            shape: Shape = (self.rows, it.length)
             bags = [
                 self._sum(table, self._input(f"indices_{group}_{i}", sort, shape), 1)
                 for i in range(count)
             ]
             return self.concat(bags, 1)
         if it.length == 1:
-            indices = self._input(f"indices_{group}", sort, (self._rows, count))
+            indices = self._input(f"indices_{group}", sort, (self.rows, count))
             rows = self._node("Gather", table, indices)
         else:
-            indices = self._input(f"indices_{group}", sort, (self._rows, count, it.length))
+            indices = self._input(f"indices_{group}", sort, (self.rows, count, it.length))
             rows = self._sum(table, indices, 2)
-        return self.reshape(rows, (self._rows, count * dim))
+        return self.reshape(rows, (self.rows, count * dim))
 
     def linear(self, x: str, weight: Floats, bias: Floats | None, rank: int) -> str:
         """Gemm for rows, MatMul and Add for more axes; both are packed when loaded."""

@@ -11,6 +11,7 @@ import onnxruntime as ort
 from recstack.batch import Batch
 from recstack.bench.contender import Setting, Unsupported
 from recstack.bench.contenders.onnx_graph import OnnxGraph, indices_of
+from recstack.bench.contenders.onnx_int8 import quantised_dynamically
 from recstack.bench.form import form_of
 from recstack.bench.tables import writable
 from recstack.model import Model
@@ -35,10 +36,14 @@ class OnnxRuntime:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.log_severity_level = 3
         self._session = ort.InferenceSession(
-            graph.model(), options, providers=["CPUExecutionProvider"]
+            self.made(graph), options, providers=["CPUExecutionProvider"]
         )
         self._tables = {f"table_{i}": _value(g.table) for i, g in enumerate(self._form.groups)}
         self._out = np.zeros((setting.rows, model.output_width), np.float32)
+
+    def made(self, graph: OnnxGraph) -> bytes:
+        """The graph as it is loaded."""
+        return graph.model()
 
     def version(self) -> str:
         """ONNX Runtime's version."""
@@ -69,6 +74,16 @@ class OnnxRuntime:
     def turn(self) -> nullcontext[None]:
         """Nothing to set: the session owns its threads, which sleep when nothing has run lately."""
         return nullcontext()
+
+
+class OnnxRuntimeInt8(OnnxRuntime):
+    """Linears quantised by its own dynamic quantiser; tables stay float32: it has no int8 bags."""
+
+    name = "ONNX Runtime, int8 linears"
+
+    def made(self, graph: OnnxGraph) -> bytes:
+        """The graph with its matrix products in int8, weights per output channel."""
+        return quantised_dynamically(graph)
 
 
 def _value(array: Any) -> Any:

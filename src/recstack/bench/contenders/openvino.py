@@ -11,6 +11,7 @@ import openvino as ov
 from recstack.batch import Batch
 from recstack.bench.contender import Setting
 from recstack.bench.contenders.onnx_graph import OnnxGraph, indices_of
+from recstack.bench.contenders.onnx_int8 import quantised_statically
 from recstack.bench.form import form_of
 from recstack.bench.tables import writable
 from recstack.model import Model
@@ -25,6 +26,7 @@ class OpenVino:
     """
 
     name = "OpenVINO"
+    precision = "f32"
 
     def __init__(self, model: Model, setting: Setting) -> None:
         self._form = form_of(model)
@@ -35,14 +37,18 @@ class OpenVino:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": setting.threads,
             "NUM_STREAMS": 1,
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": self.precision,
         }
-        self._compiled = core.compile_model(core.read_model(graph.model(), b""), "CPU", options)
+        self._compiled = core.compile_model(core.read_model(self.made(graph), b""), "CPU", options)
         self._ports = {port.any_name: port for port in self._compiled.inputs}
         self._request = self._compiled.create_infer_request()
         for i, group in enumerate(self._form.groups):
             self._request.set_tensor(self._ports[f"table_{i}"], _shared(group.table))
         self._bound: Any = None
+
+    def made(self, graph: OnnxGraph) -> bytes:
+        """The graph as it is read."""
+        return graph.model()
 
     def version(self) -> str:
         """OpenVINO's version."""
@@ -69,6 +75,23 @@ class OpenVino:
     def turn(self) -> nullcontext[None]:
         """Nothing to set: the plugin owns its threads, which sleep when nothing has run lately."""
         return nullcontext()
+
+
+class OpenVinoBf16(OpenVino):
+    """Its bfloat16 hint; tables stay float32."""
+
+    name = "OpenVINO, bf16"
+    precision = "bf16"
+
+
+class OpenVinoInt8(OpenVino):
+    """Linears with static int8 ranges, calibrated on random batches; tables stay float32."""
+
+    name = "OpenVINO, int8 linears"
+
+    def made(self, graph: OnnxGraph) -> bytes:
+        """The graph with quantised inputs and weights around its matrix products."""
+        return quantised_statically(graph)
 
 
 def _shared(array: Any) -> Any:

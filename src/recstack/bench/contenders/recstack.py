@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from recstack import __version__
 from recstack.batch import Batch
 from recstack.bench.contender import Setting
-from recstack.engine import EngineConfig, compile
+from recstack.engine import DenseFormat, EngineConfig, compile
 from recstack.model import Model
+from recstack.model.ops import EmbeddingBag
+from recstack.rows import RowFormat
 from recstack.types import Scores
 
 
@@ -20,9 +23,13 @@ class Recstack:
     """
 
     name = "recstack"
+    tables: RowFormat = RowFormat.FP32
+    layers: DenseFormat = "fp32"
 
     def __init__(self, model: Model, setting: Setting) -> None:
-        config = EngineConfig(isa=setting.isa, threads=setting.threads)
+        config = EngineConfig(isa=setting.isa, threads=setting.threads, precision=self.layers)
+        if self.tables is not RowFormat.FP32:
+            model = _quantised(model, self.tables)
         self.engine = compile(model, config)
 
     def version(self) -> str:
@@ -45,3 +52,38 @@ class Recstack:
     def turn(self) -> nullcontext[None]:
         """Nothing to set: the engine owns its threads."""
         return nullcontext()
+
+
+class RecstackBf16(Recstack):
+    """int8 tables, bf16 layers."""
+
+    name = "recstack, int8 tables, bf16"
+    tables: RowFormat = RowFormat.INT8
+    layers: DenseFormat = "bf16"
+
+
+class RecstackInt8(Recstack):
+    """int8 tables, int8 layers with ranges found for every row."""
+
+    name = "recstack, int8 tables and layers"
+    tables: RowFormat = RowFormat.INT8
+    layers: DenseFormat = "int8"
+
+
+class RecstackInt4(RecstackInt8):
+    """int4 tables, int8 layers."""
+
+    name = "recstack, int4 tables, int8 layers"
+    tables: RowFormat = RowFormat.INT4
+
+
+# Quantised once for all cells of a model.
+_models: WeakKeyDictionary[Model, dict[RowFormat, Model]] = WeakKeyDictionary()
+
+
+def _quantised(model: Model, sort: RowFormat) -> Model:
+    made = _models.setdefault(model, {})
+    if sort not in made:
+        tables = {op.table for op in model.ops if isinstance(op, EmbeddingBag)}
+        made[sort] = model.with_table_formats(dict.fromkeys(tables, sort))
+    return made[sort]

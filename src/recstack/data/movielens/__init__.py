@@ -11,7 +11,7 @@ ratings with the same timestamp (one page of the site, rated at once) leak into 
 
 ratings     the files as arrays, and their split by time
 past        running sums that answer only about earlier events
-rows        features as rows and as batches
+schema      names, scopes and scales of the features
 features    the features of any (user, movie, time), and serving queries
 
 Data: F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, ACM TiiS 5(4):19,
@@ -21,11 +21,13 @@ Data: F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Contex
 from recstack.data.movielens.features import Features, queries
 from recstack.data.movielens.past import Past
 from recstack.data.movielens.ratings import MovieLens, load, split
-from recstack.data.movielens.rows import DENSE, HISTORY, SPARSE, USER_DENSE, Rows
+from recstack.data.movielens.schema import DENSE, HISTORY, SCHEMA, SPARSE, USER_DENSE
+from recstack.data.rows import Rows
 
 __all__ = [
     "DENSE",
     "HISTORY",
+    "SCHEMA",
     "SPARSE",
     "USER_DENSE",
     "Features",

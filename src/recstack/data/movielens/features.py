@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recstack.data.movielens.past import Past
-from recstack.data.movielens.ratings import MovieLens, frozen
-from recstack.data.movielens.rows import DENSE, HISTORY, USER_DENSE, Bags, Rows, ranges
+from recstack.data.movielens.ratings import MovieLens
+from recstack.data.movielens.schema import DENSE, HISTORY, SCHEMA, USER_DENSE
+from recstack.data.rows import Bags, Rows, frozen
+from recstack.data.slices import ranges
 from recstack.errors import ConfigError
 from recstack.types import Query
 
@@ -95,6 +97,7 @@ class Features:
             "user_x_genre": (users[row] * bag.shape[1] + genre, sizes),
         }
         return Rows(
+            schema=SCHEMA,
             user_dense=frozen(self._user_dense(user, time)),
             dense=frozen(self._dense(user, movie, time)),
             sparse=MappingProxyType({k: (frozen(v), frozen(n)) for k, (v, n) in sparse.items()}),

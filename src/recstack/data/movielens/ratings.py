@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recstack.data.lines import lines
+from recstack.data.rows import frozen
 from recstack.errors import ConfigError, DataError
 
 Ints = NDArray[np.int64]
@@ -91,34 +90,25 @@ def load(ratings: str | Path, movies: str | Path) -> MovieLens:
 
 def _lines(path: Path, header: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """(line number, fields) of each line below the header."""
-    opener: Any = gzip.open if path.suffix == ".gz" else open
-    line = 0
+    reader = csv.reader((text for _, text in lines(path)), strict=True)
     try:
-        with opener(path, "rt", encoding="utf-8", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            for row in reader:
-                first, line = line == 0, reader.line_num
-                if len(row) != len(header):
-                    raise DataError(f"{path}:{line}: expected {len(header)} fields, got {len(row)}")
-                if not first:
-                    yield line, row
-                elif row != list(header):
-                    raise DataError(f"{path}:{line}: expected {list(header)}, got {row}")
-    except (csv.Error, OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise DataError(f"{path}:{line + 1}: {error}") from error
+        for row in reader:
+            if len(row) != len(header):
+                raise DataError(
+                    f"{path}:{reader.line_num}: expected {len(header)} fields, got {len(row)}"
+                )
+            if reader.line_num > 1:
+                yield reader.line_num, row
+            elif row != list(header):
+                raise DataError(f"{path}:1: expected {list(header)}, got {row}")
+    except csv.Error as error:
+        raise DataError(f"{path}:{reader.line_num}: {error}") from error
 
 
 def _integer(text: str, name: str, path: Path, line: int) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= 1 << 32:
         raise DataError(f"{path}:{line}: expected {name} in [0, 2^32), got {text!r}")
     return int(text)
-
-
-def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """`array`, contiguous and read-only."""
-    array = np.ascontiguousarray(array)
-    array.flags.writeable = False
-    return array
 
 
 def split(data: MovieLens, at: tuple[float, float] = (0.8, 0.9)) -> tuple[Ints, Ints, Ints]:

@@ -17,14 +17,18 @@ from recstack.engine.native import (
     lower_sequence,
     lower_tensor,
 )
+from recstack.engine.native.formats import LayerInUse, layers_in_use, saved_bytes
 from recstack.engine.native.hoist import hoist_user_parts
+from recstack.engine.native.layers import Layers
 from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
 from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
 from recstack.engine.native.plan import Buffer, Place, Plan
+from recstack.engine.precision import FP32, DenseFormat, LayerPlan, check_plan
 from recstack.engine.reference.arrays import in_float32_range
 from recstack.engine.reference.registry import OPS
 from recstack.engine.tables import table_names
+from recstack.errors import ConfigError
 from recstack.machine import Caches, caches_here, load_peaks
 from recstack.model import Model
 from recstack.model.ops import EmbeddingBag, FeatureOp
@@ -32,18 +36,25 @@ from recstack.model.ops import EmbeddingBag, FeatureOp
 # Imported for what they register.
 LOWERINGS = (lower_attention, lower_dense, lower_embedding, lower_sequence, lower_tensor)
 MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 256
+FP16_LARGEST = 65504.0
 
 
 @np.errstate(all="ignore")  # a model's numbers may overflow, as they would in a run
-def make_plan(model: Model, *, hoist: bool = True) -> Plan:
-    """The steps that compute `model`, with every value's place; `hoist` as in EngineConfig.
+def make_plan(
+    model: Model, *, hoist: bool = True, precision: DenseFormat | LayerPlan = "fp32"
+) -> Plan:
+    """The steps that compute `model`, with every value's place; `hoist` and the precision of dense
+    layers as in EngineConfig.
 
-    Raises ModelError for a normalisation whose scale is not finite.
+    Raises ModelError for a normalisation whose scale is not finite, ConfigError for a precision
+    plan that does not fit.
     """
-    model = optimise(model)
+    layers = Layers(model, check_plan(precision, model))
+    model = optimise(model, layers.alike)
     if hoist:
         model = hoist_user_parts(model)
-    plan = Plan(model, fold_constants(model), hoist)
+    precisions = layers.precisions_of(model)
+    plan = Plan(model, fold_constants(model), hoist, precisions, layers.of_ops(model))
     output = Place("output", 0, model.output_width, Buffer("output", model.output_width))
     place_inputs(plan)
     place_outputs(plan, output)
@@ -52,6 +63,7 @@ def make_plan(model: Model, *, hoist: bool = True) -> Plan:
     for op in model.ops:
         if op.output not in plan.constants and not isinstance(op, EmbeddingBag):
             lower(plan, op)
+    check_fp16_range(plan)
     column = 0
     for name in model.outputs:
         n = model.values[name].elements
@@ -61,6 +73,21 @@ def make_plan(model: Model, *, hoist: bool = True) -> Plan:
             lower_tensor.emit_copy(plan, "item", x, target, (n,), (1,), (1,))
         column += n
     return plan
+
+
+def check_fp16_range(plan: Plan) -> None:
+    """Raise ConfigError for a matrix that is to be fp16 and has a number past its largest."""
+    for step in plan.steps:
+        if plan.precisions.get(step.value, FP32).format != "fp16":
+            continue
+        for weight in step.weights:
+            largest = float(np.abs(weight).max(initial=0)) if weight.ndim == 2 else 0.0
+            if FP16_LARGEST < largest < np.inf:
+                layer = ", ".join(plan.layers[step.value])
+                raise ConfigError(
+                    f"expected weights up to {FP16_LARGEST:g} for fp16, got {largest:g}"
+                    f" - at layer {layer!r}"
+                )
 
 
 def fold_constants(model: Model) -> dict[str, NDArray[np.float32]]:
@@ -85,10 +112,13 @@ def make_layout(model: Model) -> _native.InputLayout:
     )
 
 
-def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, BuildCost]:
-    """A native program for `model` and what it took; tables are the model's own arrays."""
+def make_program(
+    model: Model, config: EngineConfig
+) -> tuple[_native.Program, BuildCost, tuple[LayerInUse, ...]]:
+    """A native program for `model`, what it took, and what its dense layers run in
+    (`layers_in_use`); tables are the model's own arrays."""
     began = time.perf_counter()
-    plan = make_plan(model, hoist=config.hoist)
+    plan = make_plan(model, hoist=config.hoist, precision=config.precision)
     item, user = plan.workspace_floats("item"), plan.workspace_floats("user")
     tile_rows = config.tile_rows or choose_tile_rows(item, caches_here())
     layout, steps = make_layout(model), [step.to_native() for step in plan.steps]
@@ -102,13 +132,14 @@ def make_program(model: Model, config: EngineConfig) -> tuple[_native.Program, B
         steps=steps,
     )
     packed = {w for op in plan.model.ops for w in op.weights()} - set(table_names(plan.model))
+    layers = layers_in_use(plan)
     cost = BuildCost(
         plan_ms=1e3 * (planned - began),
         packing_ms=1e3 * (time.perf_counter() - planned),
-        packed_weight_bytes=sum(plan.model.weights[w].nbytes for w in packed),
+        packed_weight_bytes=sum(plan.model.weights[w].nbytes for w in packed) - saved_bytes(plan),
         workspace_bytes=4 * tile_rows * (item + user),
     )
-    return program, cost
+    return program, cost, layers
 
 
 def choose_tile_rows(item_floats: int, caches: Caches) -> int:

@@ -19,6 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from recstack.engine.native.graph import Graph
 from recstack.model import Model, build
 from recstack.model.ops import Concat, Linear, Op, Reshape, Shape, Slice, Stack
 from recstack.model.ops.base import WeightShapes
@@ -33,9 +34,11 @@ class ResumedLinear(Linear):
     """activation(sums + x @ weight.T + bias): inputs x (in,) and sums (out,), a user-scope value.
 
     Of the native engine's own plans only; no model on disk has it. Each output's chain of
-    multiply-adds goes on from its element of `sums`.
+    multiply-adds goes on from its element of `sums`. columns: those of the whole layer's input that
+    x is; `sums` are made of the others.
     """
 
+    columns: tuple[int, ...]
     arity: ClassVar[tuple[int, int]] = (2, 2)
 
     def shape(self, inputs: Sequence[Shape], weights: WeightShapes) -> Shape:
@@ -45,7 +48,7 @@ class ResumedLinear(Linear):
 
 def hoist_user_parts(model: Model) -> Model:
     """`model` with linears over user and item values split into a per-query and a per-row part."""
-    graph = _Graph(model)
+    graph = _Hoisting(model)
     if not graph.hoisted:
         return model
     rewritten = _Rewritten(graph)
@@ -58,19 +61,14 @@ def hoist_user_parts(model: Model) -> Model:
     return build(model.description.model_copy(update={"ops": ops}), rewritten.weights)
 
 
-class _Graph:
-    """What the rewrite asks of the model as it was.
+class _Hoisting(Graph):
+    """The model as it was, and what is to be hoisted.
 
     hoisted: outputs of the linears to split. kept: joined values that something still reads whole.
     """
 
     def __init__(self, model: Model) -> None:
-        self.model = model
-        self.makers = {op.output: op for op in model.ops}
-        self.readers: dict[str, list[Op]] = {}
-        for op in model.ops:
-            for name in op.inputs:
-                self.readers.setdefault(name, []).append(op)
+        super().__init__(model)
         self.hoisted: set[str] = set()
         self.kept: set[str] = set()
         for op in reversed(model.ops):
@@ -130,7 +128,7 @@ class _Graph:
 class _Rewritten:
     """The new ops and weights so far; the two halves of each concatenation are made once."""
 
-    graph: _Graph
+    graph: _Hoisting
     ops: list[Op] = field(default_factory=list)
     halves: dict[str, tuple[str, str]] = field(default_factory=dict)
     flat: dict[str, str] = field(default_factory=dict)
@@ -155,6 +153,7 @@ class _Rewritten:
                 weight=names[1],
                 bias=op.bias,
                 activation=op.activation,
+                columns=tuple(item),
             )
         )
 

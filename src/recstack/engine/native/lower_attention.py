@@ -11,6 +11,8 @@ from recstack.engine.native.lower import lowers
 from recstack.engine.native.lower_dense import dice_weights, emit_linear
 from recstack.engine.native.plan import Place, Plan, ScopeName
 from recstack.engine.native.unit_sum import UnitSum, fits
+from recstack.engine.precision import FP32, LayerPrecision
+from recstack.engine.reference.formats import to_fp16
 from recstack.model.ops import AttentionLayer, AttentionPooling
 from recstack.model.ops.sequence import FEATURE_ORDER
 
@@ -30,7 +32,7 @@ def attention_pooling(plan: Plan, op: AttentionPooling) -> None:
     scores = plan.result(op.output) if op.result == "scores" else None
     at = scores if scores and not masked and not softmax else plan.new_buffer(scope, positions)
     shapes = {name: w.shape for name, w in plan.model.weights.items()}
-    if fits(op.layers, shapes, dim):
+    if fits(op.layers, shapes, dim, plan.precision.format):
         _unit(plan, op, scope, at)
     else:
         _layer_by_layer(plan, op, scope, at, positions, dim)
@@ -54,7 +56,7 @@ def unit_sum(plan: Plan, op: UnitSum) -> None:
     added = plan.new_buffer(own, key.shape[0])
     bias = weights[first.bias] if first.bias else None
     x = plan.operand(op.inputs[1], own)
-    emit_linear(plan, own, x, added, 1, row, bias)
+    emit_linear(plan, own, x, added, 1, row, bias, precision=_fused(plan))
     if own != scope:
         spread = plan.new_buffer(scope, key.shape[0])
         plan.emit("gather_user", scope, [added, spread], [key.shape[0]])
@@ -88,11 +90,17 @@ def _unit(plan: Plan, op: AttentionPooling, scope: ScopeName, out: Place) -> Non
     added: list[Place] = []
     if query is not None:
         added.append(plan.new_buffer(scope, key.shape[0]))
-        emit_linear(plan, scope, q, added[0], 1, query.astype(np.float32), bias)
+        folded_query = query.astype(np.float32)
+        emit_linear(plan, scope, q, added[0], 1, folded_query, bias, precision=_fused(plan))
     elif bias is not None:
         added.append(Place("constant", data=bias))
     folded = (key.astype(np.float32), None if product is None else product.astype(np.float32))
     _emit_unit(plan, scope, q, op.inputs[1], added, op.layers, folded, out)
+
+
+def _fused(plan: Plan) -> LayerPrecision:
+    """What a fused unit is computed in: its first weights are made anew for every row, so fp32."""
+    return FP32 if plan.precision.format == "int8" else plan.precision
 
 
 def _emit_unit(
@@ -110,12 +118,15 @@ def _emit_unit(
     """The step; `folded` are the first layer's weights for keys and for products."""
     positions, dim = plan.model.values[keys].shape
     weights = plan.model.weights
-    ints = [positions, dim, bool(added), total]
+    ints = [positions, dim, bool(added), total, plan.precision.format == "bf16"]
     parts: list[Array] = []
     for i, layer in enumerate(layers):
         weight, other = weights[layer.weight], weights[layer.bias] if layer.bias else None
         if i == 0:
             weight, other = folded
+        if plan.precision.format == "fp16":  # sums are fp32's: rounding is all there is to it
+            weight = to_fp16(weight)
+            other = to_fp16(other) if i == 0 and other is not None else other
         ints += [weight.shape[0], ACTIVATIONS.index(layer.activation), other is not None]
         parts += [weight] if other is None else [weight, other]
         parts += _activation_weights(plan, layer, weight.shape[0])

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from recstack.engine.native.hoist import ResumedLinear
 from recstack.engine.native.lower import lowers
+from recstack.engine.native.lower_dense8 import emit_linear8, runs_in_int8
 from recstack.engine.native.passes import batch_norm_affine, normaliser
 from recstack.engine.native.plan import Place, Plan, ScopeName
+from recstack.engine.precision import DenseFormat, LayerPrecision
 from recstack.model.ops import (
     BatchNorm,
     Cross,
@@ -26,6 +28,8 @@ from recstack.model.ops import (
 )
 
 ACTIVATIONS = {"none": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
+# WeightFormat of gemm.h
+WEIGHT_FORMATS: dict[DenseFormat, int] = {"fp32": 0, "bf16": 1, "fp16": 2}
 
 
 def emit_linear(
@@ -38,12 +42,22 @@ def emit_linear(
     bias: NDArray[np.float32] | None,
     activation: str = "none",
     start: Place | None = None,
+    precision: LayerPrecision | None = None,
 ) -> None:
-    """out = activation(start + x @ weight.T + bias) for `inner` rows per entry."""
+    """out = activation(start + x @ weight.T + bias) for `inner` rows per entry.
+
+    precision: that of the op being lowered, unless given.
+    """
     n, k = weight.shape
+    precision = precision or plan.precision
     weights = [weight] if bias is None else [weight, bias]
     operands = [x, out] if start is None else [x, start, out]
-    plan.emit("linear", scope, operands, [inner, k, n, ACTIVATIONS[activation]], weights=weights)
+    ints = [inner, k, n, ACTIVATIONS[activation]]
+    if runs_in_int8(precision, n, k):
+        emit_linear8(plan, scope, operands, ints, weights, precision)
+    else:
+        weight_format = WEIGHT_FORMATS.get(precision.format, 0)
+        plan.emit("linear", scope, operands, [*ints, weight_format], weights=weights)
 
 
 @lowers(Linear)
@@ -79,14 +93,15 @@ def cross(plan: Plan, op: Cross) -> None:
     scope = plan.scope_of(op.output)
     weights = plan.model.weights
     x0, x = (plan.operand(name, scope) for name in op.inputs)
-    at = x
+    at, precision = x, plan.precision
     if op.weight_v:
         hidden = plan.new_buffer(scope, weights[op.weight_v].shape[0])
         emit_linear(plan, scope, x, hidden, 1, weights[op.weight_v], None)
-        at = hidden
+        at, precision = hidden, precision.of_inner()
     n = plan.model.values[op.output].elements
     y = plan.new_buffer(scope, n)
-    emit_linear(plan, scope, at, y, 1, weights[op.weight_u], weights[op.bias] if op.bias else None)
+    bias = weights[op.bias] if op.bias else None
+    emit_linear(plan, scope, at, y, 1, weights[op.weight_u], bias, precision=precision)
     plan.emit("cross", scope, [x0, y, x, plan.result(op.output)], [n])
 
 

@@ -6,13 +6,14 @@ A value that only feeds a concatenation is written straight into its place there
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recstack.engine.precision import FP32, LayerPrecision
 from recstack.model import Model
 from recstack.model.ops import Op
 
@@ -67,7 +68,7 @@ class Step:
     operands: tuple[Place, ...]
     ints: tuple[int, ...] = ()
     floats: tuple[float, ...] = ()
-    weights: tuple[NDArray[np.float32], ...] = ()
+    weights: tuple[NDArray[Any], ...] = ()
     value: str = ""
 
     def to_native(self) -> tuple[Any, ...]:
@@ -86,6 +87,11 @@ class Step:
         )
 
 
+def _native_weight(weight: NDArray[Any]) -> NDArray[Any]:
+    """Contiguous float32, or uint8 as it is: a table's rows in another format."""
+    return np.ascontiguousarray(weight, None if weight.dtype == np.uint8 else np.float32)
+
+
 @dataclass(slots=True)
 class Plan:
     """Steps in order, the buffers they use, and the places of all values so far."""
@@ -93,6 +99,8 @@ class Plan:
     model: Model
     constants: dict[str, NDArray[np.float32]]
     hoist: bool = True
+    precisions: Mapping[str, LayerPrecision] = field(default_factory=dict)  # by output of the op
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by output of the op
     steps: list[Step] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
     places: dict[str, Place] = field(default_factory=dict)
@@ -103,6 +111,11 @@ class Plan:
     def __post_init__(self) -> None:
         self.makers = {op.output: op for op in self.model.ops}
 
+    @property
+    def precision(self) -> LayerPrecision:
+        """Of the op that is being lowered."""
+        return self.precisions.get(self.lowering, FP32)
+
     def emit(
         self,
         kind: str,
@@ -110,7 +123,7 @@ class Plan:
         operands: Sequence[Place],
         ints: Sequence[int] = (),
         floats: Sequence[float] = (),
-        weights: Sequence[NDArray[np.float32]] = (),
+        weights: Sequence[NDArray[Any]] = (),
     ) -> None:
         """Append a step and keep its operands' buffers live.
 
@@ -129,7 +142,7 @@ class Plan:
                 tuple(operands),
                 tuple(int(i) for i in ints),
                 tuple(floats),
-                tuple(np.ascontiguousarray(w, dtype=np.float32) for w in weights),
+                tuple(_native_weight(w) for w in weights),
                 self.lowering,
             )
         )

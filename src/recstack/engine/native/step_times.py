@@ -55,7 +55,9 @@ def step_times(engine: Engine, batches: Sequence[Batch], runs: int = 30) -> tupl
             raise fault(engine.model, b, out)
         found.append(factory.read())
     del found[0]  # the first run brings the workspace into cache
-    steps = make_plan(engine.model).steps
+    steps = make_plan(
+        engine.model, hoist=engine.config.hoist, precision=engine.config.precision
+    ).steps
     times = []
     scopes: tuple[ScopeName, ...] = ("user", "item")
     for i, scope in enumerate(scopes):

@@ -9,12 +9,13 @@ native/kernels/seq/unit.h, so that neither the copies nor the sums are ever writ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recstack.engine.precision import DenseFormat
 from recstack.model import Model, build
 from recstack.model.ops import (
     AttentionLayer,
@@ -37,12 +38,14 @@ UNIT_PADDING = 12  # at most so many outputs are padded to one block
 class UnitSum(Op):
     """Sum over positions (L) of `layers` on keys @ first weight + row @ row_weight + first bias.
 
-    inputs (keys (L, d), row (d,)). Only the native planner makes it; no model on disk has it.
+    inputs (keys (L, d), row (d,)). made_of: outputs of the linears that it was. Only the native
+    planner makes it; no model on disk has it.
     """
 
     kind: Literal["unit_sum"] = "unit_sum"
     layers: tuple[AttentionLayer, ...]
     row_weight: Name
+    made_of: tuple[Name, ...]
     arity = (2, 2)
 
     def weights(self) -> tuple[str, ...]:
@@ -54,18 +57,29 @@ class UnitSum(Op):
         return weights[self.layers[-1].weight][:1]
 
 
-def fits(layers: Sequence[AttentionLayer | Linear], shapes: Mapping[str, Shape], dim: int) -> bool:
-    """Whether the fused unit has room for these layers on keys of `dim`."""
+def fits(
+    layers: Sequence[AttentionLayer | Linear],
+    shapes: Mapping[str, Shape],
+    dim: int,
+    weights: DenseFormat = "fp32",
+) -> bool:
+    """Whether the fused unit has room for these layers on keys of `dim`, and their format."""
     widths = [shapes[layer.weight][0] for layer in layers]
+    if weights == "bf16":  # takes columns in pairs, and rounds keys into the room of a layer
+        dim += dim % 2
+        widths.append(dim)
     return (widths[0] + UNIT_PADDING) * dim <= UNIT_WEIGHTS and max(widths) <= UNIT_WIDTH
 
 
-def fuse_unit_sums(model: Model) -> Model:
-    """Put a UnitSum in place of every such reduction; what only it read goes."""
+def fuse_unit_sums(model: Model, alike: Callable[..., bool] = lambda *_: True) -> Model:
+    """Put a UnitSum in place of every such reduction; what only it read goes.
+
+    alike: whether the linears of these outputs may become one step.
+    """
     uses = Counter(name for op in model.ops for name in op.inputs) + Counter(model.outputs)
     makers = {op.output: op for op in model.ops}
     weights = dict(model.weights)
-    ops = [_unit_sum(model, op, makers, uses, weights) or op for op in model.ops]
+    ops = [_unit_sum(model, op, makers, uses, weights, alike) or op for op in model.ops]
     if all(new is old for new, old in zip(ops, model.ops, strict=True)):
         return model
     kept = _without_unused(ops, model.outputs)
@@ -78,11 +92,12 @@ def _unit_sum(
     makers: Mapping[str, Op],
     uses: Mapping[str, int],
     weights: dict[str, NDArray[np.float32]],
+    alike: Callable[..., bool],
 ) -> UnitSum | None:
     if not isinstance(op, Reduce) or op.fn != "sum" or op.keepdims:
         return None
     layers = _layers(op.inputs[0], makers, uses)
-    if not layers or op.axes not in ((0,), (-2,)):
+    if not layers or op.axes not in ((0,), (-2,)) or not alike(*(a.output for a in layers)):
         return None
     joined = makers.get(layers[0].inputs[0])
     if not isinstance(joined, Concat) or uses[joined.output] > 1:
@@ -92,7 +107,7 @@ def _unit_sum(
     if len(shape) != 2 or joined.axis not in (-1, 1) or not same:
         return None
     shapes = {name: w.shape for name, w in model.weights.items()}
-    if not fits(layers, shapes, shape[1]):
+    if not fits(layers, shapes, shape[1], "bf16"):
         return None
     parts = [_terms(name, makers, model) for name in joined.inputs]
     bases = {base for part in parts for base in part}
@@ -118,6 +133,7 @@ def _unit_sum(
         inputs=(keys, _row(row, makers, model, shape)),
         layers=tuple(of_layers),
         row_weight=names[row],
+        made_of=tuple(layer.output for layer in layers),
     )
 
 

@@ -16,6 +16,7 @@ from math import prod
 
 import numpy as np
 
+from recstack.engine.native.graph import Graph
 from recstack.engine.native.rnn import Rnn
 from recstack.model import Model, build
 from recstack.model.ops import Concat, Constant, Linear, Op, Reshape, Slice, Stack
@@ -37,7 +38,7 @@ class Cell:
 
 def fuse_rnns(model: Model) -> Model:
     """Put an Rnn in place of every such chain of two steps or more."""
-    graph = _Graph(model)
+    graph = _Chains(model)
     fused: dict[str, tuple[Op, ...]] = {}
     gone: set[str] = set()
     for chain in graph.chains():
@@ -56,16 +57,11 @@ def fuse_rnns(model: Model) -> Model:
     return build(model.description.model_copy(update={"ops": ops}), dict(model.weights))
 
 
-class _Graph:
-    """What the rewrite asks of the model as it was."""
+class _Chains(Graph):
+    """The model as it was, and its chains of cells."""
 
     def __init__(self, model: Model) -> None:
-        self.model = model
-        self.makers = {op.output: op for op in model.ops}
-        self.readers: dict[str, list[Op]] = {}
-        for op in model.ops:
-            for name in op.inputs:
-                self.readers.setdefault(name, []).append(op)
+        super().__init__(model)
         self.uses = Counter(name for op in model.ops for name in op.inputs)
         self.uses.update(model.outputs)
 

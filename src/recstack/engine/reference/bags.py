@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from recstack.batch import Batch, SparseInput, feature_lengths
 from recstack.engine.reference.arrays import Array
 from recstack.model import Model
-from recstack.model.model import Weights
 from recstack.model.ops import EmbeddingBag, FeatureOp, SequenceMask
 
 
@@ -53,13 +52,12 @@ def split_bags(model: Model, batch: Batch) -> dict[str, Bags]:
     return bags
 
 
-def embedding_bag(op: EmbeddingBag, bags: Bags, weights: Weights) -> Array:
+def embedding_bag(op: EmbeddingBag, bags: Bags, model: Model) -> Array:
     """(entries, dim) pooled rows of the table, or (entries, length, dim) without pooling."""
-    table = weights[op.table]
     keep = bags.values != (-1 if op.padding_index is None else op.padding_index)
     owners = bags.owners[keep]
-    rows = table[bags.values[keep].astype(np.int64) + op.row_offset].astype(np.float64)
-    entries, dim = bags.lengths.size, table.shape[1]
+    rows = model.table_rows(op.table, bags.values[keep].astype(np.int64) + op.row_offset)
+    entries, dim = bags.lengths.size, rows.shape[1]
     if op.pooling == "none":
         sequence = np.zeros((entries, bags.feature.length, dim))
         sequence[owners, bags.positions[keep]] = rows
@@ -74,7 +72,7 @@ def embedding_bag(op: EmbeddingBag, bags: Bags, weights: Weights) -> Array:
     return pooled
 
 
-def sequence_mask(op: SequenceMask, bags: Bags, weights: Weights) -> Array:
+def sequence_mask(op: SequenceMask, bags: Bags, model: Model) -> Array:
     """(entries, length) of 1 where a bag holds an index other than the padding, else 0."""
     keep = bags.values != (-1 if op.padding_index is None else op.padding_index)
     mask = np.zeros((bags.lengths.size, bags.feature.length))
@@ -82,7 +80,7 @@ def sequence_mask(op: SequenceMask, bags: Bags, weights: Weights) -> Array:
     return mask
 
 
-FEATURE_OPS: dict[type[FeatureOp], Callable[[Any, Bags, Weights], Array]] = {
+FEATURE_OPS: dict[type[FeatureOp], Callable[[Any, Bags, Model], Array]] = {
     EmbeddingBag: embedding_bag,
     SequenceMask: sequence_mask,
 }

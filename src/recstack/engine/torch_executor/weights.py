@@ -11,6 +11,7 @@ from torch import Tensor
 
 from recstack.model import Model
 from recstack.model.ops import EmbeddingBag
+from recstack.rows import RowFormat, dequantise
 
 
 class _Shared:
@@ -40,7 +41,7 @@ class Tensors:
     """
 
     def __init__(self, model: Model, device: Any, fuse_tables: bool) -> None:
-        self._weights = model.weights
+        self._model = model
         self.device = device
         self._made: dict[str, Tensor] = {}
         self._fused: dict[str, tuple[Tensor, int]] = {}
@@ -51,9 +52,9 @@ class Tensors:
         """The weight `name`."""
         if name in self._fused:
             whole, first = self._fused[name]
-            return whole.narrow(0, first, self._weights[name].shape[0])
+            return whole.narrow(0, first, self._model.shapes[name][0])
         if name not in self._made:
-            self._made[name] = as_tensor(self._weights[name]).to(self.device)
+            self._made[name] = as_tensor(self._floats(name)).to(self.device)
         return self._made[name]
 
     def optional(self, name: str | None) -> Tensor | None:
@@ -64,20 +65,30 @@ class Tensors:
         """The tensor that holds table `name`, and the first of its rows there."""
         return self._fused.get(name) or (self(name), 0)
 
+    def _floats(self, name: str) -> NDArray[np.float32]:
+        """The weight as float32, whatever it is stored as: torch has few bags of other formats."""
+        format = self._model.table_formats.get(name, RowFormat.FP32)
+        stored = self._model.weights[name]
+        return (
+            stored
+            if format is RowFormat.FP32
+            else dequantise(stored, format, self._model.shapes[name][1])
+        )
+
     def _fuse(self, model: Model) -> None:
         names = dict.fromkeys(
             op.table for op in model.ops if isinstance(op, EmbeddingBag) and op.pooling != "none"
         )
         by_width: dict[int, list[str]] = {}
         for name in names:
-            by_width.setdefault(self._weights[name].shape[1], []).append(name)
+            by_width.setdefault(self._model.shapes[name][1], []).append(name)
         for width, group in by_width.items():
             if len(group) == 1:
                 continue
-            rows = [self._weights[name].shape[0] for name in group]
+            rows = [self._model.shapes[name][0] for name in group]
             whole = torch.empty(sum(rows), width, device=self.device)
             at = 0
             for name, n in zip(group, rows, strict=True):
-                whole[at : at + n] = as_tensor(self._weights[name])
+                whole[at : at + n] = as_tensor(self._floats(name))
                 self._fused[name] = (whole, at)
                 at += n

@@ -29,14 +29,12 @@ class Cost:
 
     flops: floating-point operations per entry; a multiply-add counts as two.
     lookups: table rows read per entry (expected, for ragged features).
-    gather_bytes: table bytes read per entry.
     weight_bytes: other weight bytes, read once per batch (or once per tile that leaves the cache).
     activation_bytes: input and output values moved per entry, were none kept in registers.
     """
 
     flops: int = 0
     lookups: int = 0
-    gather_bytes: int = 0
     weight_bytes: int = 0
     activation_bytes: int = 0
 

@@ -43,7 +43,6 @@ class EmbeddingBag(FeatureOp):
         return Cost(
             flops=adds * feature.length * dim,
             lookups=feature.length,
-            gather_bytes=4 * feature.length * dim,
             activation_bytes=4 * prod(output),
         )
 

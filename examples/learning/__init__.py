@@ -1,0 +1,1 @@
+"""What the examples share: a training loop, and trained networks handed over to recstack."""

@@ -1,0 +1,93 @@
+// What gemm8 needs of an instruction set beyond core/vec.h: four, two or one product per int32
+// lane. A group is the 32 bits of quantised activations that one lane multiplies.
+#pragma once
+
+#include "core/vec.h"
+
+namespace recstack::RECSTACK_ISA_NS {
+namespace {
+
+#if RECSTACK_ISA == 3
+using Quantised = uint8_t;
+#elif RECSTACK_ISA >= 1
+// vpmaddubsw would saturate (255 * 127 * 2 > 32767): both sides are widened to int16 instead.
+using Quantised = int16_t;
+#else
+using Quantised = int32_t;
+#endif
+constexpr int64_t kGroup = 4 / sizeof(Quantised);
+
+#if RECSTACK_ISA == 3
+RECSTACK_INLINE I load_weights(const int8_t* p) { return {_mm512_loadu_si512(p)}; }
+RECSTACK_INLINE I dot(I acc, I q, I w) { return {_mm512_dpbusd_epi32(acc.r, q.r, w.r)}; }
+RECSTACK_INLINE void store_quantised(Quantised* p, I q) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(q.r));
+}
+#elif RECSTACK_ISA == 2
+RECSTACK_INLINE I load_weights(const int8_t* p) {
+  return {_mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+RECSTACK_INLINE I dot(I acc, I q, I w) {
+  return {_mm512_add_epi32(acc.r, _mm512_madd_epi16(q.r, w.r))};
+}
+RECSTACK_INLINE void store_quantised(Quantised* p, I q) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(q.r));
+}
+#elif RECSTACK_ISA == 1
+RECSTACK_INLINE I load_weights(const int8_t* p) {
+  return {_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+RECSTACK_INLINE I dot(I acc, I q, I w) {
+  return {_mm256_add_epi32(acc.r, _mm256_madd_epi16(q.r, w.r))};
+}
+RECSTACK_INLINE void store_quantised(Quantised* p, I q) {
+  const __m256i pairs = _mm256_permute4x64_epi64(_mm256_packs_epi32(q.r, q.r), 0x08);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(pairs));
+}
+#else
+RECSTACK_INLINE I load_weights(const int8_t* p) { return {Int4{p[0], p[1], p[2], p[3]}}; }
+RECSTACK_INLINE I dot(I acc, I q, I w) { return {acc.r + q.r * w.r}; }
+RECSTACK_INLINE void store_quantised(Quantised* p, I q) { __builtin_memcpy(p, &q, sizeof q); }
+#endif
+
+// Every lane gets the same group.
+RECSTACK_INLINE I spread_group(const Quantised* p) {
+  int32_t group;
+  __builtin_memcpy(&group, p, sizeof group);
+  return set1_int(group);
+}
+
+#if RECSTACK_ISA >= 2
+RECSTACK_INLINE I load_ints(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+RECSTACK_INLINE void store_ints(int32_t* p, I x) { _mm512_storeu_si512(p, x.r); }
+RECSTACK_INLINE I mul_low(I a, I b) { return {_mm512_mullo_epi32(a.r, b.r)}; }
+RECSTACK_INLINE I to_nearest_int(V x) { return {_mm512_cvtps_epi32(x.r)}; }
+#elif RECSTACK_ISA == 1
+RECSTACK_INLINE I load_ints(const int32_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+}
+RECSTACK_INLINE void store_ints(int32_t* p, I x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.r);
+}
+RECSTACK_INLINE I mul_low(I a, I b) { return {_mm256_mullo_epi32(a.r, b.r)}; }
+RECSTACK_INLINE I to_nearest_int(V x) { return {_mm256_cvtps_epi32(x.r)}; }
+#else
+RECSTACK_INLINE I load_ints(const int32_t* p) {
+  I x;
+  __builtin_memcpy(&x, p, sizeof x);
+  return x;
+}
+RECSTACK_INLINE void store_ints(int32_t* p, I x) { __builtin_memcpy(p, &x, sizeof x); }
+RECSTACK_INLINE I mul_low(I a, I b) { return {reinterpret_cast<Int4>(wrapping(a) * wrapping(b))}; }
+// |x| < 2^22: adding 1.5 * 2^23 leaves the integer in the low bits.
+RECSTACK_INLINE I to_nearest_int(V x) {
+  const V magic = set1(12582912.0f);
+  return sub(bits(add(x, magic)), bits(magic));
+}
+#endif
+
+// |x| < 2^22, to nearest even.
+RECSTACK_INLINE float nearest(float x) { return (x + 12582912.0f) - 12582912.0f; }
+
+}  // namespace
+}  // namespace recstack::RECSTACK_ISA_NS

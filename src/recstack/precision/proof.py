@@ -1,0 +1,87 @@
+"""Scoring labelled data with a plan, and proving that the plan keeps a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recstack.data.labelled import LabelledData
+from recstack.data.paired import RESAMPLES, Metric, PairedTest
+from recstack.engine import EngineConfig, compile
+from recstack.errors import ConfigError
+from recstack.model import Model
+from recstack.precision.budget import Budget, Judgement, judge
+from recstack.precision.plan import PrecisionPlan, apply
+from recstack.types import Executor
+
+CHUNK_ROWS = 16_384
+LEVEL = 0.95
+
+
+def score(executor: Executor, data: LabelledData) -> NDArray[np.float32]:
+    """Scores of every row, (R, outputs) float32."""
+    parts = [executor.run(part.batch) for part in data.chunks(CHUNK_ROWS)]
+    return np.concatenate(parts) if parts else executor.run(data.batch)
+
+
+def check_labels(model: Model, data: LabelledData) -> None:
+    """Raise ConfigError unless there is a column of labels for every output of the model."""
+    tasks = data.labels.shape[1]
+    if tasks != model.output_width:
+        raise ConfigError(
+            f"expected labels of {model.output_width} tasks, one per output of {model.name!r}, "
+            f"got {tasks}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What labelled data say about a plan. judgement: against the budget, by the interval."""
+
+    plan: PrecisionPlan
+    budget: Budget
+    judgement: Judgement
+
+    @property
+    def holds(self) -> bool:
+        """Whether the plan is proven to keep the budget."""
+        return self.judgement.outcome == "within"
+
+
+def prove(
+    model: Model,
+    plan: PrecisionPlan,
+    data: LabelledData,
+    metric: Metric,
+    budget: Budget,
+    *,
+    config: EngineConfig | None = None,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Proof:
+    """Score `data` with the fp32 `model` and with the plan, and judge the paired difference.
+
+    config: of both engines, but for the precision. level: of the two-sided interval, whose bad end
+    decides. Raises ConfigError for a plan or labels that do not fit the model.
+    """
+    check_labels(model, data)
+    config = config or EngineConfig()
+    reference = score(compile(model, config.model_copy(update={"precision": "fp32"})), data)
+    candidate = score(compile(*apply(model, plan, config)), data)
+    test = paired_test(data, reference, resamples=resamples, seed=seed)
+    found = test.compare(metric, candidate, relative=budget.relative, level=level)
+    return Proof(plan, budget, judge(found, budget))
+
+
+def paired_test(
+    data: LabelledData, reference: NDArray[Any], *, resamples: int = RESAMPLES, seed: int = 0
+) -> PairedTest:
+    """The test of other scores of `data` against these."""
+    return PairedTest(
+        data.labels, reference, data.batch.query_offsets, data.groups,
+        resamples=resamples, seed=seed,
+    )  # fmt: skip

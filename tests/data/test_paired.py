@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.metrics import ndcg_score
+
+from recstack.data.metrics import auc, bootstrap, hit_rate, log_loss, ndcg, normalised_entropy
+from recstack.data.paired import PairedTest, metric_of, parse_metric
+from recstack.errors import ConfigError
+
+ROWS = 3000
+
+
+def scores(noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, reference scores, and scores a little off, (ROWS, 1) each."""
+    rng = np.random.default_rng(seed)
+    logit = rng.standard_normal(ROWS)
+    labels = rng.random(ROWS) < 1 / (1 + np.exp(-logit))
+    off = logit + noise * rng.standard_normal(ROWS)
+    return tuple(np.asarray(a, np.float64)[:, None] for a in (labels, sig(logit), sig(off)))
+
+
+def sig(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+ONE_EACH = np.arange(ROWS + 1)
+GROUPS = np.random.default_rng(1).integers(0, 60, ROWS)
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS], ids=["rows", "groups"])
+@pytest.mark.parametrize(("name", "slow"), [("auc", auc), ("logloss", log_loss)])
+def test_the_interval_is_that_of_resampling_one_by_one(name, slow, groups) -> None:
+    labels, before, after = scores(0.05)
+    test = PairedTest(labels, before, ONE_EACH, groups, resamples=4000)
+    found = test.compare(parse_metric(name), after, relative=False)[0]
+    twin = bootstrap(
+        slow, labels[:, 0], after[:, 0], baseline=before[:, 0], groups=groups, resamples=800
+    )
+    sign = -1 if name == "auc" else 1
+    ends = sorted((sign * twin.low, sign * twin.high))
+    assert found.harm.value == pytest.approx(sign * twin.value, abs=1e-12)
+    width = ends[1] - ends[0]
+    assert found.harm.low == pytest.approx(ends[0], abs=0.12 * width)
+    assert found.harm.high == pytest.approx(ends[1], abs=0.12 * width)
+
+
+@pytest.mark.parametrize(
+    ("name", "slow"),
+    [("ne", normalised_entropy), ("logloss", log_loss), ("auc", auc)],
+)
+def test_values_are_the_metrics_own(name, slow) -> None:
+    labels, before, after = scores(0.5)
+    test = PairedTest(labels, before, ONE_EACH, resamples=10)
+    found = test.compare(parse_metric(name), after, relative=True)[0]
+    first, second = (slow(labels[:, 0], s[:, 0]) for s in (before, after))
+    assert found.reference == pytest.approx(first, rel=1e-12)
+    assert found.candidate == pytest.approx(second, rel=1e-12)
+    sign = -1 if name == "auc" else 1
+    assert found.harm.value == pytest.approx(sign * (second - first) / first, rel=1e-9)
+
+
+def test_relative_change_of_ne_is_that_of_log_loss() -> None:
+    labels, before, after = scores(0.3)
+    test = PairedTest(labels, before, ONE_EACH)
+    ne, loss = (
+        test.compare(parse_metric(m), after, relative=True)[0].harm for m in ("ne", "logloss")
+    )
+    assert (ne.value, ne.low, ne.high) == pytest.approx((loss.value, loss.low, loss.high))
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+    """The mean of a known distribution, 40 groups of 25 rows that move together, 300 data sets."""
+    rng = np.random.default_rng(5)
+    group = np.repeat(np.arange(40), 25)
+    metric = metric_of(lambda _, s: s, "mean")
+    held = 0
+    for seed in range(300):
+        shift = rng.standard_normal(40)[group] + rng.standard_normal(1000)
+        test = PairedTest(
+            np.zeros((1000, 1)), np.zeros((1000, 1)), np.arange(1001), group,
+            resamples=500, seed=seed,
+        )  # fmt: skip
+        harm = test.compare(metric, shift[:, None], relative=False, level=0.9)[0].harm
+        held += harm.low <= 0 <= harm.high
+    assert 0.84 < held / 300 < 0.95
+
+
+def test_many_groups_gathered_in_blocks_give_the_same_interval() -> None:
+    rng = np.random.default_rng(0)
+    rows = 20_000
+    labels, before = np.zeros((rows, 1)), np.zeros((rows, 1))
+    shift = rng.exponential(1.0, (rows, 1))
+    test = PairedTest(labels, before, np.arange(rows + 1), resamples=4000)
+    found = test.compare(metric_of(lambda _, s: s, "mean"), shift, relative=False)[0]
+    assert found.groups == rows
+    assert found.harm.high - found.harm.low == pytest.approx(3.92 / rows**0.5, rel=0.06)
+
+
+def test_equal_scores_do_no_harm_and_seeds_fix_the_rest() -> None:
+    labels, before, after = scores(0.1)
+    for name in ("ne", "logloss", "auc"):
+        test = PairedTest(labels, before, ONE_EACH, GROUPS, seed=7)
+        same = test.compare(parse_metric(name), before, relative=True)[0].harm
+        assert (same.low, same.value, same.high) == (0, 0, 0)
+        again = PairedTest(labels, before, ONE_EACH, GROUPS, seed=7)
+        metric = parse_metric(name)
+        assert test.compare(metric, after, relative=True) == again.compare(
+            metric, after, relative=True
+        )
+
+
+def test_tasks_are_judged_apart_and_unknown_labels_left_out() -> None:
+    labels, before, after = scores(0.2)
+    both = np.concatenate([labels, labels], axis=1)
+    both[::2, 1] = np.nan
+    test = PairedTest(both, np.repeat(before, 2, 1), ONE_EACH, GROUPS)
+    first, second = test.compare(parse_metric("auc"), np.repeat(after, 2, 1), relative=False)
+    assert (first.rows, second.rows) == (ROWS, ROWS // 2)
+    assert second.candidate == pytest.approx(auc(labels[1::2, 0], after[1::2, 0]), rel=1e-12)
+
+
+def test_ranking_metrics_against_scikit_learn_and_by_hand() -> None:
+    rng = np.random.default_rng(2)
+    sizes = rng.integers(11, 40, 50)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    found, labels = rng.standard_normal(offsets[-1]), rng.random(offsets[-1]) < 0.1
+    parts = [slice(a, b) for a, b in itertools.pairwise(offsets)]
+    with_positive = [p for p in parts if labels[p].any()]
+    by_query = [ndcg_score(labels[None, p], found[None, p], k=10) for p in with_positive]
+    assert ndcg(labels, found, offsets, 10) == pytest.approx(np.mean(by_query), rel=1e-12)
+    hits = [labels[p][np.argsort(-found[p])[:10]].any() for p in with_positive]
+    assert hit_rate(labels, found, offsets, 10) == np.mean(hits)
+    assert len(with_positive) < len(parts)
+
+
+def test_ties_never_help() -> None:
+    labels, offsets = np.array([1, 0, 0]), np.array([0, 3])
+    assert hit_rate(labels, np.zeros(3), offsets, k=2) == 0
+    assert hit_rate(labels, np.zeros(3), offsets, k=3) == 1
+
+
+def test_ranking_is_compared_by_query_and_drawn_by_group() -> None:
+    rng = np.random.default_rng(3)
+    offsets = np.arange(0, 2001, 20)
+    labels = (np.arange(2000) % 20 == 0).astype(float)[:, None]
+    before = rng.standard_normal((2000, 1)) + labels
+    after = before + 0.3 * rng.standard_normal((2000, 1))
+    found = PairedTest(labels, before, offsets).compare(
+        parse_metric("hr@5"), after, relative=False
+    )[0]
+    assert found.groups == 100
+    assert found.reference == hit_rate(labels[:, 0], before[:, 0], offsets, 5)
+    assert found.harm.low < found.harm.value < found.harm.high
+
+
+def test_no_change_seen_does_not_mean_that_there_is_none() -> None:
+    """1,000 queries whose best ten stay the same: up to 3 of 1,000 may change (rule of three)."""
+    rng = np.random.default_rng(4)
+    offsets = np.arange(0, 20_001, 20)
+    labels = (np.arange(20_000) % 20 == 0).astype(float)[:, None]
+    before = rng.standard_normal((20_000, 1))
+    test = PairedTest(labels, before, offsets)
+    same, moved = (
+        test.compare(parse_metric("hr@10"), s, relative=False, level=0.9)[0].harm
+        for s in (before, 2 * before)
+    )
+    assert (same.low, same.high) == (0, 0)
+    assert moved.value == 0
+    assert (moved.low, moved.high) == pytest.approx((-3e-3, 3e-3), rel=0.02)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    labels, before, after = scores(0.1)
+    test = PairedTest(labels, before, ONE_EACH, resamples=10)
+    for name in ("hr@0", "AUC", "ndcg"):
+        with pytest.raises(ConfigError, match="expected a metric"):
+            parse_metric(name)
+    with pytest.raises(ConfigError, match="expected scores"):
+        test.compare(parse_metric("ne"), after[:5], relative=True)
+    with pytest.raises(ConfigError, match=r"in \[0, 1\]"):
+        test.compare(parse_metric("ne"), 7 * after, relative=True)
+    with pytest.raises(ConfigError, match="one per row"):
+        test.compare(metric_of(lambda y, s: s.mean(), "mine"), after, relative=True)
+    with pytest.raises(ConfigError, match="labels for task 0"):
+        PairedTest(labels * np.nan, before, ONE_EACH).compare(
+            parse_metric("ne"), after, relative=True
+        )
+    with pytest.raises(ConfigError, match="expected labels and scores"):
+        PairedTest(labels, before[1:], ONE_EACH)

@@ -1,0 +1,42 @@
+"""The bundled MovieLens models and their held-out ratings as labelled data."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+import recstack as rs
+from recstack.data import LabelledData, movielens
+from recstack.model.model import build
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "movielens"
+LAYER, COLUMN, FACTOR = "relu_1", 17, 1000.0
+
+
+@cache
+def ratings(name: str) -> tuple[rs.Model, LabelledData]:
+    """A model, and 20,001 ratings that it was not trained on, by 147 users."""
+    data = movielens.load(EXAMPLE / "data/ratings.csv.gz", EXAMPLE / "data/movies.csv.gz")
+    _, valid, test = movielens.split(data)
+    features = movielens.Features(data, train_until=int(data.time[valid[0]]))
+    at = np.concatenate([valid, test])
+    model = rs.load(EXAMPLE / "models" / name)
+    rows = features.of(data.user[at], data.movie[at], data.time[at])
+    labels = data.liked[at][:, None].astype(np.float32)
+    batch = rows.batch([i.name for i in model.sparse])
+    return model, LabelledData(model.inputs, batch, labels, data.user[at])
+
+
+@cache
+def planted() -> tuple[rs.Model, LabelledData]:
+    """Wide & Deep computing the same, but for one input column of one layer a thousand times as
+    large, and its weights as much smaller: in int8 all other columns lose their resolution.
+    """
+    model, data = ratings("wnd")
+    weights = {name: np.array(array) for name, array in model.weights.items()}
+    for name in ("deep.0.weight", "deep.0.bias"):
+        weights[name][COLUMN] *= FACTOR
+    weights["deep.3.weight"][:, COLUMN] /= FACTOR
+    return build(model.description, weights), data

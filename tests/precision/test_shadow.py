@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from recstack.batch import Batch
+from recstack.precision.monitor import Alarm, Monitor, MonitorConfig
+from recstack.precision.shadow import WAITING, Shadow
+from recstack.types import Completion, Query
+
+
+def batch(rows: int = 3) -> Batch:
+    return Batch(
+        dense=np.full((rows, 1), 0.5, np.float32),
+        user_dense=np.zeros((1, 0), np.float32),
+        values=np.zeros(0, np.int32),
+        lengths=np.zeros((0, rows), np.int32),
+        query_offsets=np.array([0, rows], np.int32),
+    )
+
+
+class Direct:
+    """Answers at once, `off` beside the dense input."""
+
+    def __init__(self, off: float = 0.0) -> None:
+        self.off = off
+
+    def issue(self, query: Query, done: Callable[[Completion], None]) -> None:
+        done(Completion(query.id, "ok", 0, query.batch.dense + np.float32(self.off)))
+
+    def stats(self) -> dict[str, float]:
+        return {"completed": 1.0}
+
+    def close(self) -> None: ...
+
+
+def same(given: Batch) -> tuple[np.ndarray, float]:
+    return given.dense, 0.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_a_share_is_scored_again_and_all_are_answered() -> None:
+    monitor = Monitor(MonitorConfig(share=0.25))
+    shadow = Shadow(Direct(), same, monitor, recent=8)
+    ended: list[Completion] = []
+    for i in range(400):
+        shadow.issue(Query(i, batch(), key=str(i)), ended.append)
+        if i % 10 == 0:
+            time.sleep(0.001)
+    shadow.close()
+    assert [c.id for c in ended] == list(range(400))
+    stats = shadow.stats()
+    assert 70 < stats["monitor_drift_samples"] + stats["monitor_passed_over"] < 130
+    assert stats["completed"] == 1.0 and stats["monitor_drift_mean"] == 0.0
+    assert len(shadow.recent()) == 8
+
+
+def test_an_alarm_is_told_once() -> None:
+    told: list[Alarm] = []
+    shadow = Shadow(Direct(0.2), same, Monitor(MonitorConfig(share=1.0)), on_alarm=told.append)
+    for i in range(60):
+        shadow.issue(Query(i, batch()), lambda completion: None)
+    shadow.close()
+    assert [alarm.signal for alarm in told] == ["drift"]
+
+
+def test_a_slow_shadow_holds_nobody_up() -> None:
+    gate = threading.Event()
+
+    def slow(given: Batch) -> tuple[np.ndarray, float]:
+        gate.wait(10)
+        return same(given)
+
+    shadow = Shadow(Direct(), slow, Monitor(MonitorConfig(share=1.0)))
+    ended: list[Completion] = []
+    for i in range(WAITING + 50):
+        shadow.issue(Query(i, batch()), ended.append)
+    assert len(ended) == WAITING + 50
+    assert shadow.stats()["monitor_passed_over"] >= 49
+    gate.set()
+    shadow.close()
+
+
+def test_a_shadow_that_fails_is_counted_and_goes_on() -> None:
+    def failing(given: Batch) -> tuple[np.ndarray, float]:
+        if len(given.dense) == 1:
+            raise ValueError("no single rows")
+        return same(given)
+
+    shadow = Shadow(Direct(), failing, Monitor(MonitorConfig(share=1.0)))
+    for rows in (1, 2):
+        shadow.issue(Query(0, batch(rows)), lambda completion: None)
+    shadow.close()
+    stats = shadow.stats()
+    assert stats["monitor_failed"] == 1 and stats["monitor_drift_samples"] == 1
+
+
+@pytest.mark.parametrize("key, taken", [("a", True), ("b", False)])
+def test_labels_reach_the_monitor(key: str, taken: bool) -> None:
+    shadow = Shadow(Direct(), same, Monitor(MonitorConfig(share=1.0)))
+    shadow.issue(Query(0, batch(), key="a"), lambda completion: None)
+    until(lambda: shadow.stats()["monitor_drift_samples"] == 1)
+    assert shadow.label(key, np.zeros(3)) is taken
+    shadow.close()

@@ -1,0 +1,124 @@
+"""The search with real engines, on the bundled models and the ratings held out from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recstack.data.paired import parse_metric
+from recstack.engine.precision import LayerPrecision
+from recstack.errors import ConfigError
+from recstack.precision.budget import parse_budget
+from recstack.precision.proof import prove
+from recstack.tune.quantise import QuantiseConfig, Quantised, quantise
+from recstack.tune.quantise.costs import plan_bytes
+from recstack.tune.quantise.measured import Scored, divergence
+from tests.precision.movielens import COLUMN, LAYER, planted, ratings
+
+NE = parse_metric("ne")
+MEMORY = QuantiseConfig(objective="memory")
+
+
+@pytest.mark.parametrize("name", ["wnd", "din"])
+def test_a_plan_a_third_the_size_is_proven_within_a_twentieth_of_a_per_cent(name: str) -> None:
+    model, data = ratings(name)
+    found = quantise(model, data, NE, parse_budget("0.05%"), MEMORY)
+    assert found.outcome.verdict == "proven"
+    fp32 = sum(u.ladder[-1].cost for u in found.units)
+    assert plan_bytes(model, found.plan) < 0.32 * fp32
+    assert prove(model, found.plan, data, NE, parse_budget("0.05%")).holds
+
+
+def test_the_search_splits_off_exactly_the_planted_column() -> None:
+    model, data = planted()
+    found = quantise(model, data, NE, parse_budget("0.05%"), MEMORY)
+    clean = quantise(*ratings("wnd"), NE, parse_budget("0.05%"), MEMORY)
+    assert found.plan.layer(LAYER) == LayerPrecision("int8", outliers=(COLUMN,))
+    assert found.plan.tables == clean.plan.tables
+    others = {n: p for n, p in found.plan.layers.layers.items() if n != LAYER}
+    assert others == {n: p for n, p in clean.plan.layers.layers.items() if n != LAYER}
+
+
+def test_the_search_moves_exactly_the_planted_layer_where_columns_cannot_be_split() -> None:
+    model, data = planted()
+    found = quantise(
+        model, data, NE, parse_budget("0.05%"), MEMORY.model_copy(update={"layers": ("bf16",)})
+    )
+    assert found.outcome.verdict == "proven"
+    assert found.plan.layer("relu").format == "bf16"
+
+
+def test_layers_are_timed_and_int8_is_chosen_where_it_is_faster() -> None:
+    model, data = ratings("wnd")
+    found = quantise(model, data, NE, parse_budget("0.05%"), QuantiseConfig(rows=64))
+    assert found.plan.layer("relu_1").format != "fp32"
+    assert found.notes["linear_3"] == "too little to save"
+
+
+def test_small_data_prove_nothing() -> None:
+    model, data = ratings("wnd")
+    few = data.take(np.flatnonzero(np.isin(data.groups, np.unique(data.groups)[:12])))
+    found = quantise(model, few, NE, parse_budget("0.0001%"), MEMORY)
+    assert found.outcome.verdict == "too_small"
+    assert found.outcome.rows_needed > few.rows
+    assert "too small to prove" in found.reason
+    assert all(f == "fp32" for f in found.plan.tables.values())
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def test_a_search_that_was_killed_goes_on_to_the_same_plan(tmp_path: Path, monkeypatch) -> None:
+    model, data = planted()
+
+    def run(journal: Path | None) -> Quantised:
+        return quantise(model, data, NE, parse_budget("0.004%"), MEMORY, journal=journal)
+
+    whole = run(None)
+    assert len(whole.outcome.steps) > 4
+    path, real, runs = tmp_path / "journal.jsonl", Scored._scores, 0
+
+    def dying(self, state, part):
+        nonlocal runs
+        runs += 1
+        if runs % 4 == 0:
+            raise Killed
+        return real(self, state, part)
+
+    monkeypatch.setattr(Scored, "_scores", dying)
+    kills = 0
+    while True:
+        try:
+            again = run(path)
+            break
+        except Killed:
+            kills += 1
+            with path.open("a") as file:
+                file.write('{"question": "cut sho')
+    assert kills > 2
+    assert (again.plan, again.outcome) == (whole.plan, whole.outcome)
+    monkeypatch.setattr(Scored, "_scores", None)
+    assert run(path).plan == whole.plan
+    with pytest.raises(ConfigError, match="journal of this search"):
+        quantise(model, data, NE, parse_budget("0.05%"), MEMORY, journal=path)
+
+
+def test_groups_are_never_on_both_sides() -> None:
+    _, data = ratings("wnd")
+    first, second = data.halves(seed=3)
+    assert not set(first.groups) & set(second.groups)
+    assert first.rows + second.rows == data.rows
+    assert abs(len(set(first.groups)) - len(set(second.groups))) <= 1
+
+
+def test_divergence_of_probabilities_and_of_other_scores() -> None:
+    p = np.full((4, 1), 0.5)
+    assert divergence(p, p) == 0
+    expected = 0.5 * np.log(0.5 / 0.6) + 0.5 * np.log(0.5 / 0.4)
+    assert divergence(p, p + 0.1) == pytest.approx(expected)
+    scores = np.array([[0.0], [10.0]])
+    assert divergence(scores, scores + 1) == pytest.approx(1 / 25)
+    assert divergence(p, p * np.nan) > 1e300

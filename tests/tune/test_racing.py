@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recstack.loadtest import sizes
+from recstack.loadtest.search import Probe, SearchConfig
+from recstack.loadtest.sla import SLA, parse
+from recstack.schedule import ScheduleConfig
+from recstack.tune import Axis, Candidate, Race, Space, Tuned, exhaustive, static_schedule
+from recstack.tune.predict import CostModel
+from tests.tune.queueing import Counted, curve
+
+CORES, LARGEST = 2, 1000
+CURVES = {
+    "overhead": curve(lambda n: 300 + 2.0 * n),
+    "linear": curve(lambda n: 5 + 4.0 * n),
+    "cache cliff": curve(lambda n: 20 + (2.0 * n if n <= 128 else 5.0 * n)),
+    "vectors": curve(lambda n: 60 + 8.0 * n**0.8),
+}
+SPACE = Space(
+    (
+        Axis("lanes", ({"lanes": 2, "threads_per_lane": 1}, {"lanes": 1, "threads_per_lane": 2})),
+        Axis("chunk", tuple({"chunk_rows": n} for n in (16, 62, 125, 250, 500, 1000)), True),
+        Axis(
+            "merge",
+            (
+                {"merge_rows": 0, "merge_window_us": 0.0},
+                {"merge_rows": 256, "merge_window_us": 0.0},
+                {"merge_rows": 256, "merge_window_us": 2000.0},
+            ),
+            True,
+        ),
+    )
+)
+CONFIG = SearchConfig(tolerance=0.03, confidence=0.9, runs=3, min_qps=1.0, max_qps=1e5)
+
+
+Curves = dict[str, dict[int, int]]
+
+
+def race(curves: Curves, sla: SLA, space: Space = SPACE) -> tuple[Tuned, Counted]:
+    counted = Counted(curves, sla, CONFIG)
+    baseline = Candidate(static_schedule(CORES, LARGEST), next(iter(curves)))
+    return Race(space, baseline, counted, guess(curves, sla), sla, CONFIG).run(), counted
+
+
+def guess(curves: Curves, sla: SLA):
+    model = CostModel(curves, sizes.Production().sample(1000, np.random.default_rng(0)))
+    return lambda candidate: model.qps(candidate.schedule, candidate.plan, sla)
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_a_race_finds_the_exhaustive_best_at_a_quarter_of_its_price(name: str) -> None:
+    sla, curves = parse("p95<=15ms"), {"": CURVES[name]}
+    whole = Counted(curves, sla, CONFIG)
+    trials = list(exhaustive(SPACE, whole, guess(curves, sla), sla, CONFIG))
+    rates = {trial.candidate.key: trial.found.low_qps for trial in trials}
+    found, counted = race(curves, sla)
+    assert counted.probes <= whole.probes / 4
+    assert rates[found.leader.candidate.key] >= 0.95 * max(rates.values())
+    assert found.complete
+
+
+def test_the_same_seed_gives_the_same_race() -> None:
+    sla = parse("p95<=15ms")
+    one, other = (race({"": CURVES["overhead"]}, sla)[0] for _ in range(2))
+    assert one == other
+
+
+def test_a_faster_plan_wins() -> None:
+    slow, fast = CURVES["linear"], {n: t // 2 for n, t in CURVES["linear"].items()}
+    plans = Axis("plan", ({"plan": "fp32"}, {"plan": "int8"}))
+    found, _ = race({"fp32": slow, "int8": fast}, parse("p95<=15ms"), Space((*SPACE.axes, plans)))
+    assert found.better
+    assert found.best.candidate.plan == "int8"
+    assert found.baseline.candidate.plan == "fp32"
+
+
+def test_luck_does_not_win() -> None:
+    """Every candidate is the same; whoever leads was lucky, and the check says so."""
+    rate = {"true": 100.0}
+
+    def lucky(candidate: Candidate, rate_qps: float, seed: int) -> Probe:
+        luck = 1.3 if candidate.schedule.chunk_rows == 125 and seed == 0 else 1.0
+        passed = rate_qps <= rate["true"] * luck
+        return Probe(rate_qps, "pass" if passed else "fail", 0 if passed else 99, 100, 1, 1.0)
+
+    baseline = Candidate(static_schedule(CORES, LARGEST))
+    found = Race(SPACE, baseline, lucky, lambda c: 90.0, parse("p95<=15ms"), CONFIG).run()
+    assert found.leader.schedule.chunk_rows == 125
+    assert found.checked and not found.better
+    assert found.best is found.baseline
+    assert 97 <= found.leader.found.low_qps <= 100
+
+
+def test_without_time_the_baseline_stays() -> None:
+    left = iter([True] * 10)
+    counted = Counted({"": CURVES["overhead"]}, parse("p95<=15ms"), CONFIG)
+    baseline = Candidate(static_schedule(CORES, LARGEST))
+    found = Race(
+        SPACE, baseline, counted, lambda c: 100.0, parse("p95<=15ms"), CONFIG,
+        racing=lambda: next(left, False), checking=lambda: False,
+    ).run()  # fmt: skip
+    assert not found.complete and not found.better
+    assert found.best.candidate == baseline
+
+
+def test_a_prediction_knows_what_is_hopeless() -> None:
+    predict = guess({"": CURVES["linear"]}, parse("p95<=1ms"))
+    assert predict(Candidate(ScheduleConfig(lanes=2, chunk_rows=1000, merge_rows=0))) == 0.0
+    easy = guess({"": CURVES["linear"]}, parse("p95<=1s"))
+    one, two = (
+        easy(Candidate(ScheduleConfig(lanes=n, chunk_rows=250, merge_rows=0))) for n in (1, 2)
+    )
+    assert two == pytest.approx(2 * one, rel=0.02)
