@@ -1,10 +1,10 @@
 """What low precision does to trained models, measured: one line per model folder and seed.
 
-    python bench/precision_table.py OUT/lastfm-ncf/seed0 ... [--metric ne --budget 0.05% --data test]
+    python bench/precision_table.py OUT/lastfm-ncf/seed0 ... [--metric ne --budget 0.05%]
 
-Each folder holds `model` and labelled data, as the examples leave them. Columns: all tables int8; the
-cheapest tables, and the cheapest layers, that the search could prove; how much worse the metric is, with
-its interval, on all rows for the first and on the proof rows for the others.
+Each folder holds `model` and labelled data, as the examples leave them. Columns: all tables int8;
+the cheapest tables, and the cheapest layers, that the search could prove; how much worse the metric
+is, with its interval, on all rows for the first and on the proof rows for the others.
 """
 
 from __future__ import annotations
