@@ -14,7 +14,7 @@ ROWS = (
     ("model", "data", "machine"),
     ("engine",),
     ("profile", "loadtest", "schedule", "precision"),
-    ("tune", "bench", "mlperf"),
+    ("tune", "bench", "mlperf", "simulate"),
     ("serve", "report"),
     ("cli",),
 )

@@ -1,6 +1,8 @@
 """DIN and DIEN in plain torch; forward() takes tensors, gives probabilities (B, 1).
 
 A key is an item's vector beside its category's; the history and the candidate share the tables.
+Beside the papers' interest, the last layers read the sum of the history's keys and its product with
+the candidate, as the authors' code has it.
 Index 0 pads a history and is masked.
 """
 
@@ -70,7 +72,7 @@ class DIN(nn.Module):
         width = item + category
         self.tables = Tables(items, attributes, item, category)
         self.unit = nn.Sequential(nn.Linear(4 * width, unit), nn.PReLU(), nn.Linear(unit, 1))
-        self.top = top(2 * width + category, hidden, dropout)
+        self.top = top(4 * width + category, hidden, dropout)
 
     def logits(
         self,
@@ -87,8 +89,9 @@ class DIN(nn.Module):
         weight = self.unit(torch.cat([query, keys, query - keys, query * keys], dim=2))
         mask = (history != 0).unsqueeze(2).to(keys.dtype)
         interest = (weight * mask * keys).sum(dim=1)
+        past = (mask * keys).sum(dim=1)
         about = self.tables.attributes(attributes_values, attributes_offsets)
-        return self.top(torch.cat([interest, candidate, about], dim=1))
+        return self.top(torch.cat([interest, past, past * candidate, candidate, about], dim=1))
 
     def forward(
         self,
@@ -122,8 +125,8 @@ class AUGRU(nn.Module):
     def forward(self, x: Tensor, scores: Tensor) -> Tensor:
         """The last state (B, hidden) for x (B, L, width) and scores (B, L)."""
         state = x.new_zeros(x.size(0), self.hidden)
-        for step, score in zip(x.unbind(1), scores.unbind(1), strict=True):
-            reset_x, update_x, new_x = self.of_input(step).chunk(3, dim=1)
+        for step, score in zip(self.of_input(x).unbind(1), scores.unbind(1), strict=True):
+            reset_x, update_x, new_x = step.chunk(3, dim=1)
             reset_h, update_h, new_h = self.of_state(state).chunk(3, dim=1)
             reset = torch.sigmoid(reset_x + reset_h)
             update = score.unsqueeze(1) * torch.sigmoid(update_x + update_h)
@@ -151,7 +154,7 @@ class DIEN(nn.Module):
         self.gru = nn.GRU(width, width, batch_first=True)
         self.relevance = nn.Linear(width, width, bias=False)
         self.augru = AUGRU(width, width)
-        self.top = top(2 * width + category, hidden, dropout)
+        self.top = top(4 * width + category, hidden, dropout)
 
     def states(self, history: Tensor, history_category: Tensor) -> Tensor:
         """Interests (B, L, width)."""
@@ -173,8 +176,10 @@ class DIEN(nn.Module):
         scores = torch.einsum("blh,bh->bl", states, self.relevance(candidate))
         scores = nn.functional.softmax(scores.masked_fill(history == 0, -1e9), dim=1)
         interest = self.augru(states, scores)
+        known = (history != 0).unsqueeze(2).to(states.dtype)
+        past = (known * self.tables.keys(history, history_category)).sum(dim=1)
         about = self.tables.attributes(attributes_values, attributes_offsets)
-        return self.top(torch.cat([interest, candidate, about], dim=1))
+        return self.top(torch.cat([interest, past, past * candidate, candidate, about], dim=1))
 
     def next_item_loss(
         self, history: Tensor, states: Tensor, follower: Tensor, other: Tensor

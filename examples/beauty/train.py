@@ -36,7 +36,10 @@ VALID_USERS = 2_500
 AUXILIARY = 0.5  # weight of DIEN's auxiliary loss
 MODELS = {"din": DIN, "dien": DIEN}
 HISTORY = 10  # a user has 8.9 items in the mean
-RECIPE = fit.Recipe(batch_rows=1024, lr=3e-3, table_lr=3e-3, average=0.98, epochs=8, patience=1)
+RECIPES = {
+    "din": fit.Recipe(lr=2e-3, table_lr=6e-3, average=0.98, epochs=6, patience=1),
+    "dien": fit.Recipe(lr=2e-3, table_lr=6e-3, average=0.98, epochs=4, patience=1),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +134,7 @@ def loss(net: nn.Module, batch: tuple) -> Tensor:
 
 def train(beauty: Beauty, name: str, seed: int, out: Path) -> dict[str, object]:
     begin = time.monotonic()
-    limits = beauty.features.table_rows
+    recipe, limits = RECIPES[name], beauty.features.table_rows
     valid = beauty.requests("valid", 19, VALID_USERS)
 
     def score(net: nn.Module, rows: Rows) -> np.ndarray:
@@ -142,10 +145,10 @@ def train(beauty: Beauty, name: str, seed: int, out: Path) -> dict[str, object]:
 
     net, history = fit.fit(
         lambda: MODELS[name](limits["item"], limits["attributes"]),
-        lambda rng: epoch(beauty, RECIPE.batch_rows, rng),
+        lambda rng: epoch(beauty, recipe.batch_rows, rng),
         loss,
         quality,
-        RECIPE,
+        recipe,
         seed,
     )
     train_s = round(time.monotonic() - begin)

@@ -161,6 +161,7 @@ StepPtr make_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_embedding_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_dense_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_linear8_step(const StepSpec& spec, const Parts& parts);
+StepPtr make_recurrence8_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_sequence_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_recurrence_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_unit_step(const StepSpec& spec, const Parts& parts);

@@ -54,7 +54,7 @@ def assert_agrees(net, inputs, rows, model) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kinds"),
-    [("DIN", {"attention_pooling": 1, "dice": 2}), ("DIEN", {"gru": 1, "dice": 2})],
+    [("DIN", {"attention_pooling": 1, "dice": 2}), ("DIEN", {"gru": 1, "augru": 1, "dice": 2})],
 )
 def test_beauty(modules, name, kinds) -> None:
     example = modules("beauty", "models", "train", *SHARED)

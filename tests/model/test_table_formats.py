@@ -14,6 +14,7 @@ import pytest
 from recstack.errors import ModelError, ModelFileError, RowError
 from recstack.model import Model, build, load, requantise
 from recstack.model.cost import describe
+from recstack.model.cost_table import render
 from recstack.rows import RowFormat, quantise_reference
 from tests.engine.draft import Draft
 
@@ -114,6 +115,7 @@ def test_what_is_counted(format: str, share: float) -> None:
     assert after.table_bytes == share * before.table_bytes
     assert after.row.gather_bytes == share * before.row.gather_bytes
     assert after.weight_bytes == before.weight_bytes - before.table_bytes + after.table_bytes
+    assert after.table_formats == {format: 2} and f"(2 {format})" in render(after)
     assert (after.parameters, after.row.flops) == (before.parameters, before.row.flops)
 
 

@@ -195,7 +195,10 @@ def _write(
     plan.save(out / "precision.toml", notes)
     formats = {t: plan.table(t) for t in model.table_formats}
     model.save(out / "model", table_formats=formats, greedy=plan.greedy)
-    Deployment(model="model", precision="precision.toml", engine=engine).save(out / "plan.toml")
+    reference = str(Path(name).resolve()) if Path(name).is_dir() else None
+    Deployment(model="model", precision="precision.toml", engine=engine, reference=reference).save(
+        out / "plan.toml"
+    )
 
 
 def _print(record: dict[str, Any], out: Path | None, holds: bool) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import http.client
 import json
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from recstack.errors import ConfigError
-from recstack.loadtest.oip import Metadata, parse_metadata
+from recstack.loadtest.http1 import Response
+from recstack.loadtest.oip import Metadata, decode, parse_metadata
+from recstack.types import Scores, Status
+
+_STATUS: dict[int, Status] = {503: "queue_full", 504: "deadline"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,29 @@ def fetch_metadata(config: HttpConfig) -> Metadata:
             f"{config.url}: model {config.model!r}: {error_text(answer.status, body)}"
         )
     return parse_metadata(body)
+
+
+class Answer(NamedTuple):
+    """What a server says of a query."""
+
+    status: Status
+    scores: Scores | None
+    error: str
+    stages_ns: dict[str, int]
+
+
+def read_answer(response: Response, output: str, rows: int) -> Answer:
+    """A response to a query of so many rows, whatever it is."""
+    if response.status != 200:
+        status = _STATUS.get(response.status, "error")
+        return Answer(status, None, error_text(response.status, response.body), {})
+    try:
+        length = response.headers.get("inference-header-content-length")
+        header_bytes = None if length is None else int(length)
+        scores, reported = decode(response.body, header_bytes, output, rows)
+    except ValueError as error:
+        return Answer("error", None, f"bad answer: {error}", {})
+    return Answer("ok", scores, "", reported)
 
 
 def error_text(status: int, body: bytes) -> str:

@@ -17,6 +17,7 @@ from recstack.batch import Batch
 from recstack.data.metrics import auc
 from recstack.errors import ConfigError, DataError
 from recstack.loadtest import run_apart
+from recstack.loadtest.apart import ProcessFailed
 from recstack.loadtest.calm import calm
 from recstack.mlperf.bridge import Bridge, loadgen, start_test
 from recstack.mlperf.logs import percentiles_ns, read_accuracy, read_detail
@@ -26,6 +27,7 @@ from recstack.mlperf.schedule import server_schedule_ns
 from recstack.types import SUT, Completion, Query, Scores
 
 WARMUP_SAMPLES = 32
+WARMUP_LIMIT_S = 120.0
 PERFORMANCE = "PerformanceOnly"
 
 
@@ -226,6 +228,8 @@ def _burst(sut: SUT, batches: list[Batch]) -> float:
     began = time.monotonic_ns()
     for number, batch in enumerate(batches):
         sut.issue(Query(number, batch), done)
+    until = time.monotonic() + WARMUP_LIMIT_S
     for _ in batches:
-        left.acquire(timeout=60.0)
+        if not left.acquire(timeout=max(until - time.monotonic(), 0.0)):
+            raise ProcessFailed(f"the system did not warm up within {WARMUP_LIMIT_S:g} s")
     return float(max(time.monotonic_ns() - began, 1))

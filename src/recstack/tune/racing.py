@@ -172,7 +172,8 @@ class Race:
         left = [p for p, c in self._candidates.items() if c.key not in self._tried]
         left.sort(key=self._guesses.__getitem__, reverse=True)
         each = len(self._trials[0].found.probes)
-        most = self._share * len(self._space) * each - CHECK_PROBES
+        different = len({candidate.key for candidate in self._candidates.values()})
+        most = self._share * different * each - CHECK_PROBES
         for place in left:
             if self._spent >= most or not self._racing():
                 return
@@ -235,7 +236,7 @@ class Race:
     def _result(
         self, baseline: Trial, leader: Trial, *, checked: bool, better: bool, complete: bool
     ) -> Tuned:
-        untried = sum(c.key not in self._tried for c in self._candidates.values())
+        untried = len({c.key for c in self._candidates.values()} - self._tried.keys())
         trials = tuple(self._trials)
         return Tuned(baseline, leader, trials, checked, better, untried, complete)
 
@@ -244,8 +245,7 @@ def exhaustive(
     space: Space, probe: Prober, predict: Predict, sla: SLA, config: SearchConfig
 ) -> Iterator[Trial]:
     """Every candidate's QPS@SLA, searched in full: what a race is compared to."""
-    for place in space.places():
-        candidate = space.candidate(place)
+    for candidate in space.candidates():
         guess = predict(candidate) or config.start_qps
         search = Search(replace(config, start_qps=min(max(guess, config.min_qps), config.max_qps)))
         while (rate := search.next_rate()) is not None:

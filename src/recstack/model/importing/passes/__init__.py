@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from recstack.model.importing.passes.attention import find_scores, pool_scores
+from recstack.model.importing.passes.augru import find_scored_loops
 from recstack.model.importing.passes.bags import pool_sequences
 from recstack.model.importing.passes.cleanup import remove_dead, trim_dense
 from recstack.model.importing.passes.cross import find_crosses
@@ -20,6 +21,8 @@ PASSES = (
     share_states,
     tidy,
     add_biases,
+    find_scored_loops,
+    remove_dead,
     pool_sequences,
     find_interactions,
     find_crosses,
