@@ -14,7 +14,9 @@ from recstack.engine.precision import LayerPlan, LayerPrecision, quantisable
 from recstack.errors import ConfigError
 from recstack.model import Model, zoo
 from recstack.model.model import build
-from recstack.precision.inside import Inside, calibrated, clipping, static_layers
+from recstack.precision.calibrate import calibrate, clipping, static_ranges
+from recstack.precision.inside import Inside
+from recstack.precision.values import input_of
 from recstack.schedule import ScheduleConfig
 from recstack.tune import start
 from recstack.tune.guard import Guard, GuardConfig
@@ -49,7 +51,7 @@ def some(seed: int, n: int, scale: float = 1.0) -> list[Batch]:
     return [next(stream) for _ in range(n)]
 
 
-PLAN = calibrated(INT8, MODEL, some(0, 50), static=True)
+PLAN = LayerPlan(layers=calibrate(MODEL, INT8.layers, some(0, 50)))
 FP32 = compile(MODEL)
 
 
@@ -87,11 +89,11 @@ def settle(guard: Guard) -> None:
 
 
 def test_ranges_hold_what_they_were_calibrated_on() -> None:
-    ranges = static_layers(PLAN)
+    ranges = static_ranges(PLAN)
     assert list(ranges) == list(INT8.layers)
-    inside = Inside(MODEL, ranges)
+    inside = Inside(MODEL, [input_of(MODEL, name) for name in ranges])
     clean, drifted = (
-        [clipping(inside.run(b)[1], PLAN, MODEL) for b in some(900, 20, scale)] for scale in (1, 6)
+        [clipping(MODEL, PLAN, inside.run(b)[1]) for b in some(900, 20, scale)] for scale in (1, 6)
     )
     assert np.mean(clean) < 1 and np.mean(drifted) > 100
     scores, inputs = inside.run(some(5, 1)[0])

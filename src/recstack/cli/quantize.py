@@ -31,6 +31,8 @@ from recstack.rows import RowFormat
 from recstack.tune import Deployment
 from recstack.tune.quantise import QuantiseConfig, Quantised, Step, quantise
 from recstack.tune.quantise.costs import plan_bytes, plan_ns
+from recstack.tune.quantise.publish import Published
+from recstack.tune.quantise.publish import publish as publish_plan
 
 DEBUG_ROWS = 2048
 
@@ -58,6 +60,10 @@ def quantize(
     plan: Annotated[
         Path | None, typer.Option(help="Prove this plan (TOML) instead of searching.")
     ] = None,
+    publish: Annotated[
+        bool,
+        typer.Option("--publish", help="New weights: keep what is proven of --plan, no more."),
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Compare the plan with fp32 op by op; proves nothing.")
     ] = False,
@@ -74,7 +80,12 @@ def quantize(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Search and prove a precision plan; exit 1 when none, or the one given, keeps the budget."""
+    """Search and prove a precision plan; exit 1 when none, or the one given, keeps the budget.
+
+    --publish always ends in a deployment: in fp32 where nothing of the plan is proven.
+    """
+    if publish and plan is None:
+        raise ConfigError("expected --plan with --publish: what the weights before were served by")
     made = open_model(model)
     labelled = read_labelled(data, made.inputs)
     engine = EngineConfig(isa=isa)
@@ -96,13 +107,17 @@ def quantize(
         found = _search(made, labelled, measure, limit, config, engine, out)
         record, chosen = found.to_record(made.name, metric, limit), found.plan
         notes = dict(found.notes)
+    elif publish:
+        kept = publish_plan(made, given, labelled, measure, limit, engine=engine, seed=seed)
+        notes = dict.fromkeys(kept.given_up, "given up: not proven with these weights")
+        record, chosen = _published(made, kept, metric, limit), kept.plan
     else:
         record, chosen, notes = (
             _proven(made, given, labelled, measure, limit, engine, seed),
             given,
             {},
         )
-    holds = record["verdict"] == "proven"
+    holds = publish or record["verdict"] == "proven"
     record |= {
         "rows": rows,
         "bytes": [plan_bytes(made, PrecisionPlan()), plan_bytes(made, chosen)],
@@ -115,6 +130,18 @@ def quantize(
     else:
         _print(record, out, holds)
     raise typer.Exit(0 if holds else 1)
+
+
+def _published(model: Model, kept: Published, metric: str, budget: Budget) -> dict[str, Any]:
+    """The record of a plan for new weights."""
+    given_up = ", ".join(kept.given_up)
+    reason = f"{kept.reason}; given up: {given_up}" if given_up else kept.reason
+    return {
+        "record": "precision", "origin": "measured", "model": model.name, "metric": metric,
+        "budget": str(budget), "limit": budget.limit, "relative": budget.relative,
+        "verdict": "not_within" if kept.is_fp32 else "proven", "reason": reason,
+        "objective": "memory", "unit": "bytes", "rows_needed": None,
+    }  # fmt: skip
 
 
 def _metric(text: str) -> Metric:

@@ -16,9 +16,9 @@ from recstack.data.labelled import LabelledData
 from recstack.engine.precision import FP32, LayerPrecision, layer_inputs, layer_names
 from recstack.model import Model
 from recstack.precision.alone import alone
+from recstack.precision.inside import Values
 from recstack.precision.plan import PrecisionPlan, apply, describe_layer
 from recstack.precision.values import (
-    Values,
     columns_that_stand_out,
     input_of,
     run_alone,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,32 +12,26 @@ from recstack.data.labelled import LabelledData
 from recstack.engine import EngineConfig, compile
 from recstack.engine.precision import FP32, LayerPlan, LayerPrecision, layer_names
 from recstack.model import Model
-from recstack.model.model import build
 from recstack.precision.alone import Alone
+from recstack.precision.inside import Inside, Values
 
 MOST_BYTES = 256 << 20  # of values that one run may make
 MOST_SHARE = 0.05
 LEAST_GAIN = 4.0
 MOST_ROWS = 16_384
-Values = dict[str, NDArray[np.float32]]
 
 
 def values_of(
     model: Model, names: Sequence[str], data: LabelledData, config: EngineConfig | None = None
 ) -> Values:
-    """Each named value for every row of `data`, (rows, elements) float32.
-
-    A user-scope value is repeated on every row of its query. The engine keeps what else it would
-    fuse away, so that a value may differ in rounding from what a fused step makes of it.
-    """
-    widths = [model.values[name].elements for name in names]
-    rows = max(MOST_BYTES // (4 * max(sum(widths), 1)), 1)
-    changed = model.description.model_copy(update={"outputs": tuple(names), "arguments": ()})
-    engine = compile(build(changed, model.weights), config)
-    parts = [engine.run(part.batch) for part in data.chunks(rows)]
-    whole = np.concatenate(parts) if parts else engine.run(data.batch)
-    ends = np.cumsum([0, *widths])
-    return {n: whole[:, a:b] for n, (a, b) in zip(names, pairwise(ends), strict=True)}
+    """Each named value for every row of `data`, (rows, elements) float32; see `Inside`."""
+    inside = Inside(model, names, config)
+    parts = [
+        inside.run(part.batch)[1]
+        for part in data.chunks(max(MOST_BYTES // max(inside.row_bytes, 1), 1))
+    ]
+    parts = parts or [inside.run(data.batch)[1]]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def run_alone(

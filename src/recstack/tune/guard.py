@@ -15,9 +15,11 @@ from recstack.engine import Engine, EngineConfig, HybridEngine, compile
 from recstack.engine.precision import LayerPlan
 from recstack.errors import ConfigError
 from recstack.model import Model
-from recstack.precision.inside import Inside, calibrated, clipping, static_layers
+from recstack.precision.calibrate import clipping, static_ranges, with_ranges
+from recstack.precision.inside import Inside
 from recstack.precision.monitor import Alarm, Monitor, MonitorConfig
 from recstack.precision.shadow import Shadow
+from recstack.precision.values import input_of
 from recstack.schedule import LoopDispatcher, Switch
 from recstack.types import Completion, Query, Scores
 
@@ -68,7 +70,8 @@ class Guard:
         self._since_refresh = 0
         self._counts = {"refreshed": 0, "fell_back": 0}
         self._acting = threading.Lock()
-        self._inside = Inside(reference, static_layers(self._plan), config)
+        read = (input_of(reference, layer) for layer in static_ranges(self._plan))
+        self._inside = Inside(reference, read, _in_fp32(config))
         self._switch = Switch(start(compile(model, config)))
         self._shadow = Shadow(
             self._switch, self._again, Monitor(self.config), on_alarm=self._alarmed, seed=seed
@@ -111,7 +114,7 @@ class Guard:
         Raises ConfigError where no layer has a static range, or too little was sampled yet.
         """
         with self._acting:
-            found, ranges = len(self._shadow.recent()), len(static_layers(self._plan))
+            found, ranges = len(self._shadow.recent()), len(static_ranges(self._plan))
             if not ranges or found < CALIBRATION:
                 raise ConfigError(
                     f"expected layers with a static range and {CALIBRATION} sampled queries, got "
@@ -130,13 +133,13 @@ class Guard:
         self._switch.close()
 
     def _again(self, batch: Batch) -> tuple[Scores, float]:
-        scores, inputs = self._inside.run(batch)
+        scores, values = self._inside.run(batch)
         self._since_refresh += 1
         every = self.config.refresh_every
         due = self._refreshing or (every is not None and self._since_refresh >= every)
-        if due and static_layers(self._plan) and len(self._shadow.recent()) >= CALIBRATION:
+        if due and static_ranges(self._plan) and len(self._shadow.recent()) >= CALIBRATION:
             self.refresh()
-        return scores, clipping(inputs, self.plan, self._reference)
+        return scores, clipping(self._reference, self.plan, values)
 
     def _alarmed(self, alarm: Alarm) -> None:
         if not self._quantised:  # of a sample that the plan before had answered
@@ -148,28 +151,31 @@ class Guard:
                 return
             helps = not self._counts["refreshed"] or alarm.samples >= PATIENCE
             self._refreshing = (
-                self.config.act == "refresh" and helps and bool(static_layers(self._plan))
+                self.config.act == "refresh" and helps and bool(static_ranges(self._plan))
             )
             self._shadow.forget()  # the traffic before the alarm is not what comes now
             self._fall_back()
 
     def _refresh(self) -> None:
-        self._plan = calibrated(self._plan, self._reference, self._shadow.recent())
+        self._plan = with_ranges(self._reference, self._plan, self._shadow.recent())
         config = self._engine.model_copy(update={"precision": self._plan})
         self._switch.to(self._start(compile(self._model, config)))
         self._quantised, self._refreshing = True, False
         self._since_refresh = 0
         self._counts["refreshed"] += 1
         self.monitor.reset()
-        self._report(f"refreshed {len(static_layers(self._plan))} ranges from recent traffic")
+        self._report(f"refreshed {len(static_ranges(self._plan))} ranges from recent traffic")
 
     def _fall_back(self) -> None:
-        config = self._engine.model_copy(update={"precision": "fp32"})
-        self._switch.to(self._start(compile(self._reference, config)))
+        self._switch.to(self._start(compile(self._reference, _in_fp32(self._engine))))
         self._quantised = False
         self._counts["fell_back"] += 1
         self.monitor.reset()
         self._report("fell back to fp32")
+
+
+def _in_fp32(config: EngineConfig) -> EngineConfig:
+    return config.model_copy(update={"precision": "fp32"})
 
 
 def _check(model: Model, reference: Model) -> None:

@@ -13,7 +13,7 @@ from recstack.model import Model, zoo
 from recstack.model.model import build
 from recstack.model.ops import Linear
 from recstack.precision.budget import parse_budget
-from recstack.precision.inside import static_layers
+from recstack.precision.calibrate import static_ranges
 from recstack.precision.plan import PrecisionPlan, tables_of
 from recstack.rows import RowFormat
 from recstack.tune.quantise.publish import publish
@@ -77,7 +77,7 @@ def test_static_ranges_are_those_of_the_new_data() -> None:
     fixed = {n: LayerPrecision("int8", ActivationRange(-1e6, 1e6)) for n in plan.layers.layers}
     old = PrecisionPlan(tables=plan.tables, layers=LayerPlan(layers=fixed))
     found = publish(model, old, labelled(model), NE, parse_budget("0.5%"))
-    ranges = static_layers(found.plan.layers)
+    ranges = static_ranges(found.plan.layers)
     assert list(ranges) == list(fixed) and all(r.high < 1e3 for r in ranges.values())
 
 

@@ -11,7 +11,7 @@ from recstack.engine.precision import FP32, quantisable
 from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.precision.budget import Budget
-from recstack.precision.inside import calibrated
+from recstack.precision.calibrate import with_ranges
 from recstack.precision.plan import PrecisionPlan, tables_of
 from recstack.precision.proof import CHUNK_ROWS, prove
 from recstack.rows import RowFormat
@@ -61,7 +61,7 @@ def publish(
     """
     engine = engine or EngineConfig()
     batches = (part.batch for part in data.chunks(CHUNK_ROWS))
-    plan = replace(plan, layers=calibrated(plan.layers, model, batches))
+    plan = replace(plan, layers=with_ranges(model, plan.layers, batches))
     whole = prove(model, plan, data, metric, budget, config=engine, level=proof_level(1), seed=seed)
     if whole.holds:
         return Published(plan, (), whole.judgement.reason)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from recstack.batch import Batch
 from recstack.data.labelled import LabelledData
 from recstack.data.paired import Metric
 from recstack.engine import EngineConfig
@@ -25,7 +26,7 @@ from recstack.model import Model
 from recstack.precision.budget import Budget
 from recstack.precision.calibrate import calibrate
 from recstack.precision.plan import PrecisionPlan, tables_of
-from recstack.precision.proof import check_labels
+from recstack.precision.proof import CHUNK_ROWS, check_labels
 from recstack.precision.values import columns_that_stand_out, input_of, values_of
 from recstack.rows import RowFormat
 from recstack.tune.quantise import costs
@@ -213,8 +214,12 @@ def _precisions(
         if columns := columns_that_stand_out(values, layer_inputs(model, name)):
             found.insert(-1, LayerPrecision("int8", outliers=columns))
     if config.activations == "static":
-        found = [calibrate(model, {name: p}, small)[name] for p in found]
+        found = [calibrate(model, {name: p}, _batches(small))[name] for p in found]
     return [p for p in found if p.format in costs.formats_run(model, name, p)]
+
+
+def _batches(data: LabelledData) -> Iterator[Batch]:
+    return (part.batch for part in data.chunks(CHUNK_ROWS))
 
 
 def _table_costs(
