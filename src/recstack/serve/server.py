@@ -114,7 +114,10 @@ class Server:
         """
         gc.collect()
         gc.freeze()
-        self._run(lambda: on_bound(self))
+        try:
+            self._run(lambda: on_bound(self))
+        finally:
+            gc.unfreeze()
 
     def _thread_main(self, ready: threading.Event) -> None:
         try:
