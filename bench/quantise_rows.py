@@ -21,7 +21,8 @@ def main() -> None:
     model = rs.zoo.build("rm2", rows_scale=wanted / whole)
     tables = list(model.table_formats)
     size = sum(model.weights[t].nbytes for t in tables)
-    print(f"{len(tables)} tables, {size / 1e9:.2f} GB of float32, {model.shapes[tables[0]][1]} wide")
+    wide = model.shapes[tables[0]][1]
+    print(f"{len(tables)} tables, {size / 1e9:.2f} GB of float32, {wide} columns")
     for format in (RowFormat.FP16, RowFormat.BF16, RowFormat.INT8, RowFormat.INT4, RowFormat.INT2):
         for greedy in (False, True) if format.bits < 8 else (True,):
             walls, cpus = [], []

@@ -142,7 +142,7 @@ def test_slack_meets_the_sla_at_higher_rates_than_fixed_chunks():
     sla = SLA(95.0, 20_000_000)
     kinds = [Lanes(4, Service(COSTS, "lognormal", 0.1))]
     start = COSTS.capacity_qps(169, 4)
-    config = SearchConfig(start_qps=start, max_qps=10 * start, tolerance=0.02, runs=1)
+    config = SearchConfig(start_qps=start, max_qps=10 * start, tolerance=0.05, runs=1)
 
     def found(schedule: ScheduleConfig, deadline_ns: int | None) -> float:
         return simulated_qps_at_sla(
@@ -153,7 +153,7 @@ def test_slack_meets_the_sla_at_higher_rates_than_fixed_chunks():
             kinds,
             deadline_ns=deadline_ns,
             span=20,
-            most_queries=20_000,
+            most_queries=10_000,
         ).low_qps
 
     fixed = max(found(FIXED.model_copy(update={"chunk_rows": rows}), 200_000_000)

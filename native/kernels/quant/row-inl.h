@@ -123,14 +123,16 @@ class ScaledRow {
     }
   }
   RECSTACK_INLINE V load_n(int64_t column, int64_t n) const {
+    // With the eight (int4, int2: four) bytes behind the values there is always enough to read.
     const uint8_t* p = row_ + column * kBits / 8;
-    const __mmask16 held = first((n * kBits + 7) / 8);
     if constexpr (kBits == 8) {
-      return of_bytes(_mm_maskz_loadu_epi8(held, p));
+      const auto* bytes = reinterpret_cast<const __m128i*>(p);
+      return of_bytes(n >= 8 ? _mm_loadu_si128(bytes) : _mm_loadl_epi64(bytes));
     } else if constexpr (kBits == 4) {
-      return of_nibbles(_mm_maskz_loadu_epi8(held, p));
+      return of_nibbles(n >= 7 ? _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))
+                               : _mm_loadu_si32(p));
     } else {
-      return of_pairs(p);  // four bytes, and four are behind the values
+      return of_pairs(p);
     }
   }
 #else

@@ -104,5 +104,8 @@ def _plan(path: Path, engine: EngineConfig, out: Path) -> tuple[Deployment, Mode
         folder = os.path.relpath(path, out.parent)
         return Deployment(model=folder, engine=engine), load_model(path)
     deployment, model = read_deployment(path)
-    folder = os.path.relpath(path.parent / deployment.model, out.parent)
-    return deployment.model_copy(update={"model": folder}), model
+    moved = {
+        field: given and os.path.relpath(path.parent / given, out.parent)
+        for field, given in (("model", deployment.model), ("precision", deployment.precision))
+    }
+    return deployment.model_copy(update=moved), model

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from recstack.errors import ConfigError
@@ -57,6 +58,22 @@ class HttpConfig:
         if parts.scheme != "http" or not host or parts.path not in ("", "/"):
             raise ConfigError(f"expected http://host:port, got {self.url!r}")
         return host, port
+
+
+def reached(config: HttpConfig) -> tuple[int, Any]:
+    """Family and address at which the server answers, of those that its name has.
+
+    Where none does, the first: its queries then end in errors. ConfigError for an unknown name.
+    """
+    host, port = config.address()
+    try:
+        with socket.create_connection((host, port), config.connect_timeout_s) as sock:
+            return sock.family, sock.getpeername()
+    except socket.gaierror as error:
+        raise ConfigError(f"cannot reach {config.url}: {error}") from error
+    except OSError:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return family, address
 
 
 def fetch_metadata(config: HttpConfig) -> Metadata:

@@ -19,7 +19,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from recstack.loadtest.endpoint import Answer, HttpConfig, read_answer
+from recstack.loadtest.endpoint import Answer, HttpConfig, reached, read_answer
 from recstack.loadtest.http1 import Response, ResponseReader
 from recstack.loadtest.oip import Message
 from recstack.types import Issued, Status
@@ -55,7 +55,7 @@ class HttpRun:
     ) -> None:
         self._config = config
         self._output = output
-        self._address = config.address()
+        self._family, self._address = reached(config)
         self._messages = messages
         self._which = which.tolist()
         n = len(self._which)
@@ -134,20 +134,20 @@ class HttpRun:
                     self._push(line)
                 if events & ~select.EPOLLOUT:
                     self._receive(line)
+            except BlockingIOError:  # woken for nothing
+                continue
             except OSError as error:
                 self._drop(line, f"connection lost: {error}")
         self._send_waiting()
 
     def _connect(self) -> None:
-        host, port = self._address
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = socket.socket(self._family, socket.SOCK_STREAM)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         line = _Line(sock, ResponseReader(self._config.max_response_bytes))
         self._lines[sock.fileno()] = line
         self._opening += 1
-        code = sock.connect_ex((host, port))
+        code = sock.connect_ex(self._address)
         self._poll.register(sock.fileno(), select.EPOLLIN | select.EPOLLOUT)
         if code not in (0, errno.EINPROGRESS):
             self._drop(line, f"cannot connect: {os.strerror(code)}")

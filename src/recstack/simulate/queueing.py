@@ -122,7 +122,7 @@ def simulated_qps_at_sla(
     """Search the highest rate whose percentile stays within the SLA, as on a live system.
 
     span: length of a run in limits of the SLA, so that a queue that grows is seen to; a run has
-        20,000 queries at least and `most_queries` at most.
+        20,000 queries at least, if `most_queries` allows.
     The rest is as of `simulate` and `recstack.loadtest.qps_at_sla`.
     """
 

@@ -51,8 +51,13 @@ class Deployment(BaseModel):
     guard: GuardConfig | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write the file, whole or not at all. Raises ConfigError when the disk refuses."""
+        """Write the file, whole or not at all. Raises ConfigError when the disk refuses.
+
+        Beside a precision plan `engine.precision`, which reading took from there, is left out.
+        """
         data = self.model_dump(mode="json", exclude_none=True)
+        if self.precision is not None:
+            del data["engine"]["precision"]
         try:
             write_whole(Path(path), tomli_w.dumps(data))
         except OSError as error:

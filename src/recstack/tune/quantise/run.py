@@ -53,7 +53,8 @@ class QuantiseConfig(BaseModel):
     tables, layers: formats to choose from beside fp32.
     activations: int8 layers find the range of their inputs for every row, or have one from the
         search rows.
-    least_share: a table or layer that cannot save this share of all cost stays fp32.
+    least_share: the tables and layers that save least stay fp32, as many as together save less
+        than this share of all cost.
     small_rows: search rows, at most, that sensitivities are measured on.
     seed: of the split, the resamples and the timed inputs.
     """
@@ -94,6 +95,8 @@ class Quantised:
                 f"the data are too small to prove the budget: the plan closest to it needs about "
                 f"{self.outcome.rows_needed:,} rows; {self._closest.judgement.reason}"
             )
+        if not any(u.top for u in self.units):
+            return "there is nothing to save: no table or layer is cheaper in another format"
         return "no plan that saves anything keeps the budget"
 
     @property
