@@ -73,9 +73,11 @@ class Race:
     """A race over `space`, from `baseline`.
 
     probe: measures. predict: a guess at a candidate's rate, 0 for hopeless; orders the sweep and
-        sets the first rate. starting, racing, checking: asked before each probe of the baseline,
-        the race and the check; they end when it says no, the first not before a rate has passed. share: of an exhaustive search's probes, estimated from the
-        baseline's, that the whole may take. origin: of what `probe` gives.
+        sets the first rate.
+    starting, racing, checking: asked before each probe of the baseline, the race and the check;
+        they end when it says no, the first not before a rate has passed.
+    share: of an exhaustive search's probes, estimated from the baseline's, that the whole may take.
+    origin: of what `probe` gives.
     """
 
     def __init__(
