@@ -15,14 +15,19 @@ CORES = sorted(os.sched_getaffinity(0))
 two_cores = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
 
 
-def matrix(slowdown: tuple[tuple[float, ...], ...], shares: tuple[float, ...]) -> Matrix:
-    return Matrix(("m", "n"), 64, shares, (10.0, 20.0), slowdown, slowdown, slowdown)
+Ratios = tuple[tuple[float, ...], ...]
+
+
+def matrix(slowdown: Ratios, shares: tuple[float, ...], high: Ratios | None = None) -> Matrix:
+    return Matrix(("m", "n"), 64, shares, (10.0, 20.0), slowdown, slowdown, high or slowdown)
 
 
 def test_the_trend_compares_classes() -> None:
     more = matrix(((1.4, 1.2), (1.1, 1.0)), (0.8, 0.01))
     assert "embedding-bound (m) 1.296x" in more.trend()
     assert more.trend().endswith(": reproduced")
+    noisy = matrix(((1.1, 1.1), (1.0, 1.0)), (0.8, 0.01), ((1.3, 1.3), (1.3, 1.3)))
+    assert "within the spread" in noisy.trend()
     assert matrix(((1.0, 1.0), (1.1, 1.2)), (0.8, 0.01)).trend().endswith("not reproduced")
     assert "no comparison" in matrix(((1.0, 1.0), (1.0, 1.0)), (0.8, 0.5)).trend()
 

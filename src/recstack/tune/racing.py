@@ -73,9 +73,11 @@ class Race:
     """A race over `space`, from `baseline`.
 
     probe: measures. predict: a guess at a candidate's rate, 0 for hopeless; orders the sweep and
-        sets the first rate. racing, checking: asked before each probe of the race and of the check;
-        they end when it says no. share: of an exhaustive search's probes, estimated from the
-        baseline's, that the whole may take. origin: of what `probe` gives.
+        sets the first rate.
+    starting, racing, checking: asked before each probe of the baseline, the race and the check;
+        they end when it says no, the first not before a rate has passed.
+    share: of an exhaustive search's probes, estimated from the baseline's, that the whole may take.
+    origin: of what `probe` gives.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Race:
         sla: SLA,
         config: SearchConfig,
         *,
+        starting: Callable[[], bool] = lambda: True,
         racing: Callable[[], bool] = lambda: True,
         checking: Callable[[], bool] = lambda: True,
         share: float = 0.25,
@@ -98,6 +101,7 @@ class Race:
         self._predict = predict
         self._sla = sla
         self._config = config
+        self._starting = starting
         self._racing = racing
         self._checking = checking
         self._share = share
@@ -131,8 +135,13 @@ class Race:
         config = self._config
         start = first_rate(self._predict(self._baseline), config)
         search = Search(replace(config, start_qps=start))
-        # Without the baseline there is nothing: all the time may go to it.
-        return self._search(self._baseline, search, self._checking)
+
+        def go_on() -> bool:
+            # Without a rate of the baseline there is nothing: all the time may go to the first.
+            passed = search.found(self._sla).low_qps > 0
+            return self._checking() and (self._starting() or not passed)
+
+        return self._search(self._baseline, search, go_on)
 
     def _climb(self) -> None:
         """Axis by axis from the leader, until a whole round changes nothing."""

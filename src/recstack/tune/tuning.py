@@ -30,6 +30,7 @@ from recstack.tune.rig import QueryFactory, QueryPool, Rig, RunConfig, measure_o
 from recstack.tune.space import Candidate, Space, schedule_space, static_schedule
 
 Engines = Engine | HybridEngine | Mapping[str, Engine | HybridEngine]
+START_SHARE = 0.3
 RACE_SHARE = 0.65
 CURVE_ROWS = (1, 16, 64, 256, 1000)
 
@@ -108,6 +109,7 @@ def tune(
     cores = config.cores or len(os.sched_getaffinity(0))
     factory = QueryPool(factory)
     until_s = math.inf if config.budget_s is None else time.monotonic() + config.budget_s
+    start_until_s = until_s - (1 - START_SHARE) * (config.budget_s or 0.0)
     race_until_s = until_s - (1 - RACE_SHARE) * (config.budget_s or 0.0)
     run = RunConfig(config.run_s, config.min_queries, config.max_queries)
     asked = {
@@ -139,6 +141,7 @@ def tune(
             lambda candidate: model.qps(candidate.schedule, candidate.plan, sla),
             sla,
             config.search(),
+            starting=lambda: time.monotonic() < start_until_s,
             racing=lambda: time.monotonic() < race_until_s,
             checking=lambda: time.monotonic() < until_s,
         ).run()
