@@ -6,9 +6,9 @@ from importlib.util import find_spec
 
 CONTENDERS = "src/recstack/bench/contenders"
 OPTIONAL = {
-    "fbgemm_gpu": ["fbgemm.py"],
-    "onnx": ["onnx_graph.py", "onnxruntime.py", "openvino.py"],
-    "onnxruntime": ["onnxruntime.py"],
+    "fbgemm_gpu": ["fbgemm.py", "fbgemm_low.py"],
+    "onnx": ["onnx_graph.py", "onnx_int8.py", "onnxruntime.py", "openvino.py"],
+    "onnxruntime": ["onnx_int8.py", "onnxruntime.py", "openvino.py"],
     "openvino": ["openvino.py"],
 }
 collect_ignore = [

@@ -1,4 +1,4 @@
-// Python's view of the dispatcher: policies, the dispatcher, its histograms.
+// Python's view of the dispatcher and its histograms.
 //
 // Arrays of a query stay referenced here until its completion was drained. Lanes never touch Python
 // but in a PythonExecutor; what they finish waits in a queue with a descriptor (completions.h).
@@ -9,6 +9,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <optional>
@@ -19,7 +20,7 @@
 #include "bind_run.h"
 #include "dispatch/completions.h"
 #include "dispatch/dispatcher.h"
-#include "dispatch/fixed.h"
+#include "dispatch/policy.h"
 #include "program/factory.h"
 
 namespace nb = nanobind;
@@ -28,6 +29,7 @@ using namespace nb::literals;
 namespace recstack {
 
 void bind_executor(nb::module_& m);
+void bind_policy(nb::module_& m);
 
 namespace {
 
@@ -38,7 +40,8 @@ constexpr std::array<const char*, 5> kOutcomes = {"ok", "queue_full", "deadline"
                                                   "error"};
 
 std::vector<LaneOptions> make_lanes(const Factories& factories,
-                                    const std::vector<std::vector<int>>& cores) {
+                                    const std::vector<std::vector<int>>& cores,
+                                    const std::vector<int32_t>& kinds) {
   if (factories.empty()) throw nb::value_error("expected at least one executor");
   if (cores.size() != factories.size()) throw nb::value_error("expected one core set per lane");
   const InputLayout& layout = factories[0]->layout();
@@ -50,9 +53,22 @@ std::vector<LaneOptions> make_lanes(const Factories& factories,
         other.user_dense_columns != layout.user_dense_columns || other.outputs != layout.outputs) {
       throw nb::value_error("expected executors of one input layout");
     }
-    lanes.push_back({[factory = factories[i]] { return factory->make(); }, cores[i]});
+    lanes.push_back({[factory = factories[i]] { return factory->make(); }, cores[i],
+                     kinds.empty() ? 0 : kinds[i]});
   }
   return lanes;
+}
+
+void check_kinds(const Policy& policy, Costs costs, const std::vector<int32_t>& kinds,
+                 size_t lanes) {
+  if (policy.needs_costs() && costs.empty()) {
+    throw nb::value_error("expected a cost curve: this policy predicts");
+  }
+  if (!kinds.empty() && kinds.size() != lanes) throw nb::value_error("expected a kind per lane");
+  const auto count = static_cast<int32_t>(std::max<size_t>(costs.size(), 1));
+  for (const int32_t kind : kinds) {
+    if (kind < 0 || kind >= count) throw nb::value_error("expected kinds that have a cost curve");
+  }
 }
 
 nb::object failure_of(const Finished& query) {
@@ -63,9 +79,10 @@ nb::object failure_of(const Finished& query) {
 class PyDispatcher {
  public:
   PyDispatcher(const Factories& factories, const std::vector<std::vector<int>>& cores,
-               std::shared_ptr<Policy> policy, const DispatcherOptions& options)
+               const std::vector<int32_t>& kinds, std::shared_ptr<Policy> policy,
+               const DispatcherOptions& options)
       : factories_(factories),
-        dispatcher_(start(make_lanes(factories, cores), std::move(policy), options)) {}
+        dispatcher_(start(make_lanes(factories, cores, kinds), std::move(policy), options)) {}
 
   ~PyDispatcher() { close(false); }
 
@@ -138,6 +155,7 @@ class PyDispatcher {
         {"failed", c.failed},
         {"queue_full", c.queue_full},
         {"deadline", c.deadline},
+        {"early", c.early},
         {"shutting_down", c.shutting_down},
         {"rows", c.rows},
         {"busy_ns", c.busy_ns},
@@ -256,41 +274,30 @@ void bind_histogram(nb::module_& m) {
       .def("snapshot", &Histogram::snapshot);
 }
 
-void bind_policies(nb::module_& m) {
-  nb::class_<Policy>(m, "Policy", "What to run next: a pure function of queue, lanes and time.");
-  nb::class_<FixedPolicy, Policy>(m, "FixedPolicy", "One batch size for all loads.")
-      .def(
-          "__init__",
-          [](FixedPolicy* self, int64_t chunk_rows, int64_t merge_rows, int64_t merge_window_ns,
-             bool by_deadline) {
-            if (chunk_rows < 1) throw nb::value_error("expected chunk_rows >= 1");
-            new (self) FixedPolicy({.chunk_rows = chunk_rows,
-                                    .merge_rows = merge_rows,
-                                    .merge_window_ns = merge_window_ns,
-                                    .order = by_deadline ? Order::deadline : Order::arrival});
-          },
-          "chunk_rows"_a, "merge_rows"_a = 0, "merge_window_ns"_a = 0, "by_deadline"_a = false);
-}
-
 }  // namespace
 
 void bind_dispatch(nb::module_& m) {
   bind_executor(m);
   bind_histogram(m);
-  bind_policies(m);
+  bind_policy(m);
   nb::class_<PyDispatcher>(m, "Dispatcher", nb::type_slots(slots),
                            "Lanes, a bounded queue and a policy.")
       .def(
           "__init__",
           [](PyDispatcher* self, const Factories& executors,
              const std::vector<std::vector<int>>& cores, std::shared_ptr<Policy> policy,
-             int32_t queue_queries, int64_t queue_rows, int64_t spin_ns) {
+             int32_t queue_queries, int64_t queue_rows, int64_t spin_ns,
+             const std::vector<CostCurve>& costs, const std::vector<int32_t>& kinds) {
             if (queue_queries < 1) throw nb::value_error("expected queue_queries >= 1");
-            new (self) PyDispatcher(
-                executors, cores, std::move(policy),
-                {.queue_queries = queue_queries, .queue_rows = queue_rows, .spin_ns = spin_ns});
+            check_kinds(*policy, costs, kinds, executors.size());
+            new (self) PyDispatcher(executors, cores, kinds, std::move(policy),
+                                    {.queue_queries = queue_queries,
+                                     .queue_rows = queue_rows,
+                                     .spin_ns = spin_ns,
+                                     .costs = costs});
           },
-          "executors"_a, "cores"_a, "policy"_a, "queue_queries"_a, "queue_rows"_a, "spin_ns"_a)
+          "executors"_a, "cores"_a, "policy"_a, "queue_queries"_a, "queue_rows"_a, "spin_ns"_a,
+          "costs"_a = std::vector<CostCurve>{}, "kinds"_a = std::vector<int32_t>{})
       .def("submit", &PyDispatcher::submit, "id"_a, "dense"_a.noconvert(),
            "user_dense"_a.noconvert(), "values"_a.noconvert(), "lengths"_a.noconvert(),
            "query_offsets"_a.noconvert(), "weights"_a.noconvert().none(), "out"_a.noconvert(),
@@ -321,7 +328,7 @@ void bind_dispatch(nb::module_& m) {
       .def_prop_ro("outputs", &PyDispatcher::outputs, "Scores per row.")
       .def("stats", &PyDispatcher::stats)
       .def("set_policy", &PyDispatcher::set_policy, "policy"_a,
-           "Decides from now on, also on what waits. ValueError where it wants another order.")
+           "Decides from now on, also on what waits. ValueError where it wants costs and has none.")
       .def("begin_trace", &PyDispatcher::begin_trace, "chunks"_a,
            "Forget what was traced and keep the next `chunks`; 0: none.")
       .def(

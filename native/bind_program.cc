@@ -22,17 +22,20 @@ namespace recstack {
 namespace {
 
 using Weight = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
+// float32, or uint8: a table's rows in another format.
+using StepWeight = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 // kind, offset, column, stride, constant
 using OperandTuple = std::tuple<int, int64_t, int64_t, int64_t, std::optional<Weight>>;
 // kind, user scope, operands, ints, floats, weights
 using StepTuple = std::tuple<std::string, bool, std::vector<OperandTuple>, std::vector<int64_t>,
-                             std::vector<double>, std::vector<Weight>>;
+                             std::vector<double>, std::vector<StepWeight>>;
 
 // Keeps a Python array alive from native code; lets go of it under the GIL.
-std::shared_ptr<void> owner_of(const Weight& array) {
-  return {new Weight(array), [](void* held) {
+template <class Array>
+std::shared_ptr<void> owner_of(const Array& array) {
+  return {new Array(array), [](void* held) {
             nb::gil_scoped_acquire gil;
-            delete static_cast<Weight*>(held);
+            delete static_cast<Array*>(held);
           }};
 }
 
@@ -52,8 +55,10 @@ StepSpec step_of(const StepTuple& given, std::vector<std::shared_ptr<void>>& own
     }
     spec.operands.push_back(operand);
   }
-  for (const Weight& weight : weights) {
-    WeightView view{weight.data(), {}};
+  for (const StepWeight& weight : weights) {
+    const bool floats = weight.dtype() == nb::dtype<float>();
+    if (!floats && weight.dtype() != nb::dtype<uint8_t>()) throw nb::type_error("no such weight");
+    WeightView view{floats ? static_cast<const float*>(weight.data()) : nullptr, weight.data(), {}};
     for (size_t i = 0; i < weight.ndim(); ++i) view.shape.push_back(weight.shape(i));
     spec.weights.push_back(view);
     owners.push_back(owner_of(weight));

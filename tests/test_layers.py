@@ -14,13 +14,21 @@ ROWS = (
     ("model", "data", "machine"),
     ("engine",),
     ("profile", "loadtest", "schedule", "precision"),
-    ("tune", "bench", "mlperf"),
+    ("tune", "bench", "mlperf", "simulate"),
     ("serve", "report"),
     ("cli",),
 )
 LEVEL = {name: level for level, row in enumerate(ROWS) for name in row}
 ONLY_LAYER_0 = {"loadtest", "schedule", "report"}
-TORCH_PEERS = ("torch_form", "torch_eager", "torch_compile", "aoti", "compiled", "fbgemm")
+TORCH_PEERS = (
+    "torch_form",
+    "torch_eager",
+    "torch_compile",
+    "aoti",
+    "compiled",
+    "fbgemm",
+    "torch_low",
+)
 FILES = sorted(p for p in SOURCE.rglob("*.py") if p != SOURCE / "__init__.py")
 
 
@@ -71,10 +79,10 @@ def test_every_module_has_a_layer() -> None:
                 *(f"bench/contenders/{name}" for name in TORCH_PEERS),
             },
         ),
-        ("onnx", {"bench/contenders/onnx_graph"}),
-        ("onnxruntime", {"bench/contenders/onnxruntime"}),
+        ("onnx", {"bench/contenders/onnx_graph", "bench/contenders/onnx_int8"}),
+        ("onnxruntime", {"bench/contenders/onnxruntime", "bench/contenders/onnx_int8"}),
         ("openvino", {"bench/contenders/openvino"}),
-        ("fbgemm_gpu", {"bench/contenders/fbgemm"}),
+        ("fbgemm_gpu", {"bench/contenders/fbgemm", "bench/contenders/fbgemm_low"}),
         ("mlperf_loadgen", {"mlperf/bridge"}),
         ("uvloop", {"serve", "loadtest"}),
         ("httptools", {"serve/http"}),

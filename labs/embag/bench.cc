@@ -95,6 +95,7 @@ void kernel(Work& w, recstack::Isa isa, recstack::Prefetch prefetch) {
   std::vector<recstack::BagTable> tables;
   for (int64_t t = 0; t < w.tables; ++t) {
     tables.push_back({.table = w.table[t],
+                      .format = recstack::RowFormat::fp32,
                       .rows = w.rows,
                       .padding_index = -1,
                       .pooling = recstack::Pooling::sum,
@@ -106,13 +107,13 @@ void kernel(Work& w, recstack::Isa isa, recstack::Prefetch prefetch) {
                       .out = w.result(t),
                       .out_stride = w.tables * w.dim});
   }
-  recstack::embag_kernels(isa).bags_f32({.tables = tables.data(),
-                                         .count = w.tables,
-                                         .dim = w.dim,
-                                         .bags = w.bags,
-                                         .index_type = recstack::IndexType::int32,
-                                         .prefetch = prefetch,
-                                         .zeros = zeros.data()});
+  recstack::embag_kernels(isa).bags({.tables = tables.data(),
+                                     .count = w.tables,
+                                     .dim = w.dim,
+                                     .bags = w.bags,
+                                     .index_type = recstack::IndexType::int32,
+                                     .prefetch = prefetch,
+                                     .zeros = zeros.data()});
 }
 
 double seconds() {

@@ -1,8 +1,9 @@
-// Share of the fp32 FMA peak that a layer reaches, layer by layer, set by set, format by format;
-// formats of two bytes also as a multiple of fp32, timed in turn. Checks before it times. Weights
-// are warm: each layer runs over and over, so they rest in the cache level they fit; with `cold` as
-// the first word every call takes another of many layers, 64 MB in all in fp32, so that they
-// stream. Usage: gemm_bench [cold] [set [rows...]]
+// What layers reach, layer by layer, set by set, format by format, timed in turn: fp32 in GFLOP/s,
+// the formats of two bytes as multiples of it, and each as a share of its floor: the larger of the
+// multiply-adds at the format's peak and of reading the packed weights once from where they rest,
+// which is measured. Checks before it times. Weights are warm: each layer runs over and over, so
+// they rest in the cache level they fit; with `cold` as the first word every call takes another of
+// many layers, 64 MB in all in fp32, so that they stream. Usage: gemm_bench [cold] [set [rows...]]
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "kernels/gemm/gemm.h"
+#include "peaks/kernels.h"
 
 namespace {
 
@@ -88,11 +90,34 @@ struct Packed {
 };
 
 // By format.
-struct Gflops {
-  double of[kFormatCount];
+struct Found {
+  double gflops[kFormatCount];
+  double of_floor[kFormatCount];
 };
 
-Gflops median_gflops(Isa isa, int64_t rows, Layer layer, bool cold) {
+template <class Run>
+double median_of_rounds(Run run) {
+  std::vector<double> rounds(31);
+  for (double& round : rounds) round = run();
+  std::nth_element(rounds.begin(), rounds.begin() + 15, rounds.end());
+  return rounds[15];
+}
+
+// One pass over all copies of a layer, per copy; whole steps of the loop that reads.
+double read_ns(Isa isa, const Packed& packed, int64_t layers) {
+  const auto floats = static_cast<int64_t>(packed.bytes) * layers / 4 / kReadStep * kReadStep;
+  if (floats == 0) return 0;
+  const int64_t passes = std::max<int64_t>(1, (1 << 18) / floats);
+  float sums[16];
+  const double ns = median_of_rounds([&] {
+    const double start = now_ns();
+    peak_kernels(isa).read_f32(packed.all.data, floats, passes, sums);
+    return now_ns() - start;
+  });
+  return ns / static_cast<double>(passes * layers);
+}
+
+Found measure(Isa isa, int64_t rows, Layer layer, bool cold, double peak) {
   const auto [k, n] = layer;
   const int64_t layers = cold ? std::max<int64_t>(1, (64 << 20) / (4 * n * k)) : 1;
   Buffer x(rows * k), w(n * k), bias(n), out(rows * n);
@@ -133,10 +158,14 @@ Gflops median_gflops(Isa isa, int64_t rows, Layer layer, bool cold) {
     }
     next += repeats;
   }
-  Gflops found;
+  Found found;
   for (int f = 0; f < kFormatCount; ++f) {
     std::nth_element(rounds[f].begin(), rounds[f].begin() + 15, rounds[f].end());
-    found.of[f] = rounds[f][15];
+    const bool doubled = isa == Isa::avx512_bf16 && kFormats[f] == WeightFormat::bf16;
+    const double floor_ns =
+        std::max(flops / (doubled ? 2 * peak : peak), read_ns(isa, packed[f], layers));
+    found.gflops[f] = rounds[f][15];
+    found.of_floor[f] = floor_ns * rounds[f][15] / flops;
   }
   return found;
 }
@@ -154,18 +183,20 @@ int main(int argc, char** argv) {
   std::printf("peak %.1f GFLOP/s (one core, fp32 FMA)\n", peak);
   for (Isa isa : supported_isas()) {
     if (argc > 1 && std::strcmp(argv[1], isa_name(isa)) != 0) continue;
-    std::printf("%s: fp32 GFLOP/s (of peak), bf16 and fp16 as multiples of it\n%12s", isa_name(isa),
-                "k x n");
-    for (int64_t rows : rows_asked) std::printf("%26ld", rows);
+    std::printf("%s: fp32 GFLOP/s, bf16 and fp16 as multiples of it (each of its floor)\n%12s",
+                isa_name(isa), "k x n");
+    for (int64_t rows : rows_asked) std::printf("%37ld", rows);
     std::printf("\n");
     for (Layer layer : kLayers) {
       char name[32];
       std::snprintf(name, sizeof name, "%ld x %ld", layer.k, layer.n);
       std::printf("%12s", name);
       for (int64_t rows : rows_asked) {
-        const auto [gflops] = median_gflops(isa, rows, layer, cold);
-        std::printf("  %6.1f (%3.0f%%) %4.2f %4.2f", gflops[0], 100 * gflops[0] / peak,
-                    gflops[1] / gflops[0], gflops[2] / gflops[0]);
+        const auto [gflops, share] = measure(isa, rows, layer, cold, peak);
+        std::printf("  %6.1f (%3.0f%%)", gflops[0], 100 * share[0]);
+        for (int f = 1; f < kFormatCount; ++f) {
+          std::printf(" %4.2f (%3.0f%%)", gflops[f] / gflops[0], 100 * share[f]);
+        }
       }
       std::printf("\n");
     }

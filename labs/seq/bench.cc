@@ -54,12 +54,12 @@ double median_ns(const std::function<void()>& run) {
 
 // One kernel on one shape: `run` writes `out`; flops as the kernel's chains have them, per run.
 void report(const char* name, Isa isa, const Buffer& out, double flops, double per,
-            const std::function<void(Isa)>& run) {
+            const std::function<void(Isa)>& run, float tolerance = 1e-4f) {
   run(Isa::scalar);
   const std::vector<float> want(out.data, out.data + out.size);
   run(isa);
   for (size_t i = 0; i < out.size; ++i) {
-    if (std::fabs(out.data[i] - want[i]) > 1e-4f * (1 + std::fabs(want[i]))) {
+    if (std::fabs(out.data[i] - want[i]) > tolerance * (1 + std::fabs(want[i]))) {
       std::printf("%s: wrong answer at %zu: %g, not %g\n", name, i, out.data[i], want[i]);
       std::exit(1);
     }
@@ -69,6 +69,10 @@ void report(const char* name, Isa isa, const Buffer& out, double flops, double p
   if (flops > 0) std::printf("  %6.1f GFLOP/s (%3.0f%%)", flops / ns, 100 * flops / ns / kPeak);
   std::printf("\n");
 }
+
+constexpr const char* kFormats[] = {"fp32", "bf16", "fp16"};  // by WeightFormat
+// Between sets: a value close to the middle of two bf16 may round either way.
+constexpr float kTolerance[] = {1e-4f, 2e-2f, 1e-4f};
 
 void activations(Isa isa) {
   constexpr int64_t kN = 2048;
@@ -85,75 +89,81 @@ void activations(Isa isa) {
     act_kernels(set).dice_f32(x.data, ones.data, x.data, ones.data, kN, y.data);
   });
   report("softmax of 64, per 16", isa, y, 0, vectors, [&](Isa set) {
-    for (int64_t i = 0; i < kN; i += 64) act_kernels(set).softmax_f32(x.data + i, 64, y.data + i);
+    for (int64_t i = 0; i < kN; i += 64)
+      act_kernels(set).softmax_f32(x.data + i, 64, 1, y.data + i);
   });
 }
 
 // DIN's shapes: 250 positions of 32, 36 hidden with Dice, one score; one history for all rows.
-void unit(Isa isa, int64_t rows) {
+void unit(Isa isa, int64_t rows, int format) {
   constexpr int64_t kT = 250, kPadded = 256, kDim = 32, kHidden = 36;
   Buffer keys(kT * kDim), query(rows * kDim), key_w(kHidden * kDim), product(kHidden * kDim);
   Buffer bias(kHidden), last(kHidden), out(rows * kT), panels(kPadded * kDim);
   const std::vector<int32_t> entry(rows, 0);
   char name[64];
-  std::snprintf(name, sizeof name, "unit 250 x (32-36-1), %ld rows", rows);
+  std::snprintf(name, sizeof name, "unit 250 x (32-36-1), %ld rows, %s", rows, kFormats[format]);
   const double flops = 2.0 * rows * kT * (kHidden * kDim + kHidden);
   Buffer packed(4096), packed_product(4096), packed_last(4096);
   Isa ready = Isa::avx512;
   bool first = true;
-  report(name, isa, out, flops, static_cast<double>(rows), [&](Isa set) {
-    const UnitKernels& kernels = seq_kernels(set).unit;
-    if (first || ready != set) {
-      kernels.pack_f32(key_w.data, kHidden, kDim, packed.data);
-      kernels.pack_f32(product.data, kHidden, kDim, packed_product.data);
-      kernels.pack_f32(last.data, 1, kHidden, packed_last.data);
-      kernels.key_panels_f32(keys.data, kT, kDim, panels.data);
-      first = false;
-      ready = set;
-    }
-    UnitLayer layers[2] = {};
-    layers[0] = {
-        kHidden,   kDim,      packed.data, packed_product.data, nullptr, UnitActivation::dice,
-        bias.data, bias.data, bias.data};
-    layers[1].n = 1;
-    layers[1].k = kHidden;
-    layers[1].weight = packed_last.data;
-    kernels.attention_unit_f32({query.data, kDim, panels.data, 0, entry.data(), bias.data, 0,
+  report(
+      name, isa, out, flops, static_cast<double>(rows),
+      [&](Isa set) {
+        const UnitKernels& kernels = seq_kernels(set).unit[format];
+        if (first || ready != set) {
+          kernels.pack(key_w.data, kHidden, kDim, packed.data);
+          kernels.pack(product.data, kHidden, kDim, packed_product.data);
+          kernels.pack_later(last.data, 1, kHidden, packed_last.data);
+          kernels.key_panels_f32(keys.data, kT, kDim, panels.data);
+          first = false;
+          ready = set;
+        }
+        UnitLayer layers[2] = {};
+        layers[0] = {
+            kHidden,   kDim,      packed.data, packed_product.data, nullptr, UnitActivation::dice,
+            bias.data, bias.data, bias.data};
+        layers[1].n = 1;
+        layers[1].k = kHidden;
+        layers[1].weight = packed_last.data;
+        kernels.attention_unit({query.data, kDim, panels.data, 0, entry.data(), bias.data, 0,
                                 layers, 2, rows, kT, UnitResult::scores, out.data, kT});
-  });
+      },
+      kTolerance[format]);
 }
 
 // DIEN's shapes: 40 positions, 64 hidden.
-void recurrence(Isa isa, int64_t rows) {
+void recurrence(Isa isa, int64_t rows, int format) {
   constexpr int64_t kT = 40, kHidden = 64;
   Buffer xg(rows * kT * 3 * kHidden), w(3 * kHidden * kHidden, -0.1f, 0.1f), bias(3 * kHidden);
-  Buffer state(rows * 2 * kHidden), out(rows * kHidden), attention(rows * kT), packed(3 * 64 * 64);
+  Buffer state(rows * 3 * kHidden), out(rows * kHidden), attention(rows * kT), packed(3 * 64 * 64);
   char name[64];
-  std::snprintf(name, sizeof name, "augru 40 x 64, %ld rows, per step", rows);
+  std::snprintf(name, sizeof name, "augru 40 x 64, %ld rows, per step, %s", rows, kFormats[format]);
   Isa ready = Isa::avx512;
   bool first = true;
-  report(name, isa, out, 2.0 * rows * (kT - 1) * 3 * kHidden * kHidden,
-         static_cast<double>(rows * kT), [&](Isa set) {
-           const RecurrenceKernels& kernels = seq_kernels(set).recurrence;
-           if (first || ready != set) kernels.pack_f32(w.data, kHidden, packed.data);
-           first = false;
-           ready = set;
-           RecurrenceArgs args = {};
-           args.xg = xg.data;
-           args.xg_stride = kT * 3 * kHidden;
-           args.packed = packed.data;
-           args.bias = bias.data;
-           args.attention = attention.data;
-           args.attention_stride = kT;
-           args.rows = rows;
-           args.positions = kT;
-           args.hidden = kHidden;
-           args.out = out.data;
-           args.out_stride = kHidden;
-           args.state = state.data;
-           args.state_stride = 2 * kHidden;
-           kernels.recurrence_f32(args);
-         });
+  report(
+      name, isa, out, 2.0 * rows * (kT - 1) * 3 * kHidden * kHidden, static_cast<double>(rows * kT),
+      [&](Isa set) {
+        const RecurrenceKernels& kernels = seq_kernels(set).recurrence[format];
+        if (first || ready != set) kernels.pack(w.data, kHidden, packed.data);
+        first = false;
+        ready = set;
+        RecurrenceArgs args = {};
+        args.xg = xg.data;
+        args.xg_stride = kT * 3 * kHidden;
+        args.packed = packed.data;
+        args.bias = bias.data;
+        args.attention = attention.data;
+        args.attention_stride = kT;
+        args.rows = rows;
+        args.positions = kT;
+        args.hidden = kHidden;
+        args.out = out.data;
+        args.out_stride = kHidden;
+        args.state = state.data;
+        args.state_stride = 3 * kHidden;
+        kernels.recurrence(args);
+      },
+      kTolerance[format]);
 }
 
 void dot(Isa isa, int64_t rows, int64_t features, int64_t dim) {
@@ -184,8 +194,12 @@ int main(int argc, char** argv) {
     if (argc > 1 && std::strcmp(argv[1], isa_name(isa)) != 0) continue;
     std::printf("%s\n", isa_name(isa));
     activations(isa);
-    for (int64_t rows : {1, 16, 64}) unit(isa, rows);
-    for (int64_t rows : {1, 4, 16, 64}) recurrence(isa, rows);
+    for (int64_t rows : {1, 16, 64}) {
+      for (int format : {0, 1}) unit(isa, rows, format);
+    }
+    for (int64_t rows : {1, 4, 16, 64}) {
+      for (int format : {0, 1, 2}) recurrence(isa, rows, format);
+    }
     for (int64_t rows : {1, 64}) dot(isa, rows, 27, 128);
     for (int64_t rows : {1, 64}) dot(isa, rows, 9, 32);
     for (int64_t rows : {1, 64}) cross(isa, rows, 3456);

@@ -3,41 +3,52 @@
 #include <cassert>
 
 namespace recstack {
+namespace {
 
-Backlog::Backlog(int32_t capacity, Order order)
-    : queries_(capacity), links_(capacity), order_(order) {}
+constexpr int64_t kTypicalOf = 32;  // arrivals that the average work spans
+
+}  // namespace
 
 void Backlog::push(int32_t slot, const Waiting& query) {
   assert(query.rows > query.next_row);
   queries_[slot] = query;
-  int32_t before = last_;
-  if (order_ == Order::deadline) {
-    while (before >= 0 && queries_[before].deadline_ns > query.deadline_ns) {
-      before = links_[before].before;
-    }
-  }
-  const int32_t after = before >= 0 ? links_[before].next : first_;
-  links_[slot] = {before, after};
-  (before >= 0 ? links_[before].next : first_) = slot;
-  (after >= 0 ? links_[after].before : last_) = slot;
+  order_.insert(slot, query.due_ns);
+  enter(slot);
   count_ += 1;
-  rows_ += query.left();
+  typical_work_ns_ = typical_work_ns_ == 0
+                         ? query.work_ns
+                         : typical_work_ns_ + (query.work_ns - typical_work_ns_) / kTypicalOf;
 }
 
-void Backlog::advance(int32_t slot, int64_t row_end) {
-  Waiting& query = queries_[slot];
-  assert(row_end > query.next_row && row_end <= query.rows);
-  rows_ -= row_end - query.next_row;
-  query.next_row = row_end;
-  if (query.left() == 0) remove(slot);
+void Backlog::update(int32_t slot, const Waiting& query) {
+  assert(query.left() > 0 && query.due_ns == queries_[slot].due_ns);
+  leave(slot);
+  queries_[slot] = query;
+  enter(slot);
 }
 
 void Backlog::remove(int32_t slot) {
-  const Link link = links_[slot];
-  (link.before >= 0 ? links_[link.before].next : first_) = link.next;
-  (link.next >= 0 ? links_[link.next].before : last_) = link.before;
+  leave(slot);
+  order_.erase(slot);
   count_ -= 1;
-  rows_ -= queries_[slot].left();
+}
+
+void Backlog::enter(int32_t slot) {
+  const Waiting& query = queries_[slot];
+  rows_ += query.left();
+  work_ns_ += query.work_ns;
+  if (query.latest_start_ns == kNever) return;
+  urgency_.insert(slot, query.latest_start_ns);
+  if (query.next_row == 0) sizes_.insert(slot, query.rows);
+}
+
+void Backlog::leave(int32_t slot) {
+  const Waiting& query = queries_[slot];
+  rows_ -= query.left();
+  work_ns_ -= query.work_ns;
+  if (query.latest_start_ns == kNever) return;
+  urgency_.erase(slot);
+  if (query.next_row == 0) sizes_.erase(slot);
 }
 
 }  // namespace recstack

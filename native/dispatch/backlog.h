@@ -1,18 +1,18 @@
-// The queries that wait for a lane, in the order in which they are to be served.
+// The queries that wait for a lane: in serving order, by urgency and by size.
 //
-// A query stays here until its last row was dispatched; `next_row` says how far it is. Slots are
-// numbers that the owner gives out, 0 to capacity - 1. Nothing is allocated after construction.
-// Live dispatcher and simulator keep one each; a policy reads it and never changes it.
+// A query stays here until its last row was dispatched; `next_row` says how far it is. Where it
+// stands is the policy's choice (Policy::place). Slots are numbers that the owner gives out, 0 to
+// capacity - 1. Nothing is allocated after construction; changes cost O(log n). Live dispatcher and
+// simulator keep one each; a policy reads it and never changes it.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "dispatch/clock.h"
+#include "dispatch/slot_order.h"
 
 namespace recstack {
-
-enum class Order { arrival, deadline };
 
 struct Waiting {
   int64_t rows = 0;      // of the whole query, at least 1
@@ -21,43 +21,54 @@ struct Waiting {
   int64_t deadline_ns = kNever;
   int32_t merge_class = 0;  // only queries of equal class may share a batch
 
+  // By Policy::place.
+  int64_t due_ns = 0;                // served in this order
+  int64_t latest_start_ns = kNever;  // too late for its deadline after this; kNever: has none
+  int64_t work_ns = 0;               // predicted: of its rows that are left, on one lane
+
   int64_t left() const { return rows - next_row; }
 };
 
 class Backlog {
  public:
-  Backlog(int32_t capacity, Order order);
+  explicit Backlog(int32_t capacity)
+      : queries_(capacity), order_(capacity), urgency_(capacity), sizes_(capacity) {}
 
-  // Puts a query in its place: behind all of the same or an earlier deadline (Order::deadline), or
-  // last. Cost: the number of later-deadline queries that it overtakes.
+  // Puts a query in its place; queries of one `due_ns` keep the order in which they came.
   void push(int32_t slot, const Waiting& query);
-
-  // Rows before `row_end` are dispatched now; with none left the query goes.
-  void advance(int32_t slot, int64_t row_end);
+  // What is left of a query that stays, in its new place; `due_ns` as it was.
+  void update(int32_t slot, const Waiting& query);
   void remove(int32_t slot);
 
   // Walks in serving order; -1 at the end.
-  int32_t first() const { return first_; }
-  int32_t next(int32_t slot) const { return links_[slot].next; }
+  int32_t first() const { return order_.first(); }
+  int32_t last() const { return order_.last(); }
+  int32_t next(int32_t slot) const { return order_.next(slot); }
+  // Of the queries with a latest start: the one with the earliest, and the one with the most rows
+  // of which none is dispatched yet; -1: none.
+  int32_t most_urgent() const { return urgency_.first(); }
+  int32_t largest() const { return sizes_.last(); }
   const Waiting& operator[](int32_t slot) const { return queries_[slot]; }
 
   int32_t queries() const { return count_; }
-  int64_t rows() const { return rows_; }  // still to be dispatched
+  int64_t rows() const { return rows_; }        // still to be dispatched
+  int64_t work_ns() const { return work_ns_; }  // predicted, of these rows
   bool empty() const { return count_ == 0; }
+  // Work of a query on its arrival: an average over the last few dozen that came.
+  int64_t typical_work_ns() const { return typical_work_ns_; }
 
  private:
-  struct Link {
-    int32_t before = -1;
-    int32_t next = -1;
-  };
+  void enter(int32_t slot);
+  void leave(int32_t slot);
 
   std::vector<Waiting> queries_;
-  std::vector<Link> links_;
-  Order order_;
-  int32_t first_ = -1;
-  int32_t last_ = -1;
+  SlotOrder order_;
+  SlotOrder urgency_;
+  SlotOrder sizes_;
   int32_t count_ = 0;
   int64_t rows_ = 0;
+  int64_t work_ns_ = 0;
+  int64_t typical_work_ns_ = 0;
 };
 
 }  // namespace recstack

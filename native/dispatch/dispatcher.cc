@@ -12,6 +12,12 @@ int32_t slots_needed(size_t lanes, const DispatcherOptions& options) {
   return options.queue_queries + static_cast<int32_t>(lanes) * kMaxPieces;
 }
 
+std::vector<int32_t> kinds_of(const std::vector<LaneOptions>& lanes) {
+  std::vector<int32_t> kinds;
+  for (const LaneOptions& lane : lanes) kinds.push_back(lane.kind);
+  return kinds;
+}
+
 }  // namespace
 
 Dispatcher::Dispatcher(const std::vector<LaneOptions>& lanes, const InputLayout& layout,
@@ -21,19 +27,17 @@ Dispatcher::Dispatcher(const std::vector<LaneOptions>& lanes, const InputLayout&
       options_(options),
       sink_(sink),
       policy_(std::move(policy)),
-      backlog_(slots_needed(lanes.size(), options), policy_->order()),
+      board_(policy_.get(), kinds_of(lanes), options.costs, slots_needed(lanes.size(), options)),
       slots_(slots_needed(lanes.size(), options)),
-      lane_states_(lanes.size()),
       ready_(static_cast<ptrdiff_t>(lanes.size())) {
   for (int32_t s = static_cast<int32_t>(slots_.size()) - 1; s >= 0; --s) free_slots_.push_back(s);
-  decision_.pieces.reserve(kMaxPieces);
   const auto count = static_cast<int32_t>(lanes.size());
   for (int32_t i = 0; i < count; ++i) lanes_.push_back(std::make_unique<Lane>());
-  for (int32_t i = count - 1; i >= 0; --i) idle_lanes_.push_back(i);
   try {
     for (int32_t i = 0; i < count; ++i) {
       lanes_[i]->thread = std::thread([this, i, lane = lanes[i]] { run_lane(i, lane); });
     }
+    timer_ = std::thread([this] { run_timer(); });
     ready_.wait();
     const std::lock_guard lock(mutex_);
     if (failure_) std::rethrow_exception(failure_);
@@ -59,8 +63,9 @@ Outcome Dispatcher::submit(const Submission& query) {
       counters_.deadline += 1;
       return Outcome::deadline;
     }
-    if (backlog_.queries() >= options_.queue_queries ||
-        (!backlog_.empty() && backlog_.rows() + rows > options_.queue_rows)) {
+    const Backlog& waiting = board_.waiting();
+    if (waiting.queries() >= options_.queue_queries ||
+        (!waiting.empty() && waiting.rows() + rows > options_.queue_rows)) {
       counters_.queue_full += 1;
       return Outcome::queue_full;
     }
@@ -80,8 +85,7 @@ Outcome Dispatcher::submit(const Submission& query) {
     if (rows == 0) {
       finish(slot, now, &effects);
     } else {
-      backlog_.push(slot, {.rows = rows,
-                           .next_row = 0,
+      board_.arrive(slot, {.rows = rows,
                            .arrival_ns = now,
                            .deadline_ns = query.deadline_ns,
                            .merge_class = static_cast<int32_t>(query.batch.index_type)});
@@ -98,8 +102,8 @@ void Dispatcher::shutdown(bool drain) {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
     const int64_t now = now_ns();
-    while (!drain && !backlog_.empty()) {
-      drop(backlog_.first(), Outcome::shutting_down, now, &effects);
+    while (!drain && !board_.waiting().empty()) {
+      drop(board_.waiting().first(), Outcome::shutting_down, now, &effects);
     }
     pump(now, &effects);
   }
@@ -108,6 +112,7 @@ void Dispatcher::shutdown(bool drain) {
     for (const auto& lane : lanes_) {
       if (lane->thread.joinable()) lane->thread.join();
     }
+    if (timer_.joinable()) timer_.join();
   });
 }
 
@@ -115,10 +120,11 @@ void Dispatcher::set_policy(std::shared_ptr<const Policy> policy) {
   Effects effects;
   {
     const std::lock_guard lock(mutex_);
-    if (policy->order() != policy_->order()) {
-      throw std::invalid_argument("expected a policy of the same order");
+    if (policy->needs_costs() && board_.costs().empty()) {
+      throw std::invalid_argument("expected a policy that does without cost curves");
     }
     policy_ = std::move(policy);
+    board_.set_policy(policy_.get());
     pump(now_ns(), &effects);
   }
   apply(&effects, nullptr);
@@ -162,11 +168,29 @@ void Dispatcher::run_lane(int32_t lane, const LaneOptions& options) {
       if (assigned) settle(lane, now, &effects);
       pump(now, &effects);
       assigned = std::exchange(self.assigned, false);
-      done = stopping_ && backlog_.empty() && !assigned;
+      done = stopping_ && board_.waiting().empty() && !assigned;
       if (timer_lane_ == lane) until_ns = timer_ns_;
     }
     apply(&effects, &self);
     if (!assigned && !done) self.parker.wait(options_.spin_ns, until_ns);
+  }
+}
+
+// Looks for what is to be refused while all lanes are busy, however long their batches take.
+void Dispatcher::run_timer() {
+  Effects effects;
+  effects.finished.reserve(kMaxPieces);
+  for (bool done = false; !done;) {
+    int64_t until_ns = kNever;
+    {
+      const std::lock_guard lock(mutex_);
+      const int64_t now = now_ns();
+      if (refusal_ns_ <= now) pump(now, &effects);
+      done = stopping_ && board_.waiting().empty();
+      until_ns = alarm_ns_ = refusal_ns_;
+    }
+    apply(&effects, nullptr);
+    if (!done) timer_parker_.wait(0, until_ns);
   }
 }
 
@@ -197,9 +221,9 @@ void Dispatcher::apply(Effects* effects, Lane* lane) {
 Counters Dispatcher::counters() const {
   const std::lock_guard lock(mutex_);
   Counters out = counters_;
-  out.waiting_queries = backlog_.queries();
-  out.waiting_rows = backlog_.rows();
-  out.busy_lanes = static_cast<int64_t>(lanes_.size() - idle_lanes_.size());
+  out.waiting_queries = board_.waiting().queries();
+  out.waiting_rows = board_.waiting().rows();
+  out.busy_lanes = board_.busy();
   return out;
 }
 

@@ -18,7 +18,6 @@
 #include <utility>
 #include <vector>
 
-#include "dispatch/backlog.h"
 #include "dispatch/histogram.h"
 #include "dispatch/lane_batch.h"
 #include "dispatch/outcome.h"
@@ -33,12 +32,14 @@ struct LaneOptions {
   // threads are there too.
   std::function<std::unique_ptr<Executor>()> make_executor;
   std::vector<int> cores;  // none: not bound
+  int32_t kind = 0;        // whose cost curve holds
 };
 
 struct DispatcherOptions {
   int32_t queue_queries = 1024;  // that may wait
   int64_t queue_rows = 1 << 20;  // that may wait; a larger query is taken when none waits
   int64_t spin_ns = 0;           // how long an idle lane looks for work before it sleeps
+  std::vector<CostCurve> costs;  // by kind of lane; none: the policy does without
 };
 
 // A query: a batch of one or more users' rows that is `consistent` (layout.h), scored as one. The
@@ -56,7 +57,8 @@ struct Counters {
   int64_t completed = 0;  // Outcome::ok
   int64_t failed = 0;     // Outcome::error
   int64_t queue_full = 0;
-  int64_t deadline = 0;
+  int64_t deadline = 0;  // passed, or predicted to be missed:
+  int64_t early = 0;     // of these, refused before it had passed
   int64_t shutting_down = 0;
   int64_t rows = 0;     // computed, by all batches
   int64_t busy_ns = 0;  // of all lanes together, in batches that have ended
@@ -86,8 +88,9 @@ class Dispatcher {
   // Outcome::shutting_down; joins the lanes. Later calls wait for the first. Not from the sink.
   void shutdown(bool drain);
 
-  // `policy` decides from now on, also on what waits already. It keeps the backlog's order; else
-  // std::invalid_argument, and nothing changes. Any thread.
+  // `policy` decides from now on, also on what waits already, which keeps its place in the order.
+  // std::invalid_argument, and nothing changes, when it wants cost curves and there are none. Any
+  // thread.
   void set_policy(std::shared_ptr<const Policy> policy);
 
   // Forgets what was traced and keeps the next `chunks`; 0: none. Any thread.
@@ -130,6 +133,7 @@ class Dispatcher {
   };
 
   void run_lane(int32_t lane, const LaneOptions& options);
+  void run_timer();
   void prepare(int32_t lane, const LaneOptions& options);
   void apply(Effects* effects, Lane* lane);
 
@@ -137,6 +141,7 @@ class Dispatcher {
   void settle(int32_t lane, int64_t now_ns, Effects* effects);
   void pump(int64_t now_ns, Effects* effects);
   void start(const Decision& decision, int64_t now_ns);
+  void set_timer(const Decision& decision, Effects* effects);
   void drop(int32_t slot, Outcome outcome, int64_t now_ns, Effects* effects);
   void finish(int32_t slot, int64_t now_ns, Effects* effects);
 
@@ -148,14 +153,13 @@ class Dispatcher {
   mutable std::mutex mutex_;  // guards all below
   std::shared_ptr<const Policy> policy_;
   Trace trace_;
-  Backlog backlog_;
+  Board board_;
   std::vector<Slot> slots_;
   std::vector<int32_t> free_slots_;
-  std::vector<LaneState> lane_states_;
-  std::vector<int32_t> idle_lanes_;
-  Decision decision_;
   int32_t timer_lane_ = -1;  // which sleeps no longer than until timer_ns_
   int64_t timer_ns_ = kNever;
+  int64_t refusal_ns_ = kNever;  // when the timer's thread looks for what is to be refused
+  int64_t alarm_ns_ = kNever;    // until when it sleeps
   bool stopping_ = false;
   Counters counters_;
   std::vector<std::string> pin_errors_;
@@ -163,6 +167,8 @@ class Dispatcher {
 
   std::latch ready_;
   std::once_flag joined_;
+  Parker timer_parker_;
+  std::thread timer_;
 };
 
 }  // namespace recstack

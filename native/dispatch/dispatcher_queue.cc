@@ -21,46 +21,64 @@ void Dispatcher::settle(int32_t lane, int64_t now_ns, Effects* effects) {
       slot.status = part.status;
       slot.error = std::move(part.error);
       if (slot.waiting) {
-        backlog_.remove(part.slot);
+        board_.remove(part.slot);
         slot.waiting = false;
       }
       slot.outcome = Outcome::error;
     }
     if (!slot.waiting && slot.running == 0) finish(part.slot, now_ns, effects);
   }
-  lane_states_[lane] = LaneState{};
-  idle_lanes_.push_back(lane);
+  board_.end(lane, now_ns);
 }
 
 // Asks the policy until it has nothing more to start.
 void Dispatcher::pump(int64_t now_ns, Effects* effects) {
-  const int64_t timer_ns = std::exchange(timer_ns_, kNever);
-  const int32_t timer_lane = std::exchange(timer_lane_, -1);
+  Decision nothing;
   for (bool more = true; more;) {
-    policy_->decide({backlog_, lane_states_, idle_lanes_}, now_ns, &decision_);
-    switch (decision_.kind) {
+    const Decision& decision = board_.decide(now_ns);
+    switch (decision.kind) {
       case Decision::Kind::run:
-        start(decision_, now_ns);
-        effects->wake(&lanes_[decision_.lane]->parker);
+        start(decision, now_ns);
+        effects->wake(&lanes_[decision.lane]->parker);
         break;
       case Decision::Kind::refuse:
-        drop(decision_.refused, Outcome::deadline, now_ns, effects);
+        drop(decision.refused, Outcome::deadline, now_ns, effects);
         break;
       case Decision::Kind::wait:
-        timer_lane_ = decision_.lane;
-        timer_ns_ = decision_.wake_ns;
-        if (timer_lane_ != timer_lane || timer_ns_ < timer_ns) {
-          effects->wake(&lanes_[timer_lane_]->parker);
-        }
+        set_timer(decision, effects);
         more = false;
         break;
       case Decision::Kind::none:
+        set_timer(nothing, effects);
         more = false;
         break;
     }
   }
-  if (stopping_ && backlog_.empty()) {
+  if (stopping_ && board_.waiting().empty()) {
     for (const auto& lane : lanes_) effects->wake(&lane->parker);
+    effects->wake(&timer_parker_);
+  }
+}
+
+// Who is to ask the policy again, and when: an idle lane, the timer's thread, or nobody.
+void Dispatcher::set_timer(const Decision& decision, Effects* effects) {
+  const int64_t timer_ns = std::exchange(timer_ns_, kNever);
+  const int32_t timer_lane = std::exchange(timer_lane_, -1);
+  refusal_ns_ = kNever;
+  if (decision.kind != Decision::Kind::wait) return;
+  if (decision.lane < 0) {
+    refusal_ns_ = decision.wake_ns;
+    // It sleeps too long only when something more urgent has come.
+    if (refusal_ns_ < alarm_ns_) {
+      alarm_ns_ = refusal_ns_;
+      effects->wake(&timer_parker_);
+    }
+    return;
+  }
+  timer_lane_ = decision.lane;
+  timer_ns_ = decision.wake_ns;
+  if (timer_lane_ != timer_lane || timer_ns_ < timer_ns) {
+    effects->wake(&lanes_[timer_lane_]->parker);
   }
 }
 
@@ -80,21 +98,22 @@ void Dispatcher::start(const Decision& decision, int64_t now_ns) {
     slot.running += 1;
     slot.waiting = piece.row_end < slot.query.batch.rows;
     if (piece.row_begin == 0 && slot.waiting) counters_.split_queries += 1;
-    backlog_.advance(piece.slot, piece.row_end);
     rows += piece.row_end - piece.row_begin;
   }
   lane.assigned = true;
-  lane_states_[decision.lane] = {.idle = false, .started_ns = now_ns, .rows = rows};
-  std::erase(idle_lanes_, decision.lane);
   counters_.rows += rows;
   counters_.batches += 1;
   counters_.merged_batches += decision.pieces.size() > 1;
   lane.batch_rows.record(rows);
+  board_.start(now_ns);
 }
 
 // Takes the rest of a query out of the queue; it ends once its running chunks have.
 void Dispatcher::drop(int32_t slot, Outcome outcome, int64_t now_ns, Effects* effects) {
-  backlog_.remove(slot);
+  if (outcome == Outcome::deadline) {
+    counters_.early += now_ns < board_.waiting()[slot].deadline_ns;
+  }
+  board_.remove(slot);
   slots_[slot].waiting = false;
   slots_[slot].outcome = outcome;
   if (slots_[slot].running == 0) finish(slot, now_ns, effects);

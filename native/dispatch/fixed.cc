@@ -12,6 +12,10 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
+void FixedPolicy::place(Costs, int32_t, Waiting* query) const {
+  query->due_ns = options_.order == Order::deadline ? query->deadline_ns : 0;
+}
+
 void FixedPolicy::decide(const PolicyState& state, int64_t now_ns, Decision* decision) const {
   decision->kind = Decision::Kind::none;
   decision->pieces.clear();

@@ -13,6 +13,8 @@
 
 namespace recstack {
 
+enum class Order { arrival, deadline };
+
 struct FixedOptions {
   int64_t chunk_rows = 256;
   int64_t merge_rows = 0;       // 0: never merge
@@ -24,7 +26,7 @@ class FixedPolicy final : public Policy {
  public:
   explicit FixedPolicy(const FixedOptions& options) : options_(options) {}
 
-  Order order() const override { return options_.order; }
+  void place(Costs costs, int32_t lanes, Waiting* query) const override;
   void decide(const PolicyState& state, int64_t now_ns, Decision* decision) const override;
 
  private:

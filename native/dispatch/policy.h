@@ -2,7 +2,8 @@
 //
 // Live dispatcher and simulator call `decide` after every event (an arrival, a lane that finished,
 // the time asked for by `wait`), apply the decision, and call again until it is `none` or `wait`.
-// A policy holds only constants: no clock, no thread, no memory of earlier calls.
+// A policy holds only constants: no clock, no thread, no memory of earlier calls. What it knows of
+// speed is in the state: the cost curves, by kind of lane.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "dispatch/backlog.h"
+#include "dispatch/cost_curve.h"
 
 namespace recstack {
 
@@ -17,15 +19,20 @@ inline constexpr int32_t kMaxPieces = 64;  // queries in one batch
 
 // What a lane is doing.
 struct LaneState {
+  int32_t kind = 0;  // whose cost curve holds for it
   bool idle = true;
   int64_t started_ns = 0;  // when its batch was dispatched, while busy
+  int64_t until_ns = 0;    // when it is predicted to end, while busy; started_ns without costs
   int64_t rows = 0;        // of that batch
+  int32_t queries = 0;
+  int32_t busy = 0;  // lanes that ran when it was dispatched, itself included
 };
 
 struct PolicyState {
   const Backlog& waiting;
   std::span<const LaneState> lanes;
   std::span<const int32_t> idle_lanes;  // the most recently busy one last
+  Costs costs = {};
 };
 
 // Rows [row_begin, row_end) of a waiting query; row_begin is its `next_row`.
@@ -40,7 +47,7 @@ struct Decision {
     none,    // nothing to do until the next event
     run,     // `lane` runs `pieces` as one batch
     refuse,  // the query in `refused` is not to be served: its deadline
-    wait,    // call again at `wake_ns`, or at an earlier event; `lane` stays idle meanwhile
+    wait,    // call again at `wake_ns`, or at an earlier event; `lane`, if any, stays idle
   };
   Kind kind = Kind::none;
   int32_t lane = -1;
@@ -53,11 +60,49 @@ class Policy {
  public:
   virtual ~Policy() = default;
 
-  // The order that the backlog is to be kept in.
-  virtual Order order() const = 0;
+  // Whether it cannot do without cost curves, one per kind of lane.
+  virtual bool needs_costs() const { return false; }
+
+  // Says where a query stands in the backlog (backlog.h), on its arrival and after each of its
+  // chunks was dispatched.
+  virtual void place(Costs costs, int32_t lanes, Waiting* query) const = 0;
 
   // Overwrites `decision`, whose vector is reused.
   virtual void decide(const PolicyState& state, int64_t now_ns, Decision* decision) const = 0;
+};
+
+// The state that a policy decides on, with what follows from a query's arrival, a decision and a
+// batch's end. Live dispatcher and simulator own one each and add what they run.
+class Board {
+ public:
+  // `kinds`: of each lane; `costs`: of each kind, or none.
+  Board(const Policy* policy, const std::vector<int32_t>& kinds, std::vector<CostCurve> costs,
+        int32_t capacity);
+
+  void arrive(int32_t slot, Waiting query);
+  void remove(int32_t slot) { waiting_.remove(slot); }
+  const Decision& decide(int64_t now_ns);
+  // Decides from now on; what waits keeps its place.
+  void set_policy(const Policy* policy) { policy_ = policy; }
+
+  // Takes the last decision's pieces off the backlog and makes its lane busy.
+  void start(int64_t now_ns);
+  // A lane's batch has ended; the curves learn from how long it took.
+  void end(int32_t lane, int64_t now_ns);
+
+  const Backlog& waiting() const { return waiting_; }
+  const LaneState& lane(int32_t lane) const { return lanes_[lane]; }
+  int32_t lanes() const { return static_cast<int32_t>(lanes_.size()); }
+  int32_t busy() const { return static_cast<int32_t>(lanes_.size() - idle_.size()); }
+  Costs costs() const { return costs_; }
+
+ private:
+  const Policy* policy_;
+  std::vector<CostCurve> costs_;
+  Backlog waiting_;
+  std::vector<LaneState> lanes_;
+  std::vector<int32_t> idle_;
+  Decision decision_;
 };
 
 }  // namespace recstack

@@ -33,8 +33,10 @@ inline bool spread(const Operand& v, Scope scope) {
          (v.kind == Operand::Kind::user || v.kind == Operand::Kind::user_dense);
 }
 
+// A weight: float32, or the bytes of a table's rows in another format.
 struct WeightView {
-  const float* data = nullptr;
+  const float* data = nullptr;  // null where it is not float32
+  const void* bytes = nullptr;
   std::vector<int64_t> shape;
 };
 
@@ -159,6 +161,7 @@ StepPtr make_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_embedding_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_dense_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_linear8_step(const StepSpec& spec, const Parts& parts);
+StepPtr make_recurrence8_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_sequence_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_recurrence_step(const StepSpec& spec, const Parts& parts);
 StepPtr make_unit_step(const StepSpec& spec, const Parts& parts);

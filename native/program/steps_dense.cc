@@ -7,8 +7,8 @@
 namespace recstack {
 namespace {
 
-// "linear": a LayerStep; after LayerStep's ints the weight format; weights = weight (n, k) and, when
-// there is one, bias (n,).
+// "linear": a LayerStep; after LayerStep's ints the weight format; weights = weight (n, k) and,
+// when there is one, bias (n,).
 class LinearStep final : public LayerStep {
  public:
   LinearStep(const StepSpec& spec, const Parts& parts)

@@ -35,24 +35,25 @@ Status check_fits(const Context& c, int64_t feature, int64_t positions) {
 
 // "bags": tables of one width, each with its feature. operands: one output per table. ints = dim,
 // prefetch hint, prefetch distance, then for each table: feature, rows, padding index (-1: none),
-// pooling (0 sum, 1 mean, 2 weighted, 3 none), positions (with none). weights: the tables, already
-// moved by row_offset.
+// pooling (0 sum, 1 mean, 2 weighted, 3 none), positions (with none), format. weights: the tables,
+// already moved by row_offset.
 class BagsStep final : public Step {
  public:
   explicit BagsStep(const StepSpec& spec)
       : Step(spec.scope),
         dim_(spec.ints[0]),
         prefetch_{static_cast<PrefetchHint>(spec.ints[1]), spec.ints[2]},
-        zeros_(static_cast<size_t>(dim_)) {
-    std::fill_n(zeros_.data(), dim_, 0.0f);
+        zeros_(static_cast<size_t>((zeros_bytes(dim_) + 3) / 4)) {
+    std::fill_n(zeros_.data(), zeros_.size(), 0.0f);
     for (size_t t = 0; t < spec.operands.size(); ++t) {
-      const int64_t* ints = &spec.ints[3 + 5 * t];
-      tables_.push_back({.data = spec.weights[t].data,
+      const int64_t* ints = &spec.ints[3 + 6 * t];
+      tables_.push_back({.data = spec.weights[t].bytes,
                          .feature = ints[0],
                          .rows = ints[1],
                          .padding = ints[2],
                          .pooling = ints[3],
                          .positions = ints[4],
+                         .format = static_cast<RowFormat>(ints[5]),
                          .out = spec.operands[t]});
     }
   }
@@ -70,8 +71,9 @@ class BagsStep final : public Step {
   static constexpr size_t kTablesAtOnce = 64;
 
   struct Table {
-    const float* data;
+    const void* data;
     int64_t feature, rows, padding, pooling, positions;
+    RowFormat format;
     Operand out;
   };
 
@@ -83,13 +85,13 @@ class BagsStep final : public Step {
     for (size_t first = begin; first < end; first += kTablesAtOnce) {
       const size_t count = std::min(kTablesAtOnce, end - first);
       for (size_t t = 0; t < count; ++t) tables[t] = view(c, tables_[first + t]);
-      const BadLookup bad = c.kernels->embag.bags_f32({.tables = tables,
-                                                       .count = static_cast<int64_t>(count),
-                                                       .dim = dim_,
-                                                       .bags = c.entries(scope),
-                                                       .index_type = c.batch->index_type,
-                                                       .prefetch = prefetch_,
-                                                       .zeros = zeros_.data()});
+      const BadLookup bad = c.kernels->embag.bags({.tables = tables,
+                                                   .count = static_cast<int64_t>(count),
+                                                   .dim = dim_,
+                                                   .bags = c.entries(scope),
+                                                   .index_type = c.batch->index_type,
+                                                   .prefetch = prefetch_,
+                                                   .zeros = zeros_.data()});
       if (bad.table >= 0) return out_of_range(c, tables_[first + bad.table], bad.lookup);
     }
     return {};
@@ -98,6 +100,7 @@ class BagsStep final : public Step {
   BagTable view(const Context& c, const Table& t) const {
     const FeatureCursor& at = c.cursors[t.feature];
     return {.table = t.data,
+            .format = t.format,
             .rows = t.rows,
             .padding_index = t.padding,
             .pooling = t.pooling == kNone   ? Pooling::none

@@ -7,11 +7,13 @@
 namespace recstack {
 namespace {
 
+size_t floats(int64_t bytes) { return static_cast<size_t>((bytes + 3) / 4); }
+
 // "recurrence": a GRU or AUGRU over all positions.
 //   operands: xg (positions * 3 hidden), then attention (positions) if has_attention, then mask
-//     (positions) if has_mask, scratch (2 hidden), out. Item steps read an xg and a mask of user
-//     scope by query.
-//   ints = positions, hidden, has_attention, has_mask, whole sequence (0 or 1).
+//     (positions) if has_mask, scratch (recurrence.h: state), out. Item steps read an xg and a mask
+//     of user scope by query.
+//   ints = positions, hidden, has_attention, has_mask, whole sequence (0 or 1), weight format.
 //   weights = weight_hh (3 hidden, hidden) and, when there is one, bias_hh.
 class RecurrenceStep final : public Step {
  public:
@@ -23,9 +25,10 @@ class RecurrenceStep final : public Step {
         attention_(spec.ints[2] ? 1 : 0),
         mask_(spec.ints[3] ? 1 + attention_ : 0),
         sequence_(spec.ints[4] != 0),
-        packed_(static_cast<size_t>(kernels.seq.recurrence.packed_size(hidden_))),
+        kernels_(kernels.seq.recurrence[spec.ints[5]]),
+        packed_(floats(kernels_.packed_bytes(hidden_))),
         bias_(spec.weights.size() > 1 ? static_cast<size_t>(3 * hidden_) : 0) {
-    kernels.seq.recurrence.pack_f32(spec.weights[0].data, hidden_, packed_.data());
+    kernels_.pack(spec.weights[0].data, hidden_, packed_.data());
     if (bias_.size()) std::copy_n(spec.weights[1].data, 3 * hidden_, bias_.data());
   }
 
@@ -33,25 +36,24 @@ class RecurrenceStep final : public Step {
     const Operand& xg = v_[0];
     const Operand& state = v_[v_.size() - 2];
     const Operand& out = v_.back();
-    c.kernels->seq.recurrence.recurrence_f32(
-        {.xg = c.at(xg),
-         .xg_stride = xg.stride,
-         .xg_entry_of_row = c.entry_of_row(xg, scope),
-         .packed = packed_.data(),
-         .bias = bias_.data(),
-         .attention = attention_ ? c.at(v_[attention_]) : nullptr,
-         .attention_stride = attention_ ? v_[attention_].stride : 0,
-         .mask = mask_ ? c.at(v_[mask_]) : nullptr,
-         .mask_stride = mask_ ? v_[mask_].stride : 0,
-         .mask_entry_of_row = mask_ ? c.entry_of_row(v_[mask_], scope) : nullptr,
-         .rows = c.entries(scope),
-         .positions = positions_,
-         .hidden = hidden_,
-         .sequence = sequence_,
-         .out = c.at(out),
-         .out_stride = out.stride,
-         .state = c.at(state),
-         .state_stride = state.stride});
+    kernels_.recurrence({.xg = c.at(xg),
+                         .xg_stride = xg.stride,
+                         .xg_entry_of_row = c.entry_of_row(xg, scope),
+                         .packed = packed_.data(),
+                         .bias = bias_.data(),
+                         .attention = attention_ ? c.at(v_[attention_]) : nullptr,
+                         .attention_stride = attention_ ? v_[attention_].stride : 0,
+                         .mask = mask_ ? c.at(v_[mask_]) : nullptr,
+                         .mask_stride = mask_ ? v_[mask_].stride : 0,
+                         .mask_entry_of_row = mask_ ? c.entry_of_row(v_[mask_], scope) : nullptr,
+                         .rows = c.entries(scope),
+                         .positions = positions_,
+                         .hidden = hidden_,
+                         .sequence = sequence_,
+                         .out = c.at(out),
+                         .out_stride = out.stride,
+                         .state = c.at(state),
+                         .state_stride = state.stride});
     return {};
   }
 
@@ -60,14 +62,14 @@ class RecurrenceStep final : public Step {
   int64_t positions_, hidden_;
   size_t attention_, mask_;  // positions among the operands; 0: none
   bool sequence_;
+  const RecurrenceKernels& kernels_;
   AlignedFloats packed_;
   AlignedFloats bias_;
 };
 
 // "rnn": a plain tanh RNN over all positions.
-//   operands: x (positions, dim), then start (hidden) if has_start, scratch (2 hidden) unless
-//     sequence, out.
-//   ints = positions, dim, hidden, has_start, whole sequence (0 or 1).
+//   operands: x (positions, dim), then start (hidden) if has_start, scratch (rnn.h: state), out.
+//   ints = positions, dim, hidden, has_start, whole sequence (0 or 1), weight format.
 //   weights = weight (hidden, dim + hidden) and, when there is one, bias (hidden).
 class RnnStep final : public Step {
  public:
@@ -79,31 +81,32 @@ class RnnStep final : public Step {
         hidden_(spec.ints[2]),
         has_start_(spec.ints[3] != 0),
         sequence_(spec.ints[4] != 0),
-        packed_(static_cast<size_t>(kernels.seq.rnn.packed_size(hidden_, dim_ + hidden_))),
+        kernels_(kernels.seq.rnn[spec.ints[5]]),
+        packed_(floats(kernels_.packed_bytes(hidden_, dim_))),
         bias_(spec.weights.size() > 1 ? static_cast<size_t>(hidden_) : 0) {
-    kernels.seq.rnn.pack_f32(spec.weights[0].data, hidden_, dim_ + hidden_, packed_.data());
+    kernels_.pack(spec.weights[0].data, hidden_, dim_, packed_.data());
     if (bias_.size()) std::copy_n(spec.weights[1].data, hidden_, bias_.data());
   }
 
   Status run(const Context& c) const override {
     const Operand& x = v_[0];
     const Operand& out = v_.back();
-    const Operand* state = sequence_ ? nullptr : &v_[v_.size() - 2];
-    c.kernels->seq.rnn.rnn_f32({.x = c.at(x),
-                                .x_stride = x.stride,
-                                .dim = dim_,
-                                .packed = packed_.data(),
-                                .bias = bias_.data(),
-                                .start = has_start_ ? c.at(v_[1]) : nullptr,
-                                .start_stride = has_start_ ? v_[1].stride : 0,
-                                .rows = c.entries(scope),
-                                .positions = positions_,
-                                .hidden = hidden_,
-                                .sequence = sequence_,
-                                .out = c.at(out),
-                                .out_stride = out.stride,
-                                .state = state ? c.at(*state) : nullptr,
-                                .state_stride = state ? state->stride : 0});
+    const Operand& state = v_[v_.size() - 2];
+    kernels_.rnn({.x = c.at(x),
+                  .x_stride = x.stride,
+                  .dim = dim_,
+                  .packed = packed_.data(),
+                  .bias = bias_.data(),
+                  .start = has_start_ ? c.at(v_[1]) : nullptr,
+                  .start_stride = has_start_ ? v_[1].stride : 0,
+                  .rows = c.entries(scope),
+                  .positions = positions_,
+                  .hidden = hidden_,
+                  .sequence = sequence_,
+                  .out = c.at(out),
+                  .out_stride = out.stride,
+                  .state = c.at(state),
+                  .state_stride = state.stride});
     return {};
   }
 
@@ -111,6 +114,7 @@ class RnnStep final : public Step {
   std::vector<Operand> v_;
   int64_t positions_, dim_, hidden_;
   bool has_start_, sequence_;
+  const RnnKernels& kernels_;
   AlignedFloats packed_;
   AlignedFloats bias_;
 };

@@ -120,6 +120,7 @@ StepPtr make_sequence_step(const StepSpec& spec, const Parts& parts) {
   if (spec.kind == "attention_features") return std::make_unique<AttentionFeaturesStep>(spec);
   if (spec.kind == "mask_scores") return std::make_unique<MaskScoresStep>(spec);
   if (spec.kind == "weighted_sum") return std::make_unique<WeightedSumStep>(spec);
+  if (spec.kind == "recurrence8") return make_recurrence8_step(spec, parts);
   if (StepPtr made = make_recurrence_step(spec, parts)) return made;
   return make_unit_step(spec, parts);
 }

@@ -9,6 +9,12 @@ def fill_uniform(
 ) -> None: ...
 def empty_pages(nbytes: int) -> tuple[NDArray[Any], bool]: ...
 def huge_pages_available() -> bool: ...
+def quantise_rows(
+    table: NDArray[Any], format: int, greedy: bool, out: NDArray[Any], isa: str, threads: int
+) -> int: ...
+def dequantise_rows(
+    stored: NDArray[Any], format: int, out: NDArray[Any], isa: str, threads: int
+) -> None: ...
 def compute_peaks() -> list[tuple[str, str]]: ...
 def peak_compute(dtype: str, isa: str, cores: Sequence[int], budget_ns: int) -> float: ...
 def peak_stream(
@@ -100,7 +106,44 @@ class Histogram:
     def record(self, value: int) -> None: ...
     def snapshot(self) -> HistogramSnapshot: ...
 
+class CostCurve:
+    def __init__(
+        self, busy: Sequence[int], service_ns: Sequence[float], query_ns: float
+    ) -> None: ...
+    def service_ns(self, rows: int, queries: int = 1, busy: int = 1) -> int: ...
+    def rows_within(self, limit_ns: int, busy: int = 1) -> int: ...
+    def efficient_rows(self, share: float, busy: int = 1) -> int: ...
+    def observe(self, rows: int, queries: int, busy: int, took_ns: int) -> None: ...
+
 class Policy: ...
+
+class SlackPolicy(Policy):
+    def __init__(self, target_ns: int, shed_largest: bool = True, stretch: float = 8.0) -> None: ...
+
+class LaneKind:
+    def __init__(
+        self,
+        lanes: int,
+        cost: CostCurve,
+        spread: Literal["none", "lognormal", "exponential", "empirical"] = "none",
+        sigma: float = 0.0,
+        quantiles: Sequence[float] = (),
+    ) -> None: ...
+
+def simulate(
+    policy: Policy,
+    kinds: Sequence[LaneKind],
+    believed: Sequence[CostCurve],
+    arrival_ns: NDArray[Any],
+    rows: NDArray[Any],
+    deadline_ns: int,
+    queue_queries: int,
+    queue_rows: int,
+    seed: int,
+    started_ns: NDArray[Any],
+    finished_ns: NDArray[Any],
+    status: NDArray[Any],
+) -> dict[str, int]: ...
 
 class FixedPolicy(Policy):
     def __init__(
@@ -120,6 +163,8 @@ class Dispatcher:
         queue_queries: int,
         queue_rows: int,
         spin_ns: int,
+        costs: Sequence[CostCurve] = (),
+        kinds: Sequence[int] = (),
     ) -> None: ...
     @property
     def outputs(self) -> int: ...

@@ -156,6 +156,22 @@ def test_ranking_is_compared_by_query_and_drawn_by_group() -> None:
     assert found.harm.low < found.harm.value < found.harm.high
 
 
+def test_no_change_seen_does_not_mean_that_there_is_none() -> None:
+    """1,000 queries whose best ten stay the same: up to 3 of 1,000 may change (rule of three)."""
+    rng = np.random.default_rng(4)
+    offsets = np.arange(0, 20_001, 20)
+    labels = (np.arange(20_000) % 20 == 0).astype(float)[:, None]
+    before = rng.standard_normal((20_000, 1))
+    test = PairedTest(labels, before, offsets)
+    same, moved = (
+        test.compare(parse_metric("hr@10"), s, relative=False, level=0.9)[0].harm
+        for s in (before, 2 * before)
+    )
+    assert (same.low, same.high) == (0, 0)
+    assert moved.value == 0
+    assert (moved.low, moved.high) == pytest.approx((-3e-3, 3e-3), rel=0.02)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     labels, before, after = scores(0.1)
     test = PairedTest(labels, before, ONE_EACH, resamples=10)

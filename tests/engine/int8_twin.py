@@ -106,7 +106,8 @@ def recurrence(
     states = []
     for t in range(x.shape[1]):
         score = inputs[1][:, t, None] if attention else None
-        new = after(from_x[:, t], affine(h, weights, op.weight_hh, op.bias_hh), h, score)
+        from_h = product(plan, h, op.weight_hh, op.bias_hh, precision.of_inner())
+        new = after(from_x[:, t], from_h, h, score)
         h = np.where(masks[0][:, t, None] != 0, new, h) if masks else new
         states.append(h)
     return h if op.result == "last" else np.stack(states, axis=1)

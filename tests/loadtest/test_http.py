@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from recstack.batch import Batch
-from recstack.errors import ConfigError
+from recstack.errors import BatchError, ConfigError
 from recstack.loadtest import traffic
 from recstack.loadtest.apart import run_apart
 from recstack.loadtest.driver import DriverConfig, drive
@@ -73,8 +73,8 @@ class ScriptedServer:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
-            self.connections += 1
             self._open.append(sock)
+            self.connections += 1
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
@@ -296,6 +296,8 @@ def test_a_server_that_is_gone_is_an_error_for_every_query(
     server: ScriptedServer, connect: Callable[..., HttpSUT]
 ) -> None:
     sut = connect()
+    while server.connections < 1 + 2:  # one for the metadata
+        time.sleep(0.001)
     server.close()
     got = ask(sut, 20)
     assert {c.status for c in got} == {"error"}
@@ -336,13 +338,11 @@ def test_a_batch_that_cannot_be_encoded_is_an_error_of_its_query(
     connect: Callable[..., HttpSUT],
 ) -> None:
     bad: Batch = empty_query(0, 3).batch.replace(dense=np.zeros((3, 1)))
-    result = drive(
-        connect(),
-        [query(0, 3), Query(1, bad)],
-        np.zeros(2, np.int64),
-        config=DriverConfig(warmup=0),
-    )
+    queries, at = [query(0, 3), Query(1, bad)], np.zeros(2, np.int64)
+    result = drive(connect(), queries, at, config=DriverConfig(warmup=0, whole=False))
     assert [STATUSES[s] for s in result.status] == ["ok", "error"]
+    with pytest.raises(BatchError, match="got float64 - at `dense`"):
+        drive(connect(), queries, at, config=DriverConfig(warmup=0))
 
 
 def load_server(url: str, count: int) -> LoadResult:
@@ -389,3 +389,127 @@ def test_bad_bounds_are_refused() -> None:
     for change in ({"connections": 0}, {"opened": 999}, {"max_waiting": 0}):
         with pytest.raises(ConfigError, match="expected"):
             HttpConfig("http://h:1", "m", **change)
+
+
+def send(sut: HttpSUT, count: int = 20, gap_ns: int = 500_000, **config: object) -> LoadResult:
+    """A whole schedule, issued by the calling thread."""
+    chosen = DriverConfig(warmup=0, **config)  # type: ignore[arg-type]
+    return drive(sut, [query(i, 3) for i in range(count)], gap_ns * np.arange(count), config=chosen)
+
+
+def statuses(result: LoadResult) -> set[str]:
+    return {STATUSES[s] for s in result.status}
+
+
+def test_a_whole_schedule_is_answered_in_time_and_in_stages(
+    server: ScriptedServer, connect: Callable[..., HttpSUT]
+) -> None:
+    result = send(connect(), 100)
+    assert statuses(result) == {"ok"}
+    assert (result.issued_ns >= result.scheduled_ns).all()
+    assert (result.finished_ns > result.issued_ns).all()
+    assert (result.stages_ns["run"] == 5).all()
+    whole = result.stages_ns["client_wait"] + result.stages_ns["round_trip"]
+    assert (whole == result.finished_ns - result.issued_ns).all()
+    assert sorted(r["inputs"][0]["shape"][0] for r in server.requests) == [3] * 100
+
+
+def test_a_servers_name_is_looked_up(server: ScriptedServer) -> None:
+    named = HttpConfig(server.url.replace("127.0.0.1", "localhost"), "rm2", opened=1)
+    with contextlib.closing(HttpSUT(named, META)) as sut:
+        assert statuses(send(sut)) == {"ok"}
+    unknown = HttpConfig("http://no-such-host.invalid:1", "rm2", opened=0)
+    with (
+        contextlib.closing(HttpSUT(unknown, META)) as sut,
+        pytest.raises(ConfigError, match="cannot reach"),
+    ):
+        send(sut)
+
+
+def test_a_whole_schedule_uses_as_many_connections_as_it_may(
+    server: ScriptedServer, connect: Callable[..., HttpSUT]
+) -> None:
+    def slow(request: dict, blobs: bytes) -> bytes | None:
+        time.sleep(0.02)
+        return scores_of(request, blobs)
+
+    server.answer = slow
+    sut = connect(connections=3, opened=1)
+    before = server.connections
+    result = send(sut, 12, gap_ns=0)
+    assert statuses(result) == {"ok"}
+    assert server.connections - before <= 3 + 2  # its event loop's, and one that only looks
+    assert result.stages_ns["client_wait"].max() > 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("status", "want"), [(503, "queue_full"), (504, "deadline"), (500, "error")]
+)
+def test_a_whole_schedules_statuses(
+    server: ScriptedServer, connect: Callable[..., HttpSUT], status: int, want: str
+) -> None:
+    server.answer = lambda request, blobs: respond(status, b'{"error": "why"}')
+    result = send(connect())
+    assert statuses(result) == {want} and result.errors == (f"HTTP {status}: why",)
+
+
+@pytest.mark.parametrize("broken", [hang_up, babble, cut_short, too_much, enormous])
+def test_a_whole_schedule_outlives_a_broken_server(
+    server: ScriptedServer, connect: Callable[..., HttpSUT], broken: Answer
+) -> None:
+    turns = iter(range(1000))
+    server.answer = lambda request, blobs: (
+        broken(request, blobs) if next(turns) % 2 else scores_of(request, blobs)
+    )
+    result = send(connect(), 30)
+    assert statuses(result) == {"ok", "error"} and result.errors
+
+
+def test_a_whole_schedule_gives_up_on_a_silent_server(
+    server: ScriptedServer, connect: Callable[..., HttpSUT]
+) -> None:
+    free = threading.Event()
+
+    def silent(request: dict, blobs: bytes) -> bytes | None:
+        free.wait(timeout=10)
+        return None
+
+    server.answer = silent
+    given_up = send(connect(connections=2, request_timeout_s=0.2), 6)
+    assert statuses(given_up) == {"error"}
+    assert all("no answer within 0.2 s" in error for error in given_up.errors)
+    lost = send(connect(connections=2), 6, drain_ns=100_000_000)
+    assert statuses(lost) == {"lost"}
+    full = send(
+        connect(connections=1, opened=1, max_waiting=2, request_timeout_s=0.2), 20, gap_ns=0
+    )
+    assert any("queue is full" in error for error in full.errors)
+    free.set()
+
+
+def test_a_whole_schedule_without_a_server_ends_in_errors(
+    server: ScriptedServer, connect: Callable[..., HttpSUT]
+) -> None:
+    sut = connect()
+    server.close()
+    time.sleep(0.05)
+    result = send(sut)
+    assert statuses(result) == {"error"}
+    assert any("cannot connect" in e or "connection lost" in e for e in result.errors)
+
+
+def test_a_request_larger_than_the_sockets_buffer_goes_in_pieces(
+    server: ScriptedServer, connect: Callable[..., HttpSUT]
+) -> None:
+    big = [Query(i, empty_query(i, 200_000).batch.replace(dense=np.ones((200_000, 8), np.float32)))
+           for i in range(3)]  # fmt: skip
+    result = drive(connect(), big, np.zeros(3, np.int64), config=DriverConfig(warmup=0))
+    assert statuses(result) == {"ok"}
+
+
+def test_the_deadline_of_a_whole_schedule_counts_from_its_times(
+    server: ScriptedServer, connect: Callable[..., HttpSUT]
+) -> None:
+    send(connect(), 5, deadline_ns=60_000_000_000)
+    for request in server.requests:
+        assert 50_000_000 < request["parameters"]["timeout"] <= 60_000_000

@@ -1,4 +1,4 @@
-"""Models whose tables are stored in few bits: making, saving and loading them, and what is refused."""
+"""Models whose tables are stored in few bits: made, saved, loaded, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from recstack.errors import ModelError, ModelFileError, RowError
 from recstack.model import Model, build, load, requantise
 from recstack.model.cost import describe
+from recstack.model.cost_table import render
 from recstack.rows import RowFormat, quantise_reference
 from tests.engine.draft import Draft
 
@@ -114,6 +115,7 @@ def test_what_is_counted(format: str, share: float) -> None:
     assert after.table_bytes == share * before.table_bytes
     assert after.row.gather_bytes == share * before.row.gather_bytes
     assert after.weight_bytes == before.weight_bytes - before.table_bytes + after.table_bytes
+    assert after.table_formats == {format: 2} and f"(2 {format})" in render(after)
     assert (after.parameters, after.row.flops) == (before.parameters, before.row.flops)
 
 
@@ -161,7 +163,7 @@ class TestRefused:
         with pytest.raises(ModelError, match="expected the name of a table"):
             model.with_table_formats({dense: RowFormat.INT8})
         wrong: Any = {tables(model)[0]: "int3"}
-        with pytest.raises(ModelError, match="expected one of fp32, .*got 'int3'"):
+        with pytest.raises(ModelError, match=r"expected one of fp32, .*got 'int3'"):
             model.with_table_formats(wrong)
 
     def test_a_table_that_another_op_reads(self) -> None:

@@ -1,6 +1,7 @@
-// Histogram, backlog and the fixed policy: all that runs without a thread.
+// Histogram, orders, backlog and the fixed policy: all that runs without a thread.
 #include <algorithm>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -51,38 +52,94 @@ void histogram_percentiles_are_within_one_percent() {
   CHECK_EQ(Histogram().snapshot().percentile(0.5), 0);
 }
 
-void backlog_keeps_its_order() {
-  for (const Order order : {Order::arrival, Order::deadline}) {
-    Backlog backlog(8, order);
-    const int64_t deadlines[] = {30, 10, kNever, 10, 20};
-    for (int32_t s = 0; s < 5; ++s) backlog.push(s, {.rows = 4, .deadline_ns = deadlines[s]});
-    CHECK_EQ(backlog.rows(), 20);
-    backlog.advance(3, 3);
-    backlog.remove(0);
-    CHECK_EQ(backlog.rows(), 13);
-    backlog.advance(3, 4);
-    CHECK_EQ(backlog.queries(), 3);
-    std::vector<int32_t> walked;
-    for (int32_t s = backlog.first(); s >= 0; s = backlog.next(s)) walked.push_back(s);
-    const auto want =
-        order == Order::arrival ? std::vector<int32_t>{1, 2, 4} : std::vector<int32_t>{1, 4, 2};
-    CHECK(walked == want);
-    for (const int32_t slot : walked) backlog.remove(slot);
-    CHECK(backlog.empty() && backlog.first() == -1 && backlog.rows() == 0);
+void an_order_is_that_of_a_sorted_list() {
+  constexpr int32_t kSlots = 200;
+  std::mt19937 random(3);
+  SlotOrder order(kSlots);
+  std::vector<std::pair<int64_t, int32_t>> sorted;  // key, slot; equal keys as they came
+  std::vector<int32_t> out(kSlots);
+  for (int32_t s = 0; s < kSlots; ++s) out[s] = s;
+  for (int step = 0; step < 20000; ++step) {
+    const bool grow = sorted.empty() || (!out.empty() && random() % 2 == 0);
+    if (grow) {
+      const size_t which = random() % out.size();
+      const int32_t slot = out[which];
+      const int64_t key = random() % 50;
+      out.erase(out.begin() + static_cast<int64_t>(which));
+      order.insert(slot, key);
+      const auto after = std::find_if(sorted.begin(), sorted.end(),
+                                      [key](const auto& other) { return other.first > key; });
+      sorted.insert(after, {key, slot});
+    } else {
+      const size_t which = random() % sorted.size();
+      order.erase(sorted[which].second);
+      out.push_back(sorted[which].second);
+      sorted.erase(sorted.begin() + static_cast<int64_t>(which));
+    }
+    if (step % 97 != 0) continue;
+    int32_t slot = order.first();
+    for (const auto& [key, want] : sorted) {
+      CHECK_EQ(slot, want);
+      slot = order.next(slot);
+    }
+    CHECK_EQ(slot, -1);
+    CHECK_EQ(order.last(), sorted.empty() ? -1 : sorted.back().second);
   }
 }
 
-// A backlog and lanes as a caller of the policy keeps them.
+void backlog_keeps_its_orders() {
+  Backlog backlog(8);
+  const int64_t due[] = {30, 10, 50, 10, 20};
+  for (int32_t s = 0; s < 5; ++s) {
+    const int64_t latest_ns = s == 2 ? kNever : 100 - s;
+    backlog.push(s, {.rows = 4 + s, .due_ns = due[s], .latest_start_ns = latest_ns, .work_ns = 7});
+  }
+  CHECK_EQ(backlog.rows(), 30);
+  CHECK_EQ(backlog.work_ns(), 35);
+  CHECK_EQ(backlog.most_urgent(), 4);
+  CHECK_EQ(backlog.largest(), 4);
+  Waiting begun = backlog[4];
+  begun.next_row = 5;
+  begun.latest_start_ns = 200;
+  begun.work_ns = 3;
+  backlog.update(4, begun);
+  CHECK_EQ(backlog.rows(), 25);
+  CHECK_EQ(backlog.work_ns(), 31);
+  CHECK_EQ(backlog.most_urgent(), 3);
+  CHECK_EQ(backlog.largest(), 3);  // 4 has begun, 2 has no deadline
+  std::vector<int32_t> walked;
+  for (int32_t s = backlog.first(); s >= 0; s = backlog.next(s)) walked.push_back(s);
+  CHECK((walked == std::vector<int32_t>{1, 3, 4, 0, 2}));
+  CHECK_EQ(backlog.last(), 2);
+  for (const int32_t slot : walked) backlog.remove(slot);
+  CHECK(backlog.empty() && backlog.first() == -1 && backlog.rows() == 0);
+  CHECK(backlog.work_ns() == 0 && backlog.most_urgent() == -1 && backlog.largest() == -1);
+}
+
+// A board as a caller of the policy keeps it; lanes stay idle unless a test says otherwise.
 struct World {
   explicit World(const FixedOptions& options, int lanes = 1)
-      : policy(options), backlog(512, options.order), lane_states(lanes) {
+      : policy(options), backlog(512), lane_states(lanes) {
     for (int lane = lanes - 1; lane >= 0; --lane) idle.push_back(lane);
+  }
+
+  void push(int32_t slot, Waiting query) {
+    policy.place({}, static_cast<int32_t>(lane_states.size()), &query);
+    backlog.push(slot, query);
   }
 
   Decision::Kind decide(int64_t now_ns) {
     policy.decide({backlog, lane_states, idle}, now_ns, &decision);
     if (decision.kind == Decision::Kind::run) {
-      for (const Piece& piece : decision.pieces) backlog.advance(piece.slot, piece.row_end);
+      for (const Piece& piece : decision.pieces) {
+        Waiting query = backlog[piece.slot];
+        query.next_row = piece.row_end;
+        if (query.left() == 0) {
+          backlog.remove(piece.slot);
+        } else {
+          backlog.update(piece.slot, query);
+        }
+      }
     } else if (decision.kind == Decision::Kind::refuse) {
       backlog.remove(decision.refused);
     }
@@ -106,7 +163,7 @@ void a_large_query_is_cut_in_nearly_equal_chunks() {
   for (int64_t chunk_rows = 1; chunk_rows < 40; ++chunk_rows) {
     for (int64_t rows = 1; rows < 130; ++rows) {
       World world({.chunk_rows = chunk_rows});
-      world.backlog.push(0, {.rows = rows});
+      world.push(0, {.rows = rows});
       int64_t chunks = 0, next = 0, least = rows, most = 0;
       while (world.decide(0) == Decision::Kind::run) {
         const Piece& piece = world.decision.pieces.at(0);
@@ -127,8 +184,8 @@ void a_large_query_is_cut_in_nearly_equal_chunks() {
 void small_queries_merge_up_to_the_limit() {
   World world({.chunk_rows = 50, .merge_rows = 20});
   const int64_t rows[] = {8, 100, 7, 6, 5, 9};  // 100 is split, 6 does not fit behind 8 + 7
-  for (int32_t s = 0; s < 6; ++s) world.backlog.push(s, {.rows = rows[s]});
-  world.backlog.push(6, {.rows = 1, .merge_class = 1});
+  for (int32_t s = 0; s < 6; ++s) world.push(s, {.rows = rows[s]});
+  world.push(6, {.rows = 1, .merge_class = 1});
   CHECK(world.decide(0) == Decision::Kind::run);
   CHECK((world.slots() == std::vector<int64_t>{0, 2, 4}));
   CHECK(world.decide(0) == Decision::Kind::run && world.decision.pieces[0].slot == 1);
@@ -142,32 +199,32 @@ void small_queries_merge_up_to_the_limit() {
 
 void a_batch_has_a_bounded_number_of_queries() {
   World world({.chunk_rows = 50, .merge_rows = 500});
-  for (int32_t s = 0; s < 100; ++s) world.backlog.push(s, {.rows = 1});
+  for (int32_t s = 0; s < 100; ++s) world.push(s, {.rows = 1});
   CHECK(world.decide(0) == Decision::Kind::run);
   CHECK_EQ(static_cast<int>(world.decision.pieces.size()), kMaxPieces);
 }
 
 void idle_lanes_share_what_waits() {
   World world({.chunk_rows = 50, .merge_rows = 50}, 2);
-  for (int32_t s = 0; s < 4; ++s) world.backlog.push(s, {.rows = 5});
+  for (int32_t s = 0; s < 4; ++s) world.push(s, {.rows = 5});
   CHECK(world.decide(0) == Decision::Kind::run);
   CHECK_EQ(static_cast<int>(world.slots().size()), 2);
 }
 
 void a_passed_deadline_is_refused() {
   World world({.chunk_rows = 4, .merge_rows = 8, .order = Order::deadline});
-  world.backlog.push(0, {.rows = 9, .deadline_ns = 100});
-  world.backlog.push(1, {.rows = 2, .deadline_ns = 50});
-  world.backlog.push(2, {.rows = 2});
+  world.push(0, {.rows = 9, .deadline_ns = 100});
+  world.push(1, {.rows = 2, .deadline_ns = 50});
+  world.push(2, {.rows = 2});
   CHECK(world.decide(50) == Decision::Kind::refuse && world.decision.refused == 1);
   CHECK(world.decide(50) == Decision::Kind::run && world.decision.pieces[0].slot == 0);
   CHECK(world.decide(100) == Decision::Kind::refuse && world.decision.refused == 0);
   CHECK(world.decide(100) == Decision::Kind::run && world.decision.pieces[0].slot == 2);
 
   World merging({.chunk_rows = 4, .merge_rows = 8});
-  merging.backlog.push(0, {.rows = 2});
-  merging.backlog.push(1, {.rows = 2, .deadline_ns = 10});
-  merging.backlog.push(2, {.rows = 2});
+  merging.push(0, {.rows = 2});
+  merging.push(1, {.rows = 2, .deadline_ns = 10});
+  merging.push(2, {.rows = 2});
   CHECK(merging.decide(10) == Decision::Kind::run);
   CHECK((merging.slots() == std::vector<int64_t>{0, 2}));
 }
@@ -175,17 +232,17 @@ void a_passed_deadline_is_refused() {
 void a_window_waits_only_while_nothing_else_can_run() {
   const FixedOptions options{.chunk_rows = 50, .merge_rows = 10, .merge_window_ns = 1000};
   World world(options);
-  world.backlog.push(0, {.rows = 4, .arrival_ns = 500});
+  world.push(0, {.rows = 4, .arrival_ns = 500});
   CHECK(world.decide(600) == Decision::Kind::wait);
   CHECK_EQ(world.decision.wake_ns, 1500);
-  world.backlog.push(1, {.rows = 6, .arrival_ns = 700});
+  world.push(1, {.rows = 6, .arrival_ns = 700});
   CHECK(world.decide(700) == Decision::Kind::run);  // full
-  world.backlog.push(0, {.rows = 4, .arrival_ns = 800});
+  world.push(0, {.rows = 4, .arrival_ns = 800});
   CHECK(world.decide(1800) == Decision::Kind::run);  // the window is over
-  world.backlog.push(0, {.rows = 4, .arrival_ns = 2000, .deadline_ns = 3500});
+  world.push(0, {.rows = 4, .arrival_ns = 2000, .deadline_ns = 3500});
   CHECK(world.decide(2000) == Decision::Kind::wait);
   CHECK_EQ(world.decision.wake_ns, 2500);
-  world.backlog.push(1, {.rows = 100, .arrival_ns = 2000});
+  world.push(1, {.rows = 100, .arrival_ns = 2000});
   CHECK(world.decide(2000) == Decision::Kind::run);  // the other query needs the lane
 }
 
@@ -195,7 +252,8 @@ void a_window_waits_only_while_nothing_else_can_run() {
 int main() {
   recstack::histogram_buckets_are_narrow_and_in_order();
   recstack::histogram_percentiles_are_within_one_percent();
-  recstack::backlog_keeps_its_order();
+  recstack::an_order_is_that_of_a_sorted_list();
+  recstack::backlog_keeps_its_orders();
   recstack::a_large_query_is_cut_in_nearly_equal_chunks();
   recstack::test::context.clear();
   recstack::small_queries_merge_up_to_the_limit();

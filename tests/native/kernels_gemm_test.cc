@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "guarded.h"
+#include "rounding.h"
 
 namespace recstack::test {
 namespace {
@@ -23,9 +24,6 @@ double activated(Activation activation, double x) {
   return x;
 }
 
-constexpr WeightFormat kFormats[] = {WeightFormat::fp32, WeightFormat::bf16, WeightFormat::fp16};
-const char* const kNames[] = {"fp32", "bf16", "fp16"};
-
 struct Packed {
   Packed(const LayerKernels& kernels, const Guarded<float>& w, int64_t n, int64_t k, int64_t stride)
       : size((kernels.packed_bytes(n, k) + 3) / 4), storage(size + 32) {
@@ -39,25 +37,6 @@ struct Packed {
   std::vector<float> storage;
   float* data;
 };
-
-// fp32 of so many bits of mantissa, the leading one counted, from 2^least on: to nearest, ties to
-// even.
-float rounded(float x, int bits, int least) {
-  if (x == 0 || !std::isfinite(x)) return x;
-  const int exponent = std::max(std::ilogb(x), least);
-  return static_cast<float>(
-      std::ldexp(std::nearbyint(std::ldexp(x, bits - 1 - exponent)), exponent + 1 - bits));
-}
-
-float as_weight(WeightFormat format, float w) {
-  if (format == WeightFormat::bf16) return rounded(w, 8, -126);
-  if (format == WeightFormat::fp16) return rounded(w, 11, -14);
-  return w;
-}
-
-float as_input(WeightFormat format, float x) {
-  return format == WeightFormat::bf16 ? rounded(x, 8, -126) : x;
-}
 
 void check_layer(Isa isa, WeightFormat format, int64_t rows, int64_t n, int64_t k,
                  Activation activation, bool with_bias) {

@@ -4,6 +4,7 @@
 #include "check.h"
 #include "guarded.h"
 #include "kernels/seq/seq.h"
+#include "rounding.h"
 
 namespace recstack::test {
 namespace {
@@ -30,14 +31,14 @@ double activate(UnitActivation fn, double x, double slope, double scale, double 
 
 // Weights of one layer, plain for the check and packed for the kernel.
 struct Layer {
-  Layer(Isa isa, int64_t n, int64_t k, UnitActivation activation, bool first, Random& random)
+  Layer(const UnitKernels& kernels, int64_t n, int64_t k, UnitActivation activation, bool first,
+        Random& random)
       : weight(n * k), product(n * k), bias(n), slope(n), scale(n), shift(n) {
     for (Guarded<float>* x : {&weight, &product, &bias, &slope, &scale, &shift}) fill(*x, random);
-    const UnitKernels& kernels = seq_kernels(isa).unit;
     packed.resize(static_cast<size_t>(kernels.packed_size(n, k)));
     packed_product.resize(packed.size());
-    kernels.pack_f32(weight.data(), n, k, packed.data());
-    kernels.pack_f32(product.data(), n, k, packed_product.data());
+    (first ? kernels.pack : kernels.pack_later)(weight.data(), n, k, packed.data());
+    kernels.pack(product.data(), n, k, packed_product.data());
     view = {.n = n,
             .k = k,
             .weight = packed.data(),
@@ -53,20 +54,21 @@ struct Layer {
   UnitLayer view;
 };
 
-void check_unit(Isa isa, int64_t positions, int64_t dim, int64_t hidden, UnitActivation activation,
-                bool product, bool shared, bool bias) {
-  context = std::string(isa_name(isa)) + " unit positions=" + std::to_string(positions) +
-            " dim=" + std::to_string(dim) + " hidden=" + std::to_string(hidden) +
+void check_unit(Isa isa, WeightFormat format, int64_t positions, int64_t dim, int64_t hidden,
+                UnitActivation activation, bool product, bool shared, bool bias) {
+  context = std::string(isa_name(isa)) + " " + kNames[static_cast<int>(format)] +
+            " unit positions=" + std::to_string(positions) + " dim=" + std::to_string(dim) +
+            " hidden=" + std::to_string(hidden) +
             " activation=" + std::to_string(static_cast<int>(activation));
   const int64_t rows = 5;
   Random random(static_cast<uint64_t>(positions * 100 + dim));
+  const UnitKernels& kernels = seq_kernels(isa).unit[static_cast<int>(format)];
   std::deque<Layer> layers;
-  layers.emplace_back(isa, hidden, dim, activation, true, random);
-  layers.emplace_back(isa, 1, hidden, UnitActivation::sigmoid, false, random);
+  layers.emplace_back(kernels, hidden, dim, activation, true, random);
+  layers.emplace_back(kernels, 1, hidden, UnitActivation::sigmoid, false, random);
   if (!product) layers[0].view.product = nullptr;
   Guarded<float> query(rows * dim), keys(rows * positions * dim), first_bias(rows * hidden);
   for (Guarded<float>* x : {&query, &keys, &first_bias}) fill(*x, random);
-  const UnitKernels& kernels = seq_kernels(isa).unit;
   const int64_t padded = (positions + kUnitPositions - 1) / kUnitPositions * kUnitPositions * dim;
   Guarded<float> panels(rows * padded);
   for (int64_t r = 0; r < rows; ++r) {
@@ -76,21 +78,23 @@ void check_unit(Isa isa, int64_t positions, int64_t dim, int64_t hidden, UnitAct
   const std::vector<int32_t> entry_of_row = {0, 0, 3, 3, 4};
   const std::vector<UnitLayer> views = {layers[0].view, layers[1].view};
   Output out(rows, positions, positions + 3);
-  kernels.attention_unit_f32({.query = query.data(),
-                              .query_stride = dim,
-                              .panels = panels.data(),
-                              .panels_stride = padded,
-                              .entry_of_row = shared ? entry_of_row.data() : nullptr,
-                              .bias = bias ? first_bias.data() : nullptr,
-                              .bias_stride = hidden,
-                              .layers = views.data(),
-                              .layer_count = 2,
-                              .rows = rows,
-                              .positions = positions,
-                              .result = UnitResult::scores,
-                              .out = out.data(),
-                              .out_stride = positions + 3});
+  kernels.attention_unit({.query = query.data(),
+                          .query_stride = dim,
+                          .panels = panels.data(),
+                          .panels_stride = padded,
+                          .entry_of_row = shared ? entry_of_row.data() : nullptr,
+                          .bias = bias ? first_bias.data() : nullptr,
+                          .bias_stride = hidden,
+                          .layers = views.data(),
+                          .layer_count = 2,
+                          .rows = rows,
+                          .positions = positions,
+                          .result = UnitResult::scores,
+                          .out = out.data(),
+                          .out_stride = positions + 3});
   out.check_canaries();
+  // What lies close to the middle of two bf16 may round the other way.
+  const double tolerance = format == WeightFormat::bf16 ? 1e-2 : 2e-5;
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t entry = shared ? entry_of_row[static_cast<size_t>(r)] : r;
     for (int64_t t = 0; t < positions; ++t) {
@@ -100,30 +104,32 @@ void check_unit(Isa isa, int64_t positions, int64_t dim, int64_t hidden, UnitAct
         for (int64_t d = 0; d < dim; ++d) {
           const double p = product ? static_cast<double>(layers[0].product[j * dim + d]) : 0.0;
           const double w = layers[0].weight[j * dim + d] + p * query[r * dim + d];
-          sum += w * keys[(entry * positions + t) * dim + d];
+          sum += static_cast<double>(as_weight(format, static_cast<float>(w))) *
+                 as_input(format, keys[(entry * positions + t) * dim + d]);
         }
         const double y =
             activate(activation, sum, layers[0].slope[j], layers[0].scale[j], layers[0].shift[j]);
-        score += y * layers[1].weight[j];
+        score += static_cast<double>(as_input(format, static_cast<float>(y))) *
+                 as_weight(format, layers[1].weight[j]);
       }
-      CHECK_NEAR(out.at(r, t), activate(UnitActivation::sigmoid, score, 0, 0, 0), 2e-5);
+      CHECK_NEAR(out.at(r, t), activate(UnitActivation::sigmoid, score, 0, 0, 0), tolerance);
     }
   }
 }
 
 // The sum over positions of a layer is what adding up its scores, output by output, gives.
-void check_sum(Isa isa, int64_t positions, int64_t n) {
-  context = std::string(isa_name(isa)) + " sum positions=" + std::to_string(positions) +
-            " n=" + std::to_string(n);
+void check_sum(Isa isa, WeightFormat format, int64_t positions, int64_t n) {
+  context = std::string(isa_name(isa)) + " " + kNames[static_cast<int>(format)] +
+            " sum positions=" + std::to_string(positions) + " n=" + std::to_string(n);
   const int64_t dim = 7, rows = 2;
   Random random(static_cast<uint64_t>(positions * 100 + n));
-  Layer layer(isa, n, dim, UnitActivation::relu, true, random);
+  const UnitKernels& kernels = seq_kernels(isa).unit[static_cast<int>(format)];
+  Layer layer(kernels, n, dim, UnitActivation::relu, true, random);
   UnitLayer view = layer.view;
   view.product = nullptr;
   Guarded<float> keys(positions * dim), bias(n);
   fill(keys, random);
   fill(bias, random);
-  const UnitKernels& kernels = seq_kernels(isa).unit;
   Guarded<float> panels((positions + kUnitPositions - 1) / kUnitPositions * kUnitPositions * dim);
   kernels.key_panels_f32(keys.data(), positions, dim, panels.data());
   Output out(rows, n, n + 3);
@@ -137,14 +143,15 @@ void check_sum(Isa isa, int64_t positions, int64_t n) {
   args.result = UnitResult::sum;
   args.out = out.data();
   args.out_stride = n + 3;
-  kernels.attention_unit_f32(args);
+  kernels.attention_unit(args);
   out.check_canaries();
   for (int64_t j = 0; j < n; ++j) {
     double total = 0;
     for (int64_t t = 0; t < positions; ++t) {
       double sum = bias[j];
       for (int64_t d = 0; d < dim; ++d) {
-        sum += static_cast<double>(layer.weight[j * dim + d]) * keys[t * dim + d];
+        sum += static_cast<double>(as_weight(format, layer.weight[j * dim + d])) *
+               as_input(format, keys[t * dim + d]);
       }
       total += std::fmax(sum, 0);
     }
@@ -152,15 +159,16 @@ void check_sum(Isa isa, int64_t positions, int64_t n) {
   }
 }
 
-void run(Isa isa) {
+void run(Isa isa, WeightFormat format) {
   for (int64_t positions : {0, 1, 16, 31, 64, 250}) {
-    for (int64_t n : {1, 13, 32, 256}) check_sum(isa, positions, n);
+    for (int64_t n : {1, 13, 32, 256}) check_sum(isa, format, positions, n);
   }
   for (int64_t positions : {0, 1, 15, 32, 33, 70}) {
     for (int64_t dim : {1, 8, 17, 32}) {
       for (int64_t hidden : {1, 5, 12, 13, 36, 80}) {
         const auto fn = static_cast<UnitActivation>((positions + dim + hidden) % 6);
-        check_unit(isa, positions, dim, hidden, fn, hidden != 12, positions % 2 == 1, dim != 8);
+        check_unit(isa, format, positions, dim, hidden, fn, hidden != 12, positions % 2 == 1,
+                   dim != 8);
       }
     }
   }
@@ -170,6 +178,9 @@ void run(Isa isa) {
 }  // namespace recstack::test
 
 int main() {
-  for (recstack::Isa isa : recstack::supported_isas()) recstack::test::run(isa);
+  for (recstack::Isa isa : recstack::supported_isas()) {
+    recstack::test::run(isa, recstack::WeightFormat::fp32);
+    recstack::test::run(isa, recstack::WeightFormat::bf16);
+  }
   return recstack::test::finish();
 }

@@ -104,10 +104,12 @@ def test_a_deployment_runs_as_its_plan_says_also_after_an_edit(tmp_path: Path) -
     (tmp_path / "precision.toml").write_text(edited)
     deployment, _ = read_deployment(tmp_path / "plan.toml")
     assert deployment.engine.precision.layers[layer].format == "bf16"
+    deployment.save(tmp_path / "again.toml")
+    assert read_deployment(tmp_path / "again.toml")[0] == deployment
+    both = tmp_path / "both.toml"
+    both.write_text('model = "m"\nprecision = "precision.toml"\n[engine]\nprecision = "int8"\n')
     with pytest.raises(ConfigError, match="got both"):
-        config = rs.EngineConfig(precision="int8")
-        Deployment(model="m", precision="precision.toml", engine=config).save(tmp_path / "p.toml")
-        read_deployment(tmp_path / "p.toml")
+        read_deployment(both)
 
 
 def test_tables_are_listed_once() -> None:

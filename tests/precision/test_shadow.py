@@ -38,9 +38,8 @@ class Direct:
     def close(self) -> None: ...
 
 
-class Same:
-    def run(self, given: Batch) -> np.ndarray:
-        return given.dense
+def same(given: Batch) -> tuple[np.ndarray, float]:
+    return given.dense, 0.0
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -52,7 +51,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_a_share_is_scored_again_and_all_are_answered() -> None:
     monitor = Monitor(MonitorConfig(share=0.25))
-    shadow = Shadow(Direct(), Same(), monitor, recent=8)
+    shadow = Shadow(Direct(), same, monitor, recent=8)
     ended: list[Completion] = []
     for i in range(400):
         shadow.issue(Query(i, batch(), key=str(i)), ended.append)
@@ -68,7 +67,7 @@ def test_a_share_is_scored_again_and_all_are_answered() -> None:
 
 def test_an_alarm_is_told_once() -> None:
     told: list[Alarm] = []
-    shadow = Shadow(Direct(0.2), Same(), Monitor(MonitorConfig(share=1.0)), on_alarm=told.append)
+    shadow = Shadow(Direct(0.2), same, Monitor(MonitorConfig(share=1.0)), on_alarm=told.append)
     for i in range(60):
         shadow.issue(Query(i, batch()), lambda completion: None)
     shadow.close()
@@ -78,12 +77,11 @@ def test_an_alarm_is_told_once() -> None:
 def test_a_slow_shadow_holds_nobody_up() -> None:
     gate = threading.Event()
 
-    class Slow(Same):
-        def run(self, given: Batch) -> np.ndarray:
-            gate.wait(10)
-            return super().run(given)
+    def slow(given: Batch) -> tuple[np.ndarray, float]:
+        gate.wait(10)
+        return same(given)
 
-    shadow = Shadow(Direct(), Slow(), Monitor(MonitorConfig(share=1.0)))
+    shadow = Shadow(Direct(), slow, Monitor(MonitorConfig(share=1.0)))
     ended: list[Completion] = []
     for i in range(WAITING + 50):
         shadow.issue(Query(i, batch()), ended.append)
@@ -94,13 +92,12 @@ def test_a_slow_shadow_holds_nobody_up() -> None:
 
 
 def test_a_shadow_that_fails_is_counted_and_goes_on() -> None:
-    class Failing(Same):
-        def run(self, given: Batch) -> np.ndarray:
-            if len(given.dense) == 1:
-                raise ValueError("no single rows")
-            return super().run(given)
+    def failing(given: Batch) -> tuple[np.ndarray, float]:
+        if len(given.dense) == 1:
+            raise ValueError("no single rows")
+        return same(given)
 
-    shadow = Shadow(Direct(), Failing(), Monitor(MonitorConfig(share=1.0)))
+    shadow = Shadow(Direct(), failing, Monitor(MonitorConfig(share=1.0)))
     for rows in (1, 2):
         shadow.issue(Query(0, batch(rows)), lambda completion: None)
     shadow.close()
@@ -110,7 +107,7 @@ def test_a_shadow_that_fails_is_counted_and_goes_on() -> None:
 
 @pytest.mark.parametrize("key, taken", [("a", True), ("b", False)])
 def test_labels_reach_the_monitor(key: str, taken: bool) -> None:
-    shadow = Shadow(Direct(), Same(), Monitor(MonitorConfig(share=1.0)))
+    shadow = Shadow(Direct(), same, Monitor(MonitorConfig(share=1.0)))
     shadow.issue(Query(0, batch(), key="a"), lambda completion: None)
     until(lambda: shadow.stats()["monitor_drift_samples"] == 1)
     assert shadow.label(key, np.zeros(3)) is taken

@@ -10,7 +10,7 @@ import pytest
 from recstack import _native
 from recstack.engine import compile as compile_model
 from recstack.engine.reference import reference
-from recstack.schedule import Dispatcher, LoopDispatcher, ScheduleConfig
+from recstack.schedule import Costs, Dispatcher, LoopDispatcher, ScheduleConfig
 
 pytestmark = pytest.mark.skipif(
     not hasattr(_native, "Dispatcher"),
@@ -44,3 +44,15 @@ def test_scores_refusals_and_faults(serve: Any, tools: Any, sort: Any) -> None:
         dispatcher.close()
         reply = client.infer(*tools.encode(tools.packed(batch)))
         assert reply.status == 503 and reply.json()["status"] == "shutting_down"
+
+
+def test_a_predicted_miss_is_refused_at_once(serve: Any, tools: Any) -> None:
+    model = tools.model()
+    hour_us = 3.6e9
+    slow = Costs(busy=(1,), service_us=((hour_us / 10, hour_us / 5),))
+    schedule = ScheduleConfig(lanes=1, policy="slack", costs=slow, target_ms=1000.0)
+    dispatcher = LoopDispatcher(compile_model(model).factory, schedule)
+    with serve(model, dispatcher).client() as client:
+        reply = client.infer(*tools.encode(tools.packed(tools.batch(2, 1, 0))))
+        assert reply.status == 504 and reply.json()["status"] == "deadline"
+    assert dispatcher.stats().counters["early"] == 1

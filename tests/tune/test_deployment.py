@@ -9,7 +9,7 @@ import recstack as rs
 from recstack.engine import HybridEngine, OpaqueWarning
 from recstack.errors import ConfigError
 from recstack.schedule import ScheduleConfig
-from recstack.tune import Deployment, read_deployment, start
+from recstack.tune import Deployment, engine_costs, read_deployment, start
 from recstack.types import Completion, Query
 
 
@@ -27,14 +27,39 @@ def test_a_deployment_reads_as_it_was_written(tmp_path: Path) -> None:
     assert model.name == "ncf"
 
 
+def test_a_deployment_carries_costs_and_slack_gives_the_engines_scores(tmp_path: Path) -> None:
+    model = rs.zoo.build("ncf", rows_scale=0.001)
+    model.save(tmp_path / "m")
+    engine = rs.compile(model)
+    costs = engine_costs(engine, lanes=2, largest_rows=64, seconds=0.1)
+    schedule = ScheduleConfig(
+        lanes=2, cores=(), policy="slack", target_ms=60_000.0, shed="latest", costs=costs
+    )
+    deployment = Deployment(model="m", schedule=schedule)
+    deployment.save(tmp_path / "plan.toml")
+    assert read_deployment(tmp_path / "plan.toml")[0] == deployment
+    batches = [rs.data.random_batch(model, rows, seed=rows) for rows in (1, 3, 200, 7, 40, 500)]
+    for done, batch in zip(answers(model, engine, batches, schedule), batches, strict=True):
+        assert done.status == "ok"
+        np.testing.assert_array_equal(done.scores, engine.run(batch))
+
+
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot write"):
         Deployment(model="m").save(tmp_path / "none" / "plan.toml")
 
 
-def answers(model: rs.Model, engine: object, batches: list[rs.Batch]) -> list[Completion]:
+SMALL_CHUNKS = ScheduleConfig(lanes=2, cores=(), chunk_rows=7, merge_rows=20)
+
+
+def answers(
+    model: rs.Model,
+    engine: object,
+    batches: list[rs.Batch],
+    schedule: ScheduleConfig = SMALL_CHUNKS,
+) -> list[Completion]:
     done: list[Completion] = []
-    dispatcher = start(engine, ScheduleConfig(lanes=2, cores=(), chunk_rows=7, merge_rows=20))
+    dispatcher = start(engine, schedule)
     for i, batch in enumerate(batches):
         dispatcher.issue(Query(i, batch), done.append)
     dispatcher.close()

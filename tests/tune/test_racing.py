@@ -100,7 +100,7 @@ def test_without_time_the_baseline_stays() -> None:
     baseline = Candidate(static_schedule(CORES, LARGEST))
     found = Race(
         SPACE, baseline, counted, lambda c: 100.0, parse("p95<=15ms"), CONFIG,
-        racing=lambda: next(left, False), checking=lambda: False,
+        racing=lambda: False, checking=lambda: next(left, False),
     ).run()  # fmt: skip
     assert not found.complete and not found.better
     assert found.best.candidate == baseline

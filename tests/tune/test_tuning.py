@@ -5,6 +5,7 @@ from pathlib import Path
 import recstack as rs
 from recstack.loadtest import SLA, sizes
 from recstack.loadtest.search import Probe
+from recstack.schedule import Costs
 from recstack.tune import QueryPool, TuneConfig, Tuned, schedule_space, tune
 from recstack.types import Query
 
@@ -14,8 +15,15 @@ def test_a_space_shares_the_cores_in_every_way() -> None:
     made = [space.candidate(place) for place in space.places()]
     shapes = {(c.schedule.lanes, c.schedule.threads_per_lane) for c in made}
     assert shapes == {(4, 1), (2, 2), (1, 4)}
-    assert len({c.key for c in made}) == len(space) == len(made)
+    assert len({c.key for c in made}) == len(space.candidates()) == len(made)
     assert all(8 <= c.schedule.chunk_rows <= 1000 for c in made)
+
+
+def test_a_policy_without_chunks_is_one_candidate() -> None:
+    slack = {"costs": Costs(busy=(1,), service_us=((10.0, 1000.0),)), "target_ms": 5.0}
+    made = schedule_space(2, 1000, slack={"": slack}).candidates()
+    assert len(made) == 72 + 1
+    assert [c.schedule.lanes for c in made if c.schedule.policy == "slack"] == [2]
 
 
 def test_a_pool_makes_few_queries_of_a_size() -> None:

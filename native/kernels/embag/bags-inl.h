@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/embag/walk-inl.h"
+#include "kernels/quant/row-inl.h"
 
 namespace recstack::RECSTACK_ISA_NS {
 namespace {
@@ -23,24 +24,33 @@ struct Stretch {
 };
 
 // How a row divides into blocks: `wide` floats of full blocks, then one of `vectors` vectors whose
-// last has `last` lanes.
+// last has `last` lanes. And its bytes, whose last may lie on a line of its own.
 struct RowShape {
   int64_t wide;
   int64_t vectors;
   int64_t last;
   int64_t row_bytes;
-  bool aligned;  // every row starts on a cache line
+  bool ends_apart;
+  PrefetchHint hint;
+
+  RECSTACK_INLINE int64_t dim() const { return wide + (vectors - 1) * kLanes + last; }
 };
 
 template <int kHint>
-RECSTACK_INLINE void prefetch_row(uintptr_t row, int64_t bytes, bool aligned) {
+RECSTACK_INLINE void prefetch_row(uintptr_t row, const RowShape& shape) {
+  if constexpr (kHint == kAsGiven) {
+    if (shape.hint == PrefetchHint::t1) return prefetch_row<kT1>(row, shape);
+    if (shape.hint == PrefetchHint::nta) return prefetch_row<kNta>(row, shape);
+    return prefetch_row<kT0>(row, shape);
+  }
+  const int64_t bytes = shape.row_bytes;
   for (int64_t b = 0; b < bytes; b += 64) prefetch_line<kHint>(row + static_cast<uint64_t>(b));
-  if (!aligned) prefetch_line<kHint>(row + static_cast<uint64_t>(bytes - 1));
+  if (shape.ends_apart) prefetch_line<kHint>(row + static_cast<uint64_t>(bytes - 1));
 }
 
 // Columns [column, column + kVectors * kLanes) of one stretch, the last vector cut to `last` lanes
 // if kTail. The first block prefetches whole rows: kOnly where it is the row's only one.
-template <int kVectors, bool kTail, bool kWeighted, int kHint, bool kOnly>
+template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted, int kHint, bool kOnly>
 RECSTACK_INLINE void sum_block(const Stretch& s, const RowShape& shape, int64_t column,
                                float* out) {
   constexpr int64_t kBytes = kVectors * kLanes * 4;
@@ -53,20 +63,22 @@ RECSTACK_INLINE void sum_block(const Stretch& s, const RowShape& shape, int64_t 
   }
   const int64_t count = s.count;
   for (int64_t l = 0; l < count; ++l) {
-    if constexpr (kOnly) {
+    if constexpr (kOnly && kFormat == RowFormat::fp32) {
       const uintptr_t ahead = s.ahead[l];
       RECSTACK_UNROLL
       for (int64_t b = 0; b < kBytes; b += 64) prefetch_line<kHint>(ahead + b);
-      if (!shape.aligned) prefetch_line<kHint>(ahead + static_cast<uint64_t>(shape.row_bytes - 1));
+      if (shape.ends_apart) {
+        prefetch_line<kHint>(ahead + static_cast<uint64_t>(shape.row_bytes - 1));
+      }
     } else if (column == 0) {
-      prefetch_row<kHint>(s.ahead[l], shape.row_bytes, shape.aligned);
+      prefetch_row<kHint>(s.ahead[l], shape);
     }
-    const float* row = reinterpret_cast<const float*>(s.rows[l]) + column;
+    const Row<kFormat> row(s.rows[l], shape.dim());
     const V weight = set1(kWeighted ? s.weights[l] : 1.0f);
     RECSTACK_UNROLL
     for (int c = 0; c < kVectors; ++c) {
-      const V x =
-          kTail && c == kVectors - 1 ? load_n(row + c * kLanes, last) : load(row + c * kLanes);
+      const int64_t at = column + c * kLanes;
+      const V x = kTail && c == kVectors - 1 ? row.load_n(at, last) : row.load(at);
       acc[c] = kWeighted ? fma(weight, x, acc[c]) : add(acc[c], x);
     }
   }
@@ -86,16 +98,47 @@ RECSTACK_INLINE void sum_block(const Stretch& s, const RowShape& shape, int64_t 
   }
 }
 
-template <int kVectors, bool kTail, bool kWeighted, int kHint>
+#if RECSTACK_ISA == 0
+// The same, accumulators in `out`: little code for formats that take their time here anyway.
+template <RowFormat kFormat, bool kWeighted>
+RECSTACK_INLINE void sum_in_place(const Stretch& s, const RowShape& shape, float* out) {
+  const int64_t dim = shape.dim();
+  const auto each = [&](auto next) {
+    for (int64_t d = 0; d < dim; d += kLanes) {
+      const int64_t n = lesser(kLanes, dim - d);
+      store_n(out + d, next(d, n), n);
+    }
+  };
+  if (s.first) each([](int64_t, int64_t) { return zero(); });
+  for (int64_t l = 0; l < s.count; ++l) {
+    prefetch_row<kAsGiven>(s.ahead[l], shape);
+    const Row<kFormat> row(s.rows[l], dim);
+    const V weight = set1(kWeighted ? s.weights[l] : 1.0f);
+    each([&](int64_t d, int64_t n) {
+      const V sum = load_n(out + d, n), x = row.load_n(d, n);
+      return kWeighted ? fma(weight, x, sum) : add(sum, x);
+    });
+  }
+  if (s.divisor == 1.0f) return;
+  each([&](int64_t d, int64_t n) { return div(load_n(out + d, n), set1(s.divisor)); });
+}
+#endif
+
+template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted, int kHint>
 RECSTACK_INLINE void sum_row(const Stretch& s, const RowShape& shape, float* out) {
+#if RECSTACK_ISA == 0
+  if constexpr (kFormat != RowFormat::fp32) {
+    return sum_in_place<kFormat, kWeighted>(s, shape, out);
+  }
+#endif
   if (shape.wide == 0) {
-    return sum_block<kVectors, kTail, kWeighted, kHint, true>(s, shape, 0, out);
+    return sum_block<kFormat, kVectors, kTail, kWeighted, kHint, true>(s, shape, 0, out);
   }
   int64_t column = 0;
   for (; column < shape.wide; column += kMaxBlock) {
-    sum_block<kMaxVectors, false, kWeighted, kHint, false>(s, shape, column, out);
+    sum_block<kFormat, kMaxVectors, false, kWeighted, kHint, false>(s, shape, column, out);
   }
-  sum_block<kVectors, kTail, kWeighted, kHint, false>(s, shape, column, out);
+  sum_block<kFormat, kVectors, kTail, kWeighted, kHint, false>(s, shape, column, out);
 }
 
 // Whether lookups [begin, begin + n) are those before them, weights too.
@@ -108,16 +151,17 @@ RECSTACK_INLINE bool repeats(const BagTable& t, int64_t index_bytes, int64_t beg
                                                   static_cast<size_t>(n) * sizeof(float)) == 0;
 }
 
-RECSTACK_INLINE void copy_row(const float* from, int64_t n, float* to) {
+template <RowFormat kFormat>
+RECSTACK_INLINE void copy_row(const Row<kFormat>& from, int64_t n, float* to) {
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) store(to + i, load(from + i));
-  if (i < n) store_n(to + i, load_n(from + i, n - i), n - i);
+  for (; i + kLanes <= n; i += kLanes) store(to + i, from.load(i));
+  if (i < n) store_n(to + i, from.load_n(i, n - i), n - i);
 }
 
 // Shorter bags cost no more to sum than to compare.
 constexpr int64_t kRepeatable = 4;
 
-template <int kVectors, bool kTail, bool kWeighted, int kHint>
+template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted, int kHint>
 void pooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk& walk) {
   const int64_t index_bytes = args.index_type == IndexType::int32 ? 4 : 8;
   const int64_t ahead = args.prefetch.distance;
@@ -127,7 +171,8 @@ void pooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk
   for (int64_t b = 0, l = 0; b < args.bags; ++b, out += t.out_stride) {
     const int64_t n = t.lengths[b];
     if (n >= kRepeatable && n == before && repeats(t, index_bytes, l, n)) {
-      copy_row(out - t.out_stride, args.dim, out);
+      const auto before_it = reinterpret_cast<uintptr_t>(out - t.out_stride);
+      copy_row(Row<RowFormat::fp32>(before_it, args.dim), args.dim, out);
       walk.skip(n);
       l += n;
       continue;
@@ -149,14 +194,14 @@ void pooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk
           .first = left == n,
           .last = last,
           .divisor = mean && last && counted > 0 ? static_cast<float>(counted) : 1.0f};
-      sum_row<kVectors, kTail, kWeighted, kHint>(stretch, shape, out);
+      sum_row<kFormat, kVectors, kTail, kWeighted, kHint>(stretch, shape, out);
       l += count;
       left -= count;
     } while (left > 0);
   }
 }
 
-template <int kHint>
+template <RowFormat kFormat, int kHint>
 void unpooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk& walk) {
   const int64_t ahead = args.prefetch.distance;
   float* out = t.out;
@@ -166,8 +211,8 @@ void unpooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Wa
       const int64_t count = lesser(left, kStretch);
       const uintptr_t* rows = walk.take(count);
       for (int64_t i = 0; i < count; ++i, to += args.dim) {
-        prefetch_row<kHint>(rows[i + ahead], shape.row_bytes, shape.aligned);
-        copy_row(reinterpret_cast<const float*>(rows[i]), args.dim, to);
+        prefetch_row<kHint>(rows[i + ahead], shape);
+        copy_row(Row<kFormat>(rows[i], args.dim), args.dim, to);
       }
       left -= count;
     }
@@ -176,11 +221,39 @@ void unpooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Wa
   }
 }
 
+template <RowFormat kFormat, int kVectors, bool kTail, int kHint>
+void bags_of(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk& walk) {
+  if (t.pooling == Pooling::none) return unpooled<kFormat, kHint>(args, t, shape, walk);
+  if (t.weights != nullptr) {
+    return pooled<kFormat, kVectors, kTail, true, kHint>(args, t, shape, walk);
+  }
+  pooled<kFormat, kVectors, kTail, false, kHint>(args, t, shape, walk);
+}
+
 template <int kVectors, bool kTail, int kHint>
-void table_bags(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk& walk) {
-  if (t.pooling == Pooling::none) return unpooled<kHint>(args, t, shape, walk);
-  if (t.weights != nullptr) return pooled<kVectors, kTail, true, kHint>(args, t, shape, walk);
-  pooled<kVectors, kTail, false, kHint>(args, t, shape, walk);
+void table_bags(const BagsArgs& args, const BagTable& t, RowShape shape, Walk& walk) {
+  shape.row_bytes = row_bytes(t.format, args.dim);
+  // Row addresses are multiples of `granule`, so is where the last one of a row starts.
+  const uintptr_t start = reinterpret_cast<uintptr_t>(t.table);
+  const uintptr_t both = start | static_cast<uintptr_t>(shape.row_bytes);
+  const auto granule = static_cast<int64_t>(both & (~both + 1));
+  shape.ends_apart = (shape.row_bytes - 1) % 64 + 1 > granule;
+  constexpr int kOwn = RECSTACK_ISA == 0 ? 1 : kVectors;  // scalar: one for all widths
+  switch (t.format) {
+    case RowFormat::fp32:
+      return bags_of<RowFormat::fp32, kVectors, kTail, kHint>(args, t, shape, walk);
+    // A tail and the choice of a hint cost the others little: they have no code of their own.
+    case RowFormat::fp16:
+      return bags_of<RowFormat::fp16, kOwn, true, kAsGiven>(args, t, shape, walk);
+    case RowFormat::bf16:
+      return bags_of<RowFormat::bf16, kOwn, true, kAsGiven>(args, t, shape, walk);
+    case RowFormat::int8:
+      return bags_of<RowFormat::int8, kOwn, true, kAsGiven>(args, t, shape, walk);
+    case RowFormat::int4:
+      return bags_of<RowFormat::int4, kOwn, true, kAsGiven>(args, t, shape, walk);
+    case RowFormat::int2:
+      return bags_of<RowFormat::int2, kOwn, true, kAsGiven>(args, t, shape, walk);
+  }
 }
 
 }  // namespace

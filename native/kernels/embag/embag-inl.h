@@ -7,24 +7,22 @@ namespace {
 
 RECSTACK_INLINE RowShape shape_of(const BagsArgs& args) {
   const int64_t wide = (args.dim - 1) / kMaxBlock * kMaxBlock;
-  bool aligned = args.dim % 16 == 0;
-  for (int64_t t = 0; t < args.count; ++t) {
-    aligned &= reinterpret_cast<uintptr_t>(args.tables[t].table) % 64 == 0;
-  }
   return {.wide = wide,
           .vectors = (args.dim - wide + kLanes - 1) / kLanes,
           .last = (args.dim - 1) % kLanes + 1,
-          .row_bytes = args.dim * 4,
-          .aligned = aligned};
+          .row_bytes = 0,
+          .ends_apart = true,
+          .hint = args.prefetch.hint};
 }
 
 template <int kVectors, bool kTail, int kHint>
 BadLookup all_tables(const BagsArgs& args, const RowShape& shape) {
+  if (args.count == 0) return {};
   Walk walk(args);
   const int64_t first = lesser(args.prefetch.distance, walk.filled());
-  for (int64_t l = 0; l < first; ++l) {
-    prefetch_row<kHint>(walk.window()[l], shape.row_bytes, shape.aligned);
-  }
+  RowShape widest = shape;
+  widest.row_bytes = row_bytes(args.tables[0].format, args.dim);
+  for (int64_t l = 0; l < first; ++l) prefetch_row<kHint>(walk.window()[l], widest);
   for (int64_t t = 0; t < args.count && walk.bad().table < 0; ++t) {
     table_bags<kVectors, kTail, kHint>(args, args.tables[t], shape, walk);
   }
@@ -65,7 +63,7 @@ BadLookup of_hint(const BagsArgs& args) {
   }
 }
 
-BadLookup bags_f32(const BagsArgs& args) {
+BadLookup bags(const BagsArgs& args) {
   BagsArgs at_once = args;
   switch (args.prefetch.hint) {
     case PrefetchHint::t0:
@@ -85,7 +83,7 @@ BadLookup bags_f32(const BagsArgs& args) {
 
 extern const EmbagKernels embag_table;
 const EmbagKernels embag_table = {
-    .bags_f32 = bags_f32,
+    .bags = bags,
 };
 
 }  // namespace recstack::RECSTACK_ISA_NS

@@ -1,28 +1,34 @@
-// Embedding bags: pooled and unpooled lookups of fp32 rows, many tables in one pass.
+// Embedding bags: pooled and unpooled lookups of rows in any format, many tables in one pass.
 //
 //   for t in tables: for b in bags:
 //     acc[d] = 0, count = 0
 //     for l in lookups of bag b of table t, in order:
 //       i = t.indices[l]; if i < 0 or i >= t.rows: return {t, l}
 //       if i == t.padding_index: continue
-//       acc[d] = fma(t.weights[l] or 1, t.table[i * dim + d], acc[d]); count += 1
+//       acc[d] = fma(t.weights[l] or 1, row(t, i)[d], acc[d]); count += 1
 //     t.out[b * t.out_stride + d] = mean ? (count ? acc[d] / count : 0) : acc[d]
-//   Pooling::none instead: out[b, p, :] = table[indices[p of bag b]] for p < length, zeros up to
+//   Pooling::none instead: out[b, p, :] = row(t, indices[p of bag b]) for p < length, zeros up to
 //     `positions` (a longer bag is refused by the caller); padding_index rows become zeros.
+//   row(t, i)[d]: what the row stands for as fp32 (kernels/quant/row-inl.h); of a scaled row
+//     fma(scale, q, bias), for each row before it is added: scale and bias are not factored out of
+//     the sum, whose partial sums would cancel.
 //
 // Accumulator: one fp32 per output element, in lookup order, so a bag's result does not depend on
 // the bags and tables beside it. Unweighted sums use plain adds. The tail of a row is masked;
 // nothing needs alignment; nothing past `dim` is read or written.
 //
 // Indices become row addresses a window at a time, bounds checked on the way, so that the loop over
-// rows prefetches `distance` lookups ahead across the ends of bags and tables alike. A bag that
-// repeats the one before it (a client that sends a user's features once per candidate) is copied.
-// Cost: lookups * dim adds (weighted: fma), lookups * (4 * dim + index) + bags * 4 * dim bytes.
+// rows prefetches `distance` lookups ahead across the ends of bags and tables alike, every line of
+// a row (of the width of the table that is being read). A bag that repeats the one before it (a
+// client that sends a user's features once per candidate) is copied. Cost: lookups * dim adds
+// (weighted: fma), for scaled rows as many fma again (int4 and int2 on AVX-512: 16 per row),
+// lookups * (row_bytes + index) + bags * 4 * dim bytes.
 #pragma once
 
 #include <cstdint>
 
 #include "core/isa.h"
+#include "kernels/quant/format.h"
 
 namespace recstack {
 
@@ -40,7 +46,8 @@ struct Prefetch {
 
 // One table and its bags.
 struct BagTable {
-  const float* table;  // (rows, dim)
+  const void* table;  // (rows, row_bytes(format, dim))
+  RowFormat format;
   int64_t rows;
   int64_t padding_index;  // -1: none
   Pooling pooling;
@@ -60,8 +67,11 @@ struct BagsArgs {
   int64_t bags;  // of every table here
   IndexType index_type;
   Prefetch prefetch;
-  const float* zeros;  // (dim,) zeros: what padding reads
+  const void* zeros;  // zeros_bytes(dim) zeros: what padding reads
 };
+
+// The longest row of `dim` columns, in bytes: of any format, zeros stand for zeros.
+constexpr int64_t zeros_bytes(int64_t dim) { return 4 * dim > dim + 8 ? 4 * dim : dim + 8; }
 
 // The first lookup whose index is out of range; table is -1 when there is none.
 struct BadLookup {
@@ -71,7 +81,7 @@ struct BadLookup {
 
 struct EmbagKernels {
   // What `out` holds after a bad lookup is of no use.
-  BadLookup (*bags_f32)(const BagsArgs&);
+  BadLookup (*bags)(const BagsArgs&);
 };
 
 const EmbagKernels& embag_kernels(Isa isa);

@@ -17,19 +17,14 @@ RECSTACK_INLINE void prefetch_line(uintptr_t address) {
   __builtin_prefetch(reinterpret_cast<const void*>(address), 0, kHint);
 }
 
-// `hint` as __builtin_prefetch's locality.
-constexpr int kT0 = 3, kT1 = 2, kNta = 0;
+// `hint` as __builtin_prefetch's locality; kAsGiven: decided while running.
+constexpr int kT0 = 3, kT1 = 2, kNta = 0, kAsGiven = -1;
 
 // Addresses of the rows of all lookups in order. A bad lookup ends the walk; it and all after it
 // read zeros.
 class Walk {
  public:
-  explicit Walk(const BagsArgs& args)
-      : args_(args),
-        row_bytes_(static_cast<uint64_t>(args.dim) * sizeof(float)),
-        ahead_(args.prefetch.distance) {
-    fill();
-  }
+  explicit Walk(const BagsArgs& args) : args_(args), ahead_(args.prefetch.distance) { fill(); }
 
   // The next n <= kStretch addresses, with those of the prefetch distance behind them.
   RECSTACK_INLINE const uintptr_t* take(int64_t n) {
@@ -83,12 +78,13 @@ class Walk {
   RECSTACK_INLINE void translate(const BagTable& t, const Index* indices, int64_t n) {
     const uintptr_t base = reinterpret_cast<uintptr_t>(t.table);
     const uint64_t rows = static_cast<uint64_t>(t.rows);
+    const auto bytes = static_cast<uint64_t>(row_bytes(t.format, args_.dim));
     uintptr_t* to = window_ + end_;
     uint64_t wrong = 0;
     for (int64_t i = 0; i < n; ++i) {
       const uint64_t x = static_cast<uint64_t>(static_cast<int64_t>(indices[i]));
       wrong |= x >= rows;
-      to[i] = base + x * row_bytes_;
+      to[i] = base + x * bytes;
     }
     if (__builtin_expect(wrong != 0, 0)) {
       int64_t i = 0;
@@ -104,7 +100,6 @@ class Walk {
   }
 
   const BagsArgs& args_;
-  uint64_t row_bytes_;
   int64_t ahead_;
   int64_t table_ = 0, lookup_ = 0;  // the next to translate
   int64_t begin_ = 0, end_ = 0, filled_ = 0;

@@ -45,19 +45,11 @@ void pack(const float* w, int64_t n, int64_t k, int64_t w_stride, void* packed) 
   }
 }
 
-// As load_x makes them; up to kLanes - 1 elements past the last are written too.
 template <class W>
 RECSTACK_INLINE void copy_rows(const float* x, int64_t x_stride, int64_t rows, int64_t values,
                                float* copy) {
-  constexpr int64_t kStride = kLanes * W::kXValues;
-  for (int64_t r = 0; r < rows; ++r, copy += kCopyStride) {
-    const float* from = x + r * x_stride;
-    float* to = copy;
-    int64_t left = values;
-    for (; left >= kStride; left -= kStride, from += kStride, to += kLanes) {
-      store(to, W::load_x(from));
-    }
-    if (left > 0) store(to, W::load_x(from, left));
+  for (int64_t r = 0; r < rows; ++r) {
+    copy_elements<W>(x + r * x_stride, values, copy + r * kCopyStride);
   }
 }
 

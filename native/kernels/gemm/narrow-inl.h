@@ -9,7 +9,11 @@ namespace {
 
 // Vectors of rows side by side: one chain per row is not enough to hide the FMA's latency.
 constexpr int kRowVectors = RECSTACK_ISA == 0 ? 4 : 2;
-constexpr int64_t kRowLanes = kRowVectors * kLanes;
+// Pairs of bf16 leave no room for a second.
+template <class W>
+constexpr int row_vectors() {
+  return RECSTACK_ISA == 3 && W::kRoundsX ? 1 : kRowVectors;
+}
 
 // column[i] = element i of x[0 .. rows], as load_x makes them of `values` columns of x.
 template <class W>
@@ -101,10 +105,11 @@ RECSTACK_INLINE void narrow_rows(const GemmArgs& args, int64_t first, int64_t r,
 
 template <class W, int kColumns>
 void narrow(const GemmArgs& args, int64_t first) {
+  constexpr int kVectors = row_vectors<W>();
   for (int64_t r = 0; r < args.rows;) {
-    const int64_t rows = lesser(kRowLanes, args.rows - r);
+    const int64_t rows = lesser(kVectors * kLanes, args.rows - r);
     if (rows > kLanes) {
-      narrow_rows<W, kColumns, kRowVectors>(args, first, r, rows);
+      narrow_rows<W, kColumns, kVectors>(args, first, r, rows);
     } else {
       narrow_rows<W, kColumns, 1>(args, first, r, rows);
     }

@@ -5,6 +5,7 @@
 //
 //   kParts, kValues   multiply-adds, and columns of x, in a step
 //   kXValues          columns of x in one element of what load_x makes
+//   kRoundsX          whether these differ from x
 //   load(w, part)     the operand of one multiply-add, of kLanes columns; broadcast: of one column
 //
 //   fp32, fp16        a step is a column of x
@@ -20,6 +21,7 @@ namespace {
 
 struct Fp32 {
   using Word = float;
+  static constexpr bool kRoundsX = false;
   static constexpr int kParts = 1, kValues = 1, kXValues = 1;
   static RECSTACK_INLINE Word word(const float* w, int64_t) { return w[0]; }
   static RECSTACK_INLINE V load_x(const float* x) { return recstack::RECSTACK_ISA_NS::load(x); }
@@ -60,6 +62,7 @@ RECSTACK_INLINE uint16_t to_fp16(float x) {
 
 struct Bf16 {
   using Word = uint32_t;
+  static constexpr bool kRoundsX = true;
   static constexpr int kValues = 2;
   static RECSTACK_INLINE Word word(const float* w, int64_t values) {
     return to_bf16(w[0]) | static_cast<uint32_t>(values > 1 ? to_bf16(w[1]) : 0) << 16;
@@ -68,6 +71,15 @@ struct Bf16 {
   static constexpr int kParts = 1, kXValues = 2;
   static RECSTACK_INLINE V pairs(V low, V high) {
     return {_mm512_castsi512_ps((__m512i)_mm512_cvtne2ps_pbh(high.r, low.r))};
+  }
+  // Elements of two columns of x whose rows are in lanes: their first of two, and the only one.
+  static RECSTACK_INLINE V pair_lanes(V first, V second, int) {
+    alignas(64) static constexpr uint16_t kSpread[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
+                                                         21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
+                                                         11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    const __m512i order = _mm512_load_si512(kSpread);
+    return {_mm512_castsi512_ps(
+        _mm512_permutexvar_epi16(order, _mm512_castps_si512(pairs(first, second).r)))};
   }
   static RECSTACK_INLINE V load_x(const float* x) {
     return pairs(recstack::RECSTACK_ISA_NS::load(x), recstack::RECSTACK_ISA_NS::load(x + kLanes));
@@ -94,6 +106,9 @@ struct Bf16 {
     const I up = add(u, add(even, set1_int(0x7fff)));
     return is_nan_select(x, x, bits(and_bits(up, set1_int(-0x10000))));
   }
+  static RECSTACK_INLINE V pair_lanes(V first, V second, int element) {
+    return rounded(element == 0 ? first : second);
+  }
   static RECSTACK_INLINE V load_x(const float* x) {
     return rounded(recstack::RECSTACK_ISA_NS::load(x));
   }
@@ -115,6 +130,7 @@ struct Bf16 {
 
 struct Fp16 {
   using Word = uint16_t;
+  static constexpr bool kRoundsX = false;
   static constexpr int kParts = 1, kValues = 1, kXValues = 1;
   static RECSTACK_INLINE Word word(const float* w, int64_t) { return to_fp16(w[0]); }
   static RECSTACK_INLINE V load_x(const float* x) { return recstack::RECSTACK_ISA_NS::load(x); }
@@ -123,6 +139,17 @@ struct Fp16 {
   static RECSTACK_INLINE V broadcast(Word w, int) { return set1_fp16(w); }
   static RECSTACK_INLINE V multiply_add(V x, V w, V acc) { return fma(x, w, acc); }
 };
+
+// `values` columns of x as load_x makes them; up to kLanes - 1 elements past the last are written
+// too.
+template <class W>
+RECSTACK_INLINE void copy_elements(const float* x, int64_t values, float* to) {
+  constexpr int64_t kStride = kLanes * W::kXValues;
+  for (; values >= kStride; values -= kStride, x += kStride, to += kLanes) {
+    store(to, W::load_x(x));
+  }
+  if (values > 0) store(to, W::load_x(x, values));
+}
 
 // Steps of a chain over k columns of x.
 template <class W>

@@ -2,7 +2,7 @@
 // the sums end.
 #pragma once
 
-#include "core/vec.h"
+#include "kernels/gemm/weights-inl.h"
 #include "kernels/seq/gates-inl.h"
 #include "kernels/seq/recurrence.h"
 
@@ -13,17 +13,23 @@ constexpr int kGates = 3;
 // Rows at once: kGates accumulators each, the panel's vectors and one broadcast.
 constexpr int kStateRows = RECSTACK_ISA >= 2 ? 8 : 4;
 
-int64_t recurrence_packed_size(int64_t hidden) {
-  return (hidden + kLanes - 1) / kLanes * kLanes * kGates * hidden;
+template <class W>
+int64_t recurrence_packed_bytes(int64_t hidden) {
+  const int64_t columns = (hidden + kLanes - 1) / kLanes * kLanes * kGates;
+  return columns * steps_of<W>(hidden) * static_cast<int64_t>(sizeof(typename W::Word));
 }
 
-// Per vector of hidden units a panel (hidden, kGates, kLanes), zeros past the last unit.
-void pack_recurrence_f32(const float* weight_hh, int64_t hidden, float* packed) {
+// Per vector of hidden units a panel (steps, kGates, kLanes), zeros past the last unit.
+template <class W>
+void pack_recurrence(const float* weight_hh, int64_t hidden, void* packed) {
+  auto* to = static_cast<typename W::Word*>(packed);
   for (int64_t j = 0; j < hidden; j += kLanes) {
-    for (int64_t i = 0; i < hidden; ++i) {
+    for (int64_t i = 0; i < hidden; i += W::kValues) {
       for (int64_t gate = 0; gate < kGates; ++gate) {
         const float* w = weight_hh + gate * hidden * hidden + i;
-        for (int64_t c = j; c < j + kLanes; ++c) *packed++ = c < hidden ? w[c * hidden] : 0.0f;
+        for (int64_t c = j; c < j + kLanes; ++c) {
+          *to++ = c < hidden ? W::word(w + c * hidden, hidden - i) : typename W::Word{0};
+        }
       }
     }
   }
@@ -41,6 +47,11 @@ struct States {
   }
   const float* old(int64_t r) const { return after(r, t - 1); }
   float* fresh(int64_t r) const { return after(r, t); }
+  // The old state as load_x makes it.
+  template <class W>
+  float* elements(int64_t r) const {
+    return W::kRoundsX ? args.state + r * args.state_stride + 2 * args.hidden : after(r, t - 1);
+  }
 };
 
 RECSTACK_INLINE int64_t entry_of(const int32_t* entry_of_row, int64_t r) {
@@ -73,36 +84,42 @@ RECSTACK_INLINE void finish_row(const States& states, int64_t r, int64_t j, cons
 }
 
 // Rows [r, r + kRows), hidden units [j, j + kVectors * kLanes).
-template <int kRows, int kVectors>
+template <class W, int kRows, int kVectors>
 void state_block(const States& states, int64_t r, int64_t j) {
   const int64_t hidden = states.args.hidden;
-  const int64_t panel = hidden * kGates * kLanes;
-  const float* w = states.args.packed + j / kLanes * panel;
+  const int64_t panel = steps_of<W>(hidden) * kGates * kLanes;
+  const auto* w = static_cast<const typename W::Word*>(states.args.packed) + j / kLanes * panel;
   const float* h[kRows];
   V acc[kRows][kVectors][kGates];
   RECSTACK_UNROLL
   for (int m = 0; m < kRows; ++m) {
-    h[m] = states.t == 0 ? nullptr : states.old(r + m);
+    h[m] = states.t == 0 ? nullptr : states.template elements<W>(r + m);
     RECSTACK_UNROLL
     for (int v = 0; v < kVectors * kGates; ++v) acc[m][v / kGates][v % kGates] = zero();
   }
-  const int64_t steps = states.t == 0 ? 0 : hidden;
+  const int64_t steps = states.t == 0 ? 0 : steps_of<W>(hidden);
   for (int64_t i = 0; i < steps; ++i, w += kGates * kLanes) {
-    V x[kRows];
-    if constexpr (kVectors > 1) {
-      RECSTACK_UNROLL
-      for (int m = 0; m < kRows; ++m) x[m] = set1(h[m][i]);
-    }
     RECSTACK_UNROLL
-    for (int v = 0; v < kVectors; ++v) {
-      V column[kGates];
-      RECSTACK_UNROLL
-      for (int g = 0; g < kGates; ++g) column[g] = load(w + v * panel + g * kLanes);
-      RECSTACK_UNROLL
-      for (int m = 0; m < kRows; ++m) {
-        const V y = kVectors > 1 ? x[m] : set1(h[m][i]);
+    for (int part = 0; part < W::kParts; ++part) {
+      const int64_t at = i * W::kParts + (W::kParts - 1 - part);
+      V x[kRows];
+      if constexpr (kVectors > 1) {
         RECSTACK_UNROLL
-        for (int g = 0; g < kGates; ++g) acc[m][v][g] = fma(y, column[g], acc[m][v][g]);
+        for (int m = 0; m < kRows; ++m) x[m] = set1(h[m][at]);
+      }
+      RECSTACK_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        V column[kGates];
+        RECSTACK_UNROLL
+        for (int g = 0; g < kGates; ++g) column[g] = W::load(w + v * panel + g * kLanes, part);
+        RECSTACK_UNROLL
+        for (int m = 0; m < kRows; ++m) {
+          const V y = kVectors > 1 ? x[m] : set1(h[m][at]);
+          RECSTACK_UNROLL
+          for (int g = 0; g < kGates; ++g) {
+            acc[m][v][g] = W::multiply_add(y, column[g], acc[m][v][g]);
+          }
+        }
       }
     }
   }
@@ -120,38 +137,56 @@ void state_block(const States& states, int64_t r, int64_t j) {
 }
 
 using StateBlock = void (*)(const States&, int64_t, int64_t);
+template <class W>
 constexpr StateBlock kStateBlocks[] = {
-    nullptr,           state_block<1, 1>, state_block<2, 1>, state_block<3, 1>, state_block<4, 1>,
+    nullptr,
+    state_block<W, 1, 1>,
+    state_block<W, 2, 1>,
+    state_block<W, 3, 1>,
+    state_block<W, 4, 1>,
 #if RECSTACK_ISA >= 2
-    state_block<5, 1>, state_block<6, 1>, state_block<7, 1>, state_block<8, 1>,
+    state_block<W, 5, 1>,
+    state_block<W, 6, 1>,
+    state_block<W, 7, 1>,
+    state_block<W, 8, 1>,
 #endif
 };
 // One row alone is a chain per gate: two panels at once hide the FMA's latency better.
 constexpr int64_t kPair = 2 * kLanes;
 
 // All rows for hidden units [j, j + kLanes), or for one row [j, j + kPair).
+template <class W>
 RECSTACK_INLINE void state_columns(const States& states, int64_t j, bool pair) {
   const int64_t rows = states.args.rows;
-  if (pair) return state_block<1, 2>(states, 0, j);
+  if (pair) return state_block<W, 1, 2>(states, 0, j);
   const int64_t blocks = (rows + kStateRows - 1) / kStateRows;
   for (int64_t b = 0, r = 0; b < blocks; ++b) {
     const int64_t end = rows * (b + 1) / blocks;
-    kStateBlocks[end - r](states, r, j);
+    kStateBlocks<W>[end - r](states, r, j);
     r = end;
   }
 }
 
-void recurrence_f32(const RecurrenceArgs& args) {
+template <class W>
+void recurrence(const RecurrenceArgs& args) {
   const int64_t width = args.rows == 1 ? kPair : kLanes;
   const int64_t panels = (args.hidden + width - 1) / width;
   for (int64_t t = 0; t < args.positions; ++t) {
     const States states = {args, t};
+    for (int64_t r = 0; W::kRoundsX && t > 0 && r < args.rows; ++r) {
+      copy_elements<W>(states.old(r), args.hidden, states.template elements<W>(r));
+    }
     for (int64_t p = 0; p < panels; ++p) {
       const int64_t j = (t % 2 == 0 ? p : panels - 1 - p) * width;
-      state_columns(states, j, width == kPair && args.hidden - j > kLanes);
+      state_columns<W>(states, j, width == kPair && args.hidden - j > kLanes);
     }
   }
 }
+
+template <class W>
+constexpr RecurrenceKernels kRecurrenceKernels = {.packed_bytes = recurrence_packed_bytes<W>,
+                                                  .pack = pack_recurrence<W>,
+                                                  .recurrence = recurrence<W>};
 
 }  // namespace
 }  // namespace recstack::RECSTACK_ISA_NS

@@ -6,13 +6,15 @@
 //
 // hg stays in registers. A panel holds the three gates of one vector of hidden units and is read
 // once per position for all rows; odd positions walk the panels backwards, so that what lies in L1
-// from the position before is met first. Accumulator: one fp32 chain per output in the order of
-// hidden, the same for any number of rows.
+// from the position before is met first. Accumulator: one fp32 chain per output in the order that
+// gemm.h has for the weights' format, the same for any number of rows; bf16 rounds h for the
+// product alone.
 #pragma once
 
 #include <cstdint>
 
 #include "core/isa.h"
+#include "kernels/gemm/gemm.h"
 
 namespace recstack {
 
@@ -20,7 +22,7 @@ struct RecurrenceArgs {
   const float* xg;  // (entries, positions, 3 * hidden), entries xg_stride apart; biases added
   int64_t xg_stride;
   const int32_t* xg_entry_of_row;  // null: row r reads entry r
-  const float* packed;             // pack_f32's layout, 64-byte aligned
+  const void* packed;              // pack's layout, 64-byte aligned
   const float* bias;               // (3 * hidden,) or null
   const float* attention;          // (rows, positions), attention_stride apart; null: GRU
   int64_t attention_stride;
@@ -33,15 +35,18 @@ struct RecurrenceArgs {
   bool sequence;  // out holds all states, else the last one
   float* out;     // (rows, positions * hidden) or (rows, hidden), rows out_stride apart
   int64_t out_stride;
-  float* state;  // (rows, 2 * hidden) to work in, state_stride apart; not read when `sequence`
+  // (rows, 2 * hidden, and for bf16 as many more as hidden rounded up to 16) to work in,
+  // state_stride apart; with `sequence` bf16 alone needs it.
+  float* state;
   int64_t state_stride;
 };
 
+// One format of weight_hh on one instruction set.
 struct RecurrenceKernels {
-  // Floats that pack_f32 writes for weight_hh (3 * hidden, hidden).
-  int64_t (*packed_size)(int64_t hidden);
-  void (*pack_f32)(const float* weight_hh, int64_t hidden, float* packed);
-  void (*recurrence_f32)(const RecurrenceArgs&);
+  // Bytes that pack writes for weight_hh (3 * hidden, hidden).
+  int64_t (*packed_bytes)(int64_t hidden);
+  void (*pack)(const float* weight_hh, int64_t hidden, void* packed);
+  void (*recurrence)(const RecurrenceArgs&);
 };
 
 }  // namespace recstack

@@ -18,14 +18,27 @@ constexpr int rnn_panels_at_once(int rows) {
   return fit == 3 ? 2 : fit;
 }
 
-int64_t rnn_packed_size(int64_t hidden, int64_t k) {
-  return (hidden + kPanel - 1) / kPanel * kPanel * k;
+template <class W>
+int64_t rnn_steps(int64_t hidden, int64_t dim) {
+  return steps_of<W>(dim) + steps_of<W>(hidden);
 }
 
-// Per kPanel outputs a panel (k, kPanel), zeros past the last output.
-void pack_rnn_f32(const float* weight, int64_t hidden, int64_t k, float* packed) {
+template <class W>
+int64_t rnn_packed_bytes(int64_t hidden, int64_t dim) {
+  return (hidden + kPanel - 1) / kPanel * kPanel * rnn_steps<W>(hidden, dim) *
+         static_cast<int64_t>(sizeof(typename W::Word));
+}
+
+// Per kPanel outputs a panel (steps, kPanel) of the input's weights and then the state's, zeros
+// past the last output.
+template <class W>
+void pack_rnn(const float* weight, int64_t hidden, int64_t dim, void* packed) {
+  const int64_t k = dim + hidden;
   for (int64_t j = 0; j < hidden; j += kPanel) {
-    transpose_panel<kPanel>(weight + j * k, k, lesser(kPanel, hidden - j), k, packed + j * k);
+    auto* to = static_cast<typename W::Word*>(packed) + j * rnn_steps<W>(hidden, dim);
+    const int64_t columns = lesser(kPanel, hidden - j);
+    pack_panel<W, kPanel>(weight + j * k, k, columns, dim, to);
+    pack_panel<W, kPanel>(weight + j * k + dim, k, columns, hidden, to + steps_of<W>(dim) * kPanel);
   }
 }
 
@@ -37,8 +50,14 @@ struct RnnStep {
   int64_t old_stride;
   float* fresh;
   int64_t fresh_stride;
+  // What x and old are as load_x makes them.
+  const float* x_elements;
+  int64_t x_elements_stride;
+  const float* old_elements;
+  int64_t old_elements_stride;
 };
 
+template <class W, int kRows>
 RECSTACK_INLINE RnnStep rnn_step(const RnnArgs& args, int64_t r, int64_t t) {
   const bool last = t + 1 == args.positions;
   const int64_t stride = args.sequence || last ? args.out_stride : args.state_stride;
@@ -52,30 +71,53 @@ RECSTACK_INLINE RnnStep rnn_step(const RnnArgs& args, int64_t r, int64_t t) {
                   .old = nullptr,
                   .old_stride = args.sequence ? args.out_stride : args.state_stride,
                   .fresh = after(t),
-                  .fresh_stride = stride};
+                  .fresh_stride = stride,
+                  .x_elements = nullptr,
+                  .x_elements_stride = args.state_stride,
+                  .old_elements = nullptr,
+                  .old_elements_stride = args.state_stride};
   if (t > 0) {
     step.old = after(t - 1);
   } else if (args.start != nullptr) {
     step.old = args.start + r * args.start_stride;
     step.old_stride = args.start_stride;
   }
+  if constexpr (W::kRoundsX) {
+    float* x = args.state + r * args.state_stride + 2 * args.hidden;
+    float* old = x + (args.dim + 15) / 16 * 16;
+    for (int64_t m = 0; m < kRows; ++m) {
+      copy_elements<W>(step.x + m * args.x_stride, args.dim, x + m * args.state_stride);
+      if (step.old == nullptr) continue;
+      copy_elements<W>(step.old + m * step.old_stride, args.hidden, old + m * args.state_stride);
+    }
+    step.x_elements = x;
+    step.old_elements = old;
+  } else {
+    step.x_elements = step.x;
+    step.x_elements_stride = args.x_stride;
+    step.old_elements = step.old;
+    step.old_elements_stride = step.old_stride;
+  }
   return step;
 }
 
 // Hidden units [j, j + kPanels * kPanel), as far as there are any.
-template <int kRows, int kPanels>
+template <class W, int kRows, int kPanels>
 RECSTACK_INLINE void rnn_columns(const RnnStep& step, int64_t j) {
   constexpr int kColumns = kPanelVectors * kPanels;
   const RnnArgs& args = step.args;
-  const int64_t panel_stride = (args.dim + args.hidden) * kPanel;
-  const float* w = args.packed + j / kPanel * panel_stride;
+  const int64_t panel_stride = rnn_steps<W>(args.hidden, args.dim) * kPanel;
+  const auto* w = static_cast<const typename W::Word*>(args.packed) + j / kPanel * panel_stride;
+  const int64_t steps = steps_of<W>(args.dim);
   V acc[kRows][kColumns];
   RECSTACK_UNROLL
   for (int i = 0; i < kRows * kColumns; ++i) acc[i / kColumns][i % kColumns] = zero();
-  accumulate<kRows, kPanelVectors, kPanels>(step.x, args.x_stride, w, panel_stride, args.dim, acc);
+  accumulate<kRows, kPanelVectors, kPanels, W>(step.x_elements, step.x_elements_stride, w,
+                                               panel_stride, steps, acc);
   if (step.old != nullptr) {
-    accumulate<kRows, kPanelVectors, kPanels>(step.old, step.old_stride, w + args.dim * kPanel,
-                                              panel_stride, args.hidden, acc);
+    accumulate<kRows, kPanelVectors, kPanels, W>(step.old_elements, step.old_elements_stride,
+                                                 w + steps * kPanel, panel_stride,
+                                                 steps_of<W>(args.hidden), acc);
   }
   alignas(64) float sums[kRows][kColumns * kLanes];
   RECSTACK_UNROLL
@@ -95,40 +137,46 @@ RECSTACK_INLINE void rnn_columns(const RnnStep& step, int64_t j) {
 }
 
 // Hidden units from j on: kPanels panels at once, what is left with fewer.
-template <int kRows, int kPanels>
+template <class W, int kRows, int kPanels>
 RECSTACK_INLINE void rnn_panels(const RnnStep& step, int64_t j) {
   for (; step.args.hidden - j > (kPanels - 1) * kPanel; j += kPanels * kPanel) {
-    rnn_columns<kRows, kPanels>(step, j);
+    rnn_columns<W, kRows, kPanels>(step, j);
   }
-  if constexpr (kPanels > 1) rnn_panels<kRows, kPanels / 2>(step, j);
+  if constexpr (kPanels > 1) rnn_panels<W, kRows, kPanels / 2>(step, j);
 }
 
-template <int kRows>
+template <class W, int kRows>
 void rnn_block(const RnnArgs& args, int64_t r) {
   for (int64_t t = 0; t < args.positions; ++t) {
-    rnn_panels<kRows, rnn_panels_at_once(kRows)>(rnn_step(args, r, t), 0);
+    rnn_panels<W, kRows, rnn_panels_at_once(kRows)>(rnn_step<W, kRows>(args, r, t), 0);
   }
 }
 
 using RnnBlock = void (*)(const RnnArgs&, int64_t);
+template <class W>
 constexpr RnnBlock kRnnBlocks[] = {
-    nullptr,      rnn_block<1>, rnn_block<2>, rnn_block<3>, rnn_block<4>,
+    nullptr,         rnn_block<W, 1>, rnn_block<W, 2>, rnn_block<W, 3>, rnn_block<W, 4>,
 #if RECSTACK_ISA >= 1
-    rnn_block<5>, rnn_block<6>,
+    rnn_block<W, 5>, rnn_block<W, 6>,
 #endif
 #if RECSTACK_ISA >= 2
-    rnn_block<7>,
+    rnn_block<W, 7>,
 #endif
 };
 
-void rnn_f32(const RnnArgs& args) {
+template <class W>
+void rnn(const RnnArgs& args) {
   const int64_t blocks = (args.rows + kRnnRows - 1) / kRnnRows;
   for (int64_t b = 0, r = 0; b < blocks; ++b) {
     const int64_t end = args.rows * (b + 1) / blocks;
-    kRnnBlocks[end - r](args, r);
+    kRnnBlocks<W>[end - r](args, r);
     r = end;
   }
 }
+
+template <class W>
+constexpr RnnKernels kRnnKernels = {
+    .packed_bytes = rnn_packed_bytes<W>, .pack = pack_rnn<W>, .rnn = rnn<W>};
 
 }  // namespace
 }  // namespace recstack::RECSTACK_ISA_NS

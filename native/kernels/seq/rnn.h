@@ -11,7 +11,9 @@
 // the time in which the state before them still passes its tanh. A block of rows goes through all
 // positions before the next does, so that its states stay in L1.
 //
-// Accumulator: one fp32 chain per output, the same for any number of rows. Cost: 2 * rows *
+// Accumulator: one fp32 chain per output, the same for any number of rows; within the input's and
+// the state's part of it the order that gemm.h has for the weights' format. bf16 rounds x and h for
+// the product alone. Cost: 2 * rows *
 // positions * hidden * (dim + hidden) FLOPs; 4 * rows * positions * (dim + hidden) bytes, and the
 // weights once per block of rows and position, from L1 or L2.
 #pragma once
@@ -24,9 +26,9 @@ struct RnnArgs {
   const float* x;  // (rows, positions, dim), rows x_stride apart
   int64_t x_stride;
   int64_t dim;
-  const float* packed;  // pack_f32's layout, 64-byte aligned
-  const float* bias;    // (hidden,) or null
-  const float* start;   // (rows, hidden), start_stride apart, or null
+  const void* packed;  // pack's layout, 64-byte aligned
+  const float* bias;   // (hidden,) or null
+  const float* start;  // (rows, hidden), start_stride apart, or null
   int64_t start_stride;
   int64_t rows;
   int64_t positions;  // at least 1
@@ -34,16 +36,19 @@ struct RnnArgs {
   bool sequence;  // out holds all states, else the last one
   float* out;     // (rows, positions * hidden) or (rows, hidden), rows out_stride apart
   int64_t out_stride;
-  float* state;  // (rows, 2 * hidden) to work in, state_stride apart; not read when `sequence`
+  // (rows, 2 * hidden, and for bf16 as many more as dim and hidden, each rounded up to 16) to work
+  // in, state_stride apart; with `sequence` bf16 alone needs it.
+  float* state;
   int64_t state_stride;
 };
 
+// One format of the weight on one instruction set.
 struct RnnKernels {
-  // Floats that pack_f32 writes for a weight of shape (hidden, k), k = dim + hidden.
-  int64_t (*packed_size)(int64_t hidden, int64_t k);
-  void (*pack_f32)(const float* weight, int64_t hidden, int64_t k, float* packed);
+  // Bytes that pack writes for a weight of shape (hidden, dim + hidden).
+  int64_t (*packed_bytes)(int64_t hidden, int64_t dim);
+  void (*pack)(const float* weight, int64_t hidden, int64_t dim, void* packed);
   // `out` and `state` may overlap neither x nor start.
-  void (*rnn_f32)(const RnnArgs&);
+  void (*rnn)(const RnnArgs&);
 };
 
 }  // namespace recstack

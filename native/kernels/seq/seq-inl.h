@@ -4,10 +4,50 @@
 #include "kernels/seq/recurrence-inl.h"
 #include "kernels/seq/rnn-inl.h"
 #include "kernels/seq/seq.h"
+#include "kernels/seq/tables.h"
 #include "kernels/seq/unit-inl.h"
 
 namespace recstack::RECSTACK_ISA_NS {
 namespace {
+
+template <bool kAttention>
+RECSTACK_INLINE void gate_row(const float* xg, const float* hg, const float* h, int64_t hidden,
+                              V attention, float* out) {
+  for (int64_t j = 0; j < hidden; j += kLanes) {
+    const int64_t lanes = lesser(kLanes, hidden - j);
+    V x[3], g[3];
+    RECSTACK_UNROLL
+    for (int i = 0; i < 3; ++i) {
+      x[i] = load_n(xg + i * hidden + j, lanes);
+      g[i] = load_n(hg + i * hidden + j, lanes);
+    }
+    store_n(out + j, gates<kAttention>(x, g, load_n(h + j, lanes), attention), lanes);
+  }
+}
+
+RECSTACK_INLINE void keep_row(const float* h, int64_t n, float* out) {
+  for (int64_t j = 0; j < n; j += kLanes) {
+    const int64_t lanes = lesser(kLanes, n - j);
+    store_n(out + j, load_n(h + j, lanes), lanes);
+  }
+}
+
+void gates_f32(const GateArgs& args) {
+  for (int64_t r = 0; r < args.rows; ++r) {
+    const float* xg = args.xg + r * args.xg_stride;
+    const float* hg = args.hg + r * args.hg_stride;
+    const float* h = args.h + r * args.h_stride;
+    float* out = args.out + r * args.out_stride;
+    if (args.mask != nullptr && args.mask[r * args.mask_stride] == 0.0f) {
+      keep_row(h, args.hidden, out);
+    } else if (args.attention != nullptr) {
+      const V score = set1(args.attention[r * args.attention_stride]);
+      gate_row<true>(xg, hg, h, args.hidden, score, out);
+    } else {
+      gate_row<false>(xg, hg, h, args.hidden, zero(), out);
+    }
+  }
+}
 
 void attention_features_f32(const float* query, int64_t query_stride, const float* keys,
                             int64_t keys_stride, int64_t rows, int64_t positions, int64_t dim,
@@ -60,19 +100,13 @@ void weighted_sum_f32(const WeightedSumArgs& args) {
 
 }  // namespace
 
-extern const SeqKernels seq_table;
 const SeqKernels seq_table = {
     .gates_f32 = gates_f32,
     .attention_features_f32 = attention_features_f32,
     .weighted_sum_f32 = weighted_sum_f32,
-    .recurrence = {.packed_size = recurrence_packed_size,
-                   .pack_f32 = pack_recurrence_f32,
-                   .recurrence_f32 = recurrence_f32},
-    .rnn = {.packed_size = rnn_packed_size, .pack_f32 = pack_rnn_f32, .rnn_f32 = rnn_f32},
-    .unit = {.packed_size = unit_packed_size,
-             .pack_f32 = pack_unit_f32,
-             .key_panels_f32 = key_panels_f32,
-             .attention_unit_f32 = attention_unit_f32},
+    .recurrence = {kRecurrenceKernels<Fp32>},
+    .rnn = {kRnnKernels<Fp32>},
+    .unit = {kUnitKernels<Fp32>},
 };
 
 }  // namespace recstack::RECSTACK_ISA_NS

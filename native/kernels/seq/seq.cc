@@ -1,26 +1,45 @@
 #include "kernels/seq/seq.h"
 
-namespace recstack {
+#include "kernels/seq/tables.h"
 
-namespace scalar {
-extern const SeqKernels seq_table;
+namespace recstack {
+namespace {
+
+SeqKernels joined(SeqKernels fp32, const SeqLayers& bf16, const SeqLayers& fp16,
+                  const UnitKernels& bf16_unit) {
+  const SeqLayers* const layers[] = {&bf16, &fp16};
+  for (int i = 0; i < 2; ++i) {
+    fp32.recurrence[1 + i] = layers[i]->recurrence;
+    fp32.rnn[1 + i] = layers[i]->rnn;
+  }
+  fp32.unit[1] = bf16_unit;
+  return fp32;
 }
-#if defined(__x86_64__)
-namespace avx2 {
-extern const SeqKernels seq_table;
-}
-namespace avx512 {
-extern const SeqKernels seq_table;
-}
-#endif
+
+}  // namespace
 
 const SeqKernels& seq_kernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa >= Isa::avx512) return avx512::seq_table;
-  if (isa == Isa::avx2) return avx2::seq_table;
+  if (isa == Isa::avx512_bf16) {
+    static const SeqKernels kernels =
+        joined(avx512::seq_table, avx512_bf16::bf16_seq, avx512::fp16_seq, avx512_bf16::bf16_unit);
+    return kernels;
+  }
+  if (isa == Isa::avx512) {
+    static const SeqKernels kernels =
+        joined(avx512::seq_table, avx512::bf16_seq, avx512::fp16_seq, avx512::bf16_unit);
+    return kernels;
+  }
+  if (isa == Isa::avx2) {
+    static const SeqKernels kernels =
+        joined(avx2::seq_table, avx2::bf16_seq, avx2::fp16_seq, avx2::bf16_unit);
+    return kernels;
+  }
 #endif
   (void)isa;
-  return scalar::seq_table;
+  static const SeqKernels kernels =
+      joined(scalar::seq_table, scalar::bf16_seq, scalar::fp16_seq, scalar::bf16_unit);
+  return kernels;
 }
 
 }  // namespace recstack

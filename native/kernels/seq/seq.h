@@ -65,9 +65,9 @@ struct SeqKernels {
                                  int64_t keys_stride, int64_t rows, int64_t positions, int64_t dim,
                                  uint32_t features, float* out);
   void (*weighted_sum_f32)(const WeightedSumArgs&);
-  RecurrenceKernels recurrence;
-  RnnKernels rnn;
-  UnitKernels unit;
+  RecurrenceKernels recurrence[3];  // by WeightFormat
+  RnnKernels rnn[3];
+  UnitKernels unit[2];  // fp32, bf16
 };
 
 const SeqKernels& seq_kernels(Isa isa);

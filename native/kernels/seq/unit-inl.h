@@ -18,17 +18,23 @@ RECSTACK_INLINE int64_t unit_block_rows(int64_t n) {
   return blocks == 0 ? 1 : (n + blocks - 1) / blocks;
 }
 
+template <class W>
 int64_t unit_packed_size(int64_t n, int64_t k) {
   const int64_t rows = unit_block_rows(n);
-  return (n + rows - 1) / rows * rows * k;
+  return (n + rows - 1) / rows * rows * steps_of<W>(k) * W::kValues;
 }
 
-// Blocks of rows, each (k, rows), so that one step of k reads neighbours.
-void pack_unit_f32(const float* w, int64_t n, int64_t k, float* packed) {
+// Blocks of rows, each (steps, rows, columns of a step), so that one step reads neighbours.
+template <class W>
+void pack_unit(const float* w, int64_t n, int64_t k, float* packed) {
   const int64_t rows = unit_block_rows(n);
   for (int64_t j = 0; j < n; j += rows) {
-    for (int64_t i = 0; i < k; ++i) {
-      for (int64_t m = 0; m < rows; ++m) *packed++ = j + m < n ? w[(j + m) * k + i] : 0.0f;
+    for (int64_t i = 0; i < k; i += W::kValues) {
+      for (int64_t m = j; m < j + rows; ++m) {
+        for (int64_t v = i; v < i + W::kValues; ++v) {
+          *packed++ = m < n && v < k ? w[m * k + v] : 0.0f;
+        }
+      }
     }
   }
 }
@@ -40,9 +46,31 @@ void key_panels_f32(const float* keys, int64_t positions, int64_t dim, float* pa
   }
 }
 
-// out (rows of this block, kPanel) = w (k, kRows) transposed times x (k, kPanel), plus bias.
-template <int kRows>
-void unit_block(const float* w, const float* x, int64_t k, const float* bias, int64_t rows,
+// x (k, kPanel) as load_x makes it of a position's columns: (steps * kParts, kPanel).
+template <class W>
+RECSTACK_INLINE const float* unit_elements(const float* x, int64_t k, float* elements) {
+  if constexpr (W::kRoundsX) {
+    float* to = elements;
+    for (int64_t i = 0; i < k; i += W::kValues, x += W::kValues * kPanel) {
+      RECSTACK_UNROLL
+      for (int part = 0; part < W::kParts; ++part, to += kPanel) {
+        RECSTACK_UNROLL
+        for (int c = 0; c < kPanelVectors; ++c) {
+          const V first = load(x + c * kLanes);
+          const V second = i + 1 < k ? load(x + c * kLanes + kPanel) : zero();
+          store(to + c * kLanes, W::pair_lanes(first, second, part));
+        }
+      }
+    }
+    return elements;
+  }
+  return x;
+}
+
+// out (rows of this block, kPanel) = w (steps, kRows) transposed times x (steps, kPanel), both as
+// load_x makes them, plus bias.
+template <class W, int kRows>
+void unit_block(const float* w, const float* x, int64_t steps, const float* bias, int64_t rows,
                 float* out) {
   V acc[kRows][kPanelVectors];
   RECSTACK_UNROLL
@@ -50,15 +78,20 @@ void unit_block(const float* w, const float* x, int64_t k, const float* bias, in
     RECSTACK_UNROLL
     for (int c = 0; c < kPanelVectors; ++c) acc[m][c] = zero();
   }
-  for (int64_t i = 0; i < k; ++i, w += kRows, x += kPanel) {
-    V column[kPanelVectors];
+  for (int64_t i = 0; i < steps; ++i, w += kRows * W::kParts, x += kPanel * W::kParts) {
     RECSTACK_UNROLL
-    for (int c = 0; c < kPanelVectors; ++c) column[c] = load(x + c * kLanes);
-    RECSTACK_UNROLL
-    for (int m = 0; m < kRows; ++m) {
-      const V y = set1(w[m]);
+    for (int part = W::kParts - 1; part >= 0; --part) {
+      V column[kPanelVectors];
       RECSTACK_UNROLL
-      for (int c = 0; c < kPanelVectors; ++c) acc[m][c] = fma(y, column[c], acc[m][c]);
+      for (int c = 0; c < kPanelVectors; ++c) column[c] = load(x + part * kPanel + c * kLanes);
+      RECSTACK_UNROLL
+      for (int m = 0; m < kRows; ++m) {
+        const V y = set1(w[m * W::kParts + part]);
+        RECSTACK_UNROLL
+        for (int c = 0; c < kPanelVectors; ++c) {
+          acc[m][c] = W::multiply_add(y, column[c], acc[m][c]);
+        }
+      }
     }
   }
   RECSTACK_UNROLL
@@ -73,13 +106,15 @@ void unit_block(const float* w, const float* x, int64_t k, const float* bias, in
 }
 
 using UnitBlock = void (*)(const float*, const float*, int64_t, const float*, int64_t, float*);
+template <class W>
 constexpr UnitBlock kUnitBlocks[] = {
-    nullptr,       unit_block<1>, unit_block<2>, unit_block<3>,  unit_block<4>,
+    nullptr,           unit_block<W, 1>, unit_block<W, 2>, unit_block<W, 3>,  unit_block<W, 4>,
 #if RECSTACK_ISA >= 1
-    unit_block<5>, unit_block<6>,
+    unit_block<W, 5>,  unit_block<W, 6>,
 #endif
 #if RECSTACK_ISA >= 2
-    unit_block<7>, unit_block<8>, unit_block<9>, unit_block<10>, unit_block<11>, unit_block<12>,
+    unit_block<W, 7>,  unit_block<W, 8>, unit_block<W, 9>, unit_block<W, 10>, unit_block<W, 11>,
+    unit_block<W, 12>,
 #endif
 };
 
@@ -114,25 +149,31 @@ RECSTACK_INLINE void unit_activate(const UnitLayer& layer, float* x) {
   }
 }
 
+template <class W>
 RECSTACK_INLINE void unit_layer(const UnitLayer& layer, const float* weight, const float* bias,
-                                const float* x, float* out) {
-  const int64_t rows = unit_block_rows(layer.n);
-  for (int64_t j = 0; j < layer.n; j += rows, weight += rows * layer.k) {
-    kUnitBlocks[rows](weight, x, layer.k, bias == nullptr ? nullptr : bias + j,
-                      lesser(rows, layer.n - j), out + j * kPanel);
+                                const float* x, float* elements, float* out) {
+  const int64_t rows = unit_block_rows(layer.n), steps = steps_of<W>(layer.k);
+  x = unit_elements<W>(x, layer.k, elements);
+  for (int64_t j = 0; j < layer.n; j += rows, weight += rows * steps * W::kParts) {
+    kUnitBlocks<W>[rows](weight, x, steps, bias == nullptr ? nullptr : bias + j,
+                         lesser(rows, layer.n - j), out + j* kPanel);
   }
   unit_activate(layer, out);
 }
 
-// folded = weight + product * q, all in pack_unit_f32's layout.
+// folded = weight + product * q, all in pack's layout.
+template <class W>
 RECSTACK_INLINE void fold_query(const UnitLayer& layer, const float* q, float* spread,
                                 float* folded) {
   const int64_t rows = unit_block_rows(layer.n);
-  const int64_t block = rows * layer.k;
-  for (int64_t i = 0; i < layer.k; ++i) {
-    for (int64_t m = 0; m < rows; ++m) spread[i * rows + m] = q[i];
+  const int64_t block = rows * steps_of<W>(layer.k) * W::kValues;
+  for (int64_t i = 0; i < layer.k; i += W::kValues) {
+    for (int64_t m = 0; m < rows; ++m) {
+      for (int64_t v = i; v < i + W::kValues; ++v) *spread++ = v < layer.k ? q[v] : 0.0f;
+    }
   }
-  for (int64_t at = 0; at < unit_packed_size(layer.n, layer.k); at += block) {
+  spread -= block;
+  for (int64_t at = 0; at < unit_packed_size<W>(layer.n, layer.k); at += block) {
     for (int64_t i = 0; i < block; i += kLanes) {
       const int64_t lanes = lesser(kLanes, block - i);
       const V product = load_n(layer.product + at + i, lanes);
@@ -162,13 +203,20 @@ RECSTACK_INLINE void fold_sums(const float* sums, int64_t n, float* out) {
   }
 }
 
-void attention_unit_f32(const UnitArgs& args) {
+template <class W>
+void attention_unit(const UnitArgs& args) {
   alignas(64) float folded[kUnitWeights];
   alignas(64) float spread[kUnitWeights];
+  [[maybe_unused]] alignas(64) float rounded[W::kRoundsX ? kUnitWeights + kLanes : 1];
+  alignas(64) float elements[W::kRoundsX ? kUnitWidth * kPanel : 1];
   alignas(64) float hidden[2][kUnitWidth * kPanel];
   alignas(64) float sums[kUnitWidth * kLanes];
   const UnitLayer& first = args.layers[0];
   const int64_t outputs = args.layers[args.layer_count - 1].n;
+  [[maybe_unused]] const int64_t packed = unit_packed_size<W>(first.n, first.k);
+  if constexpr (W::kRoundsX) {
+    if (first.product == nullptr) copy_elements<W>(first.weight, packed, rounded);
+  }
   for (int64_t r = 0; r < args.rows; ++r) {
     const int64_t entry = args.entry_of_row == nullptr ? r : args.entry_of_row[r];
     const float* panels = args.panels + entry * args.panels_stride;
@@ -176,18 +224,21 @@ void attention_unit_f32(const UnitArgs& args) {
     const float* weight = first.weight;
     float* out = args.out + r * args.out_stride;
     if (first.product != nullptr) {
-      fold_query(first, args.query + r * args.query_stride, spread, folded);
+      fold_query<W>(first, args.query + r * args.query_stride, spread, folded);
       weight = folded;
+      if constexpr (W::kRoundsX) copy_elements<W>(folded, packed, rounded);
     }
+    if constexpr (W::kRoundsX) weight = rounded;
     for (int64_t j = 0; args.result == UnitResult::sum && j < outputs; ++j) {
       store(sums + j * kLanes, zero());
     }
     for (int64_t t = 0; t < args.positions; t += kPanel) {
       const int64_t columns = lesser(kPanel, args.positions - t);
-      unit_layer(first, weight, bias, panels + t * first.k, hidden[0]);
+      unit_layer<W>(first, weight, bias, panels + t * first.k, elements, hidden[0]);
       for (int64_t l = 1; l < args.layer_count; ++l) {
         const UnitLayer& layer = args.layers[l];
-        unit_layer(layer, layer.weight, layer.bias, hidden[(l - 1) % 2], hidden[l % 2]);
+        unit_layer<W>(layer, layer.weight, layer.bias, hidden[(l - 1) % 2], elements,
+                      hidden[l % 2]);
       }
       const float* last = hidden[(args.layer_count - 1) % 2];
       if (args.result == UnitResult::sum) {
@@ -201,6 +252,27 @@ void attention_unit_f32(const UnitArgs& args) {
     if (args.result == UnitResult::sum) fold_sums(sums, outputs, out);
   }
 }
+
+// The layers after the first, whose weights no query changes, as load_x makes them.
+template <class W>
+void pack_later_unit(const float* w, int64_t n, int64_t k, float* packed) {
+  pack_unit<W>(w, n, k, packed);
+  float lanes[2 * kLanes] = {};
+  const int64_t size = unit_packed_size<W>(n, k);
+  constexpr int64_t kStride = kLanes * W::kXValues;
+  for (int64_t i = 0, to = 0; i < size; i += kStride, to += kLanes) {
+    copy_elements<W>(packed + i, lesser(kStride, size - i), lanes);
+    const int64_t made = lesser(kLanes, (size - i + W::kXValues - 1) / W::kXValues);
+    for (int64_t e = 0; e < made; ++e) packed[to + e] = lanes[e];
+  }
+}
+
+template <class W>
+constexpr UnitKernels kUnitKernels = {.packed_size = unit_packed_size<W>,
+                                      .pack = pack_unit<W>,
+                                      .pack_later = pack_later_unit<W>,
+                                      .key_panels_f32 = key_panels_f32,
+                                      .attention_unit = attention_unit<W>};
 
 }  // namespace
 }  // namespace recstack::RECSTACK_ISA_NS

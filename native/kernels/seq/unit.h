@@ -12,9 +12,10 @@
 //     for layer in layers: x = activation(x @ w.T + b); w, b = the next layer's
 //     out[r, t] = x[0], or with `sum` out[r, j] += x[j] for all outputs of the last layer
 //
-// Accumulator: one fp32 chain per output in the order of k, as kernels/gemm; `sum` adds positions
-// in lanes, t mod 16 (a set of fewer lanes: t mod those), then the lanes in a tree. Lanes are
-// positions, so no narrow layer pads them. Takes 130 KB of stack.
+// bf16 rounds the folded weights and x of every layer; sums, biases and activations are fp32.
+// Accumulator: one fp32 chain per output in the order of the format, as kernels/gemm; `sum` adds
+// positions in lanes, t mod 16 (a set of fewer lanes: t mod those), then the lanes in a tree. Lanes
+// are positions, so no narrow layer pads them. Takes 130 KB of stack, bf16 195 KB.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,7 @@ constexpr int64_t kUnitPositions = 32;
 struct UnitLayer {
   int64_t n;
   int64_t k;
-  const float* weight;   // pack_unit_f32's layout
+  const float* weight;   // of the first layer as pack leaves it, of the others as pack_later does
   const float* product;  // first layer: the weights of q * k, packed alike; or null
   const float* bias;     // (n,) or null; not of the first layer
   UnitActivation activation;
@@ -62,14 +63,17 @@ struct UnitArgs {
   int64_t out_stride;
 };
 
+// fp32 or bf16 on one instruction set; bf16's k is at most kUnitWidth, and the first layer's odd k
+// counts as one more towards kUnitWeights.
 struct UnitKernels {
-  // Floats that pack_unit_f32 writes for weights (n, k): n rounded up to whole blocks.
+  // Floats that pack writes for weights (n, k): n rounded up to whole blocks.
   int64_t (*packed_size)(int64_t n, int64_t k);
-  void (*pack_f32)(const float* w, int64_t n, int64_t k, float* packed);
+  void (*pack)(const float* w, int64_t n, int64_t k, float* packed);
+  void (*pack_later)(const float* w, int64_t n, int64_t k, float* packed);
   // keys (positions, dim) -> dim-major panels of positions; dim * positions rounded up to
   // kUnitPositions floats.
   void (*key_panels_f32)(const float* keys, int64_t positions, int64_t dim, float* panels);
-  void (*attention_unit_f32)(const UnitArgs&);
+  void (*attention_unit)(const UnitArgs&);
 };
 
 }  // namespace recstack

@@ -18,6 +18,7 @@ from recstack.cli import (
     quickstart,
     report,
     serve,
+    simulate,
     tune,
 )
 from recstack.cli import zoo as zoo_verb
@@ -33,7 +34,8 @@ app = typer.Typer(
 )
 for verb in (
     zoo_verb.zoo, describe.describe, importing.import_, quantize.quantize, tune.tune, serve.serve,
-    load.load, mlperf.mlperf, bench.bench, report.report, doctor.doctor, quickstart.quickstart,
+    load.load, mlperf.mlperf, bench.bench, simulate.simulate, report.report, doctor.doctor,
+    quickstart.quickstart,
 ):  # fmt: skip
     app.command(name=verb.__name__.rstrip("_"))(verb)
 

@@ -10,10 +10,13 @@ import typer
 from recstack.bench import BenchConfig, Cell, Store
 from recstack.bench import bench as run_bench
 from recstack.bench import table as bench_table
+from recstack.bench.colocate import ColocateConfig
 from recstack.bench.contenders import LOW_OWN, chosen, is_low
 from recstack.bench.isa import hold_process
-from recstack.cli.models import ModelName, RowsScale, open_model
+from recstack.cli.colocate import colocate as run_colocate
+from recstack.cli.models import RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress, table
+from recstack.data import streams
 from recstack.errors import ConfigError
 
 SIZES = "1,4,16,64,256,1024"
@@ -23,7 +26,9 @@ MOST_THREADS = 1024  # as EngineConfig.threads
 
 
 def bench(
-    model: ModelName,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model folder, or a name of `recstack zoo`.")
+    ] = "",
     batch: Annotated[str, typer.Option(help="Rows per batch, comma-separated.")] = SIZES,
     peers: Annotated[
         str,
@@ -37,7 +42,7 @@ def bench(
     round_ms: Annotated[int, typer.Option(min=1, help="Length of one contender's turn.")] = 250,
     isa: Annotated[str, typer.Option(help="Instruction set; peers know auto and avx2.")] = "auto",
     inputs: Annotated[
-        str, typer.Option(help="uniform, zipf, or a file with one index per line.")
+        str, typer.Option(help=f"{streams.FORMS}, or the file's path alone.")
     ] = "uniform",
     out: Annotated[
         Path | None, typer.Option(help="Folder of result files; cells found there are kept.")
@@ -46,11 +51,28 @@ def bench(
     compiling: Annotated[
         bool, typer.Option(help="Compile peers that the cache lacks; takes minutes each.")
     ] = True,
+    colocate: Annotated[
+        str, typer.Option(help="Instead: models side by side, such as rm1,rm3,wnd.")
+    ] = "",
+    demand: Annotated[
+        str, typer.Option(help="With --colocate: queries/s of each model, rm1=200,rm3=50,wnd=900.")
+    ] = "",
+    sla: Annotated[
+        str, typer.Option(help="With --colocate: of all models; the published ones if none.")
+    ] = "",
     rows_scale: RowsScale = 1.0,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Time batches, answers compared first, contenders in turn, fresh inputs each time."""
+    if colocate:
+        config_of_lanes = ColocateConfig(
+            rounds=rounds, round_s=round_ms / 1e3, inputs=inputs, isa=isa, seed=seed
+        )
+        run_colocate(colocate, config_of_lanes, demand, sla, rows_scale, out, json)
+        return
+    if not model:
+        raise ConfigError("expected a MODEL, or --colocate MODEL,MODEL")
     asked = chosen(peers)
     own = LOW_OWN if low or any(is_low(name) for name in asked) else ()
     config = BenchConfig(

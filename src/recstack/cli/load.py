@@ -78,7 +78,7 @@ def load(
             run = drive(dispatcher, queries, traffic.scheduled_ns, config=config)
         finally:
             dispatcher.close(drain=False)
-    null = measured_null(qps)
+    null = measured_null(qps, http=url is not None)
     summary, verdict = summarise(run, target), judge(run, target)
     described = {
         "arrivals": arrivals.describe(arrival),
@@ -111,7 +111,7 @@ def _with_interval(found: Quantile) -> str:
     return f"{_ms(found.value)}\n{_ms(found.low)}..{_ms(found.high)}"
 
 
-def load_table(runs: list[tuple[str, LoadResult]]) -> Any:
+def load_table(runs: list[tuple[str, LoadResult]], origin: str = "measured") -> Any:
     """Latency percentiles with 95% intervals, and losses, of runs."""
     rows = []
     for label, run in runs:
@@ -121,7 +121,7 @@ def load_table(runs: list[tuple[str, LoadResult]]) -> Any:
         late = _ms(s.lateness_p99_ns)
         rows.append((label, s.queries, f"{s.achieved_qps:.0f}", *tail, late, unanswered))
     heads = ("run", "queries", "qps", "p50 ms", "p95 ms", "p99 ms", "late ms", "lost")
-    return table("Latency from the schedule (measured, 95% intervals)", heads, rows)
+    return table(f"Latency from the schedule ({origin}, 95% intervals)", heads, rows)
 
 
 def null_table(null: NullLatency) -> Any:

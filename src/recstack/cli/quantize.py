@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,8 @@ from recstack.cli.output import Json, Seed, console, print_json, progress, table
 from recstack.data.labelled import LabelledData, read_labelled
 from recstack.data.paired import Metric, metric_of, parse_metric
 from recstack.engine import EngineConfig
+from recstack.engine.precision import FORMATS
+from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.precision.budget import Budget, parse_budget
 from recstack.precision.debug import MOST_DB, OpReport
@@ -24,6 +27,7 @@ from recstack.precision.debug import debug as debug_plan
 from recstack.precision.plan import PrecisionPlan, read_plan, uniform
 from recstack.precision.proof import prove
 from recstack.report import write_report
+from recstack.rows import RowFormat
 from recstack.tune import Deployment
 from recstack.tune.quantise import QuantiseConfig, Quantised, Step, quantise
 from recstack.tune.quantise.costs import plan_bytes, plan_ns
@@ -62,6 +66,9 @@ def quantize(
     ] = None,
     tables: Annotated[str, typer.Option(help="Table formats beside fp32.")] = "fp16,int8,int4",
     layers: Annotated[str, typer.Option(help="Layer formats beside fp32.")] = "fp16,bf16,int8",
+    static: Annotated[
+        bool, typer.Option("--static", help="Ranges of int8 inputs from the data, not per row.")
+    ] = False,
     rows: Annotated[int, typer.Option(min=1, help="Rows of a timed query.")] = 64,
     isa: Annotated[str, typer.Option(help="Instruction set.")] = "auto",
     seed: Seed = 0,
@@ -82,7 +89,9 @@ def quantize(
     if given is None:
         config = QuantiseConfig.model_validate(
             {"objective": objective.value, "rows": rows, "seed": seed,
-             "tables": _names(tables), "layers": _names(layers)}
+             "tables": _formats(tables, tuple(RowFormat), "--tables"),
+             "layers": _formats(layers, FORMATS, "--layers"),
+             "activations": "static" if static else "dynamic"}
         )  # fmt: skip
         found = _search(made, labelled, measure, limit, config, engine, out)
         record, chosen = found.to_record(made.name, metric, limit), found.plan
@@ -112,8 +121,11 @@ def _metric(text: str) -> Metric:
     return metric_of(find_function(text), text) if ":" in text else parse_metric(text)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def _formats(text: str, known: Sequence[str], option: str) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if unknown := [name for name in found if name not in known]:
+        raise ConfigError(f"expected {option} of {', '.join(known)}, got {unknown[0]!r}")
+    return found
 
 
 def _search(
@@ -183,7 +195,10 @@ def _write(
     plan.save(out / "precision.toml", notes)
     formats = {t: plan.table(t) for t in model.table_formats}
     model.save(out / "model", table_formats=formats, greedy=plan.greedy)
-    Deployment(model="model", precision="precision.toml", engine=engine).save(out / "plan.toml")
+    reference = str(Path(name).resolve()) if Path(name).is_dir() else None
+    Deployment(model="model", precision="precision.toml", engine=engine, reference=reference).save(
+        out / "plan.toml"
+    )
 
 
 def _print(record: dict[str, Any], out: Path | None, holds: bool) -> None:

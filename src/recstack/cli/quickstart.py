@@ -26,7 +26,7 @@ from recstack.loadtest import sla as sla_forms
 from recstack.model import load as load_model
 from recstack.report import write_report
 from recstack.schedule import Stats
-from recstack.tune import Deployment, QueryPool, TuneConfig, Tuned, start
+from recstack.tune import Deployment, QueryPool, TuneConfig, Tuned, start, trace_schedule
 from recstack.tune import tune as tune_engine
 
 SIZES = "production"
@@ -81,6 +81,7 @@ def quickstart(
         lambda index, rows: movielens.queries(features, names, 1, rows, seed + index)[0], per_size=2
     )
     tuned = _step(f"tuning for {target}", lambda: _tune(engine, pool, target, budget_s, seed))
+    traces = _step("tracing lanes", lambda: _trace(engine, pool, tuned, seed))
     runs, stages = _step("serving over HTTP under open-loop load", lambda: _serve(
         engine, pool, tuned, target, seed))  # fmt: skip
     null = null_latency(1000.0)
@@ -91,6 +92,7 @@ def quickstart(
            **run.to_record()} for _, rate, run in runs),
         {"record": "stages", "label": "dispatcher, all HTTP runs", "origin": "measured",
          "stages": stages},
+        *traces,
         {"record": "null", **null.to_record()},
     ]  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
@@ -98,7 +100,7 @@ def quickstart(
     write_report([out / "quickstart.jsonl"], out / "report.html")
     _save_plan(out, folder, engine, tuned, sla)
     if json:
-        print_json([r for r in records if r["record"] not in ("load",)])
+        print_json([r for r in records if r["record"] not in ("load", "timeline")])
     else:
         _print(accuracy, tuned, runs, sla, out, engine.model.name)
     raise typer.Exit(0 if _holds(accuracy, tuned) else 1)
@@ -144,6 +146,19 @@ def _tune(
     config = TuneConfig(budget_s=budget_s, seed=seed)
     with show_progress(budget_s) as watch:
         return tune_engine(engine, pool, sizes.parse(SIZES), target, config, watch=watch)
+
+
+def _trace(
+    engine: Engine | HybridEngine, pool: QueryPool, tuned: Tuned, seed: int
+) -> list[dict[str, Any]]:
+    """What lanes run at the baseline's rate, under both schedules."""
+    if not tuned.baseline.found.low_qps:
+        return []
+    return [
+        trace_schedule(engine, trial.schedule, pool, sizes.parse(SIZES),
+                       tuned.baseline.found.low_qps, label=label, seed=seed)
+        for label, trial in (("baseline", tuned.baseline), ("tuned", tuned.best))
+    ]  # fmt: skip
 
 
 def _serve(

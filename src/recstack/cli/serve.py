@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,10 @@ import typer
 
 from recstack.cli.output import progress
 from recstack.cli.traffic import DEFAULT_SLA, SlaOption
+from recstack.errors import ConfigError
+from recstack.loadtest import SLA
 from recstack.loadtest import sla as sla_forms
-from recstack.model import load
+from recstack.model import Model, load
 from recstack.schedule import LoopDispatcher
 from recstack.tune import (
     AdaptiveDispatcher,
@@ -19,6 +22,15 @@ from recstack.tune import (
     read_deployment,
     start,
 )
+from recstack.tune.guard import Guard, GuardConfig
+
+
+class OnAlarm(enum.StrEnum):
+    """What an alarm leads to; see `recstack.tune.guard`."""
+
+    REPORT = "report"
+    REFRESH = "refresh"
+    FALLBACK = "fallback"
 
 
 def serve(
@@ -30,6 +42,13 @@ def serve(
         bool, typer.Option("--adapt", help="Re-tune chunks and merging while serving.")
     ] = False,
     sla: SlaOption = None,
+    monitor: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Share of queries scored in fp32 too, to watch."),
+    ] = None,
+    on_alarm: Annotated[
+        OnAlarm | None, typer.Option(help="What an alarm of the monitor leads to.")
+    ] = None,
 ) -> None:
     """Serve a model over HTTP until SIGTERM or SIGINT; requests in flight are finished."""
     from recstack.serve import ServeConfig, Server
@@ -39,21 +58,64 @@ def serve(
         deployment = Deployment(model=str(plan))
     else:
         deployment, model = read_deployment(plan)
-    engine = compile_deployment(deployment, model)
-    progress.print(str(engine.memory), style="dim")
+    guard = _guard(deployment, monitor, on_alarm)
     target = sla_forms.parse(sla or deployment.sla or DEFAULT_SLA)
-    dispatcher: LoopDispatcher | AdaptiveDispatcher
-    dispatcher = start(engine, deployment.schedule, loop=True)
-    if adapt:
-        dispatcher = AdaptiveDispatcher(dispatcher, target)
-        progress.print(f"adapting to {target}", style="dim")
+    if guard is not None and adapt:
+        raise ConfigError("expected a monitor or --adapt, got both")
+    sut = (
+        _watched(plan, deployment, model, guard)
+        if guard is not None
+        else _plain(deployment, model, target if adapt else None)
+    )
     try:
-        for problem in dispatcher.pin_errors:
-            progress.print(problem, style="yellow")
         served_as = name or model.name
-        server = Server({served_as: (model, dispatcher)}, ServeConfig(host=host, port=port))
+        server = Server({served_as: (model, sut)}, ServeConfig(host=host, port=port))
         server.serve_forever(
             lambda bound: progress.print(f"serving {served_as} at {bound.url}/v2", soft_wrap=True)
         )
     finally:
-        dispatcher.close()
+        sut.close()
+
+
+def _plain(
+    deployment: Deployment, model: Model, target: SLA | None
+) -> LoopDispatcher | AdaptiveDispatcher:
+    """The deployment's dispatcher; target: what it is to adapt to, if it is."""
+    engine = compile_deployment(deployment, model)
+    progress.print(str(engine.memory), style="dim")
+    dispatcher = start(engine, deployment.schedule, loop=True)
+    for problem in dispatcher.pin_errors:
+        progress.print(problem, style="yellow")
+    if target is None:
+        return dispatcher
+    progress.print(f"adapting to {target}", style="dim")
+    return AdaptiveDispatcher(dispatcher, target)
+
+
+def _guard(
+    deployment: Deployment, share: float | None, on_alarm: OnAlarm | None
+) -> GuardConfig | None:
+    """The deployment's guard with what the command line changes; None: not watched."""
+    if share == 0.0 or (share is None and on_alarm is None and deployment.guard is None):
+        return None
+    given = (deployment.guard or GuardConfig()).model_dump()
+    given |= {} if share is None else {"share": share}
+    given |= {} if on_alarm is None else {"act": on_alarm.value}
+    return GuardConfig.model_validate(given)
+
+
+def _watched(plan: Path, deployment: Deployment, model: Model, guard: GuardConfig) -> Guard:
+    if deployment.reference is None:
+        raise ConfigError(
+            f"expected the folder of the fp32 model to watch against - at `{plan}: reference`"
+        )
+    reference = load(plan.parent / deployment.reference)
+    progress.print(
+        f"watching {guard.share:.2%} of the queries; an alarm leads to: {guard.act}", style="dim"
+    )
+    return Guard(
+        model, deployment.engine, reference,
+        lambda engine: start(engine, deployment.schedule, loop=True),
+        guard,
+        lambda line: progress.print(line, style="yellow"),
+    )  # fmt: skip

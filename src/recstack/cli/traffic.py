@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Annotated
 
 import numpy as np
@@ -27,13 +28,16 @@ from recstack.loadtest import (
     run_apart,
     sizes,
 )
+from recstack.loadtest.null import empty_query
+from recstack.loadtest.null_http import NullServer
 from recstack.model import Model, ModelDescription, build
 from recstack.model.ops import Linear
 from recstack.schedule import ScheduleConfig
 from recstack.tune import QueryPool, start
-from recstack.types import Query
+from recstack.types import SUT, Query
 
 SlaText = Annotated[str, typer.Option(help="Tail-latency target, such as 'p95<=10ms'.")]
+Others = dict[str, tuple[SUT, Query]]
 DEFAULT_SLA, DEFAULT_SIZES = "p95<=10ms", "production"
 SlaOption = Annotated[
     str | None,
@@ -61,19 +65,23 @@ def random_queries(model: Model, seed: int, indices: str = "uniform") -> QueryPo
     )
 
 
-def measured_null(rate_qps: float) -> NullLatency:
-    """The generator alone at about `rate_qps`, and a dispatcher over a model of one weight."""
+def measured_null(rate_qps: float, *, http: bool = False) -> NullLatency:
+    """The generator alone at about `rate_qps`, and the way to a model that does next to nothing.
+
+    That is a dispatcher over a model of one weight, or a server that sends the same bytes always.
+    """
+    rate_qps = min(max(rate_qps, 500.0), 5000.0)
+    if http:
+        with NullServer() as server, closing(server.client()) as client:
+            others: Others = {"http": (client, empty_query(0, 1))}
+            return null_latency(rate_qps, int(rate_qps), others=others)
     inputs = (DenseInput(name="x", width=1),)
     ops = (Linear(output="y", inputs=("x",), weight="w"),)
     described = ModelDescription(name="null", inputs=inputs, ops=ops, outputs=("y",))
     model = build(described, {"w": np.ones((1, 1), np.float32)})
-    rate_qps = min(max(rate_qps, 500.0), 5000.0)
-    dispatcher = start(compile(model), ScheduleConfig(merge_rows=0))
-    try:
+    with closing(start(compile(model), ScheduleConfig(merge_rows=0))) as dispatcher:
         others = {"dispatcher": (dispatcher, Query(0, random_batch(model, 1)))}
         return null_latency(rate_qps, int(rate_qps), others=others)
-    finally:
-        dispatcher.close(drain=False)
 
 
 def over_http(

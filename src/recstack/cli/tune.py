@@ -10,14 +10,21 @@ import typer
 
 from recstack.cli.output import Json, Seed, console, print_json, progress
 from recstack.cli.traffic import SizesText, SlaText, random_queries
-from recstack.cli.tuned import show_progress, tuned_record, tuned_table
+from recstack.cli.tuned import found_records, show_progress, tuned_record, tuned_table
 from recstack.engine import EngineConfig
 from recstack.errors import ConfigError
 from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
 from recstack.model import Model
 from recstack.model import load as load_model
-from recstack.tune import Deployment, TuneConfig, compile_deployment, read_deployment
+from recstack.results import write as write_results
+from recstack.tune import (
+    Deployment,
+    TuneConfig,
+    compile_deployment,
+    read_deployment,
+    trace_schedule,
+)
 from recstack.tune import tune as tune_engines
 
 
@@ -34,8 +41,14 @@ def tune(
         list[Path] | None,
         typer.Option(help="A plan.toml or model folder to choose from as well; repeatable."),
     ] = None,
+    slack: Annotated[
+        bool, typer.Option(help="Try the policy 'slack' as well; measures what batches cost first.")
+    ] = True,
     journal: Annotated[
         Path | None, typer.Option(help="File that keeps probes; the same one resumes a search.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Result file to write, for `recstack report`.")
     ] = None,
     seed: Seed = 0,
     json: Json = False,
@@ -59,7 +72,7 @@ def tune(
             random_queries(plans[first][1], seed),
             size_forms.parse(sizes),
             sla_forms.parse(sla),
-            TuneConfig(budget_s=budget_s, seed=seed),
+            TuneConfig(budget_s=budget_s, slack=slack, seed=seed),
             journal=journal,
             watch=watch,
         )
@@ -67,6 +80,15 @@ def tune(
     qps = round(found.best.found.low_qps, 1)
     changed = {"schedule": found.best.schedule, "sla": sla, "sizes": sizes, "qps": qps}
     plan.model_copy(update=changed).save(out)
+    if results is not None:
+        made = engines[found.best.candidate.plan]
+        pool, mix = random_queries(made.model, seed), size_forms.parse(sizes)
+        rate = max(found.baseline.found.low_qps, 1.0)
+        traced = [
+            trace_schedule(made, t.schedule, pool, mix, rate, label=label, seed=seed)
+            for label, t in (("baseline", found.baseline), ("tuned", found.best))
+        ]
+        write_results(results, "tune", [*found_records(found), *traced], seed=seed)
     if json:
         memory = engines[found.best.candidate.plan].memory.to_record()
         print_json({"plan": str(out), "memory": memory, **tuned_record(found)})
@@ -82,5 +104,8 @@ def _plan(path: Path, engine: EngineConfig, out: Path) -> tuple[Deployment, Mode
         folder = os.path.relpath(path, out.parent)
         return Deployment(model=folder, engine=engine), load_model(path)
     deployment, model = read_deployment(path)
-    folder = os.path.relpath(path.parent / deployment.model, out.parent)
-    return deployment.model_copy(update={"model": folder}), model
+    moved = {
+        field: given and os.path.relpath(path.parent / given, out.parent)
+        for field, given in (("model", deployment.model), ("precision", deployment.precision))
+    }
+    return deployment.model_copy(update=moved), model

@@ -60,6 +60,8 @@ def show_progress(budget_s: float) -> Iterator[Progress]:
 
 def describe_schedule(schedule: ScheduleConfig) -> str:
     """Lanes, threads, chunk and merge in a few words."""
+    if schedule.policy != "fixed":
+        return f"{schedule.lanes} x {schedule.threads_per_lane} threads, {schedule.policy}"
     merged = f", merge {schedule.merge_rows}" if schedule.merge_rows else ""
     if schedule.merge_rows and schedule.merge_window_us:
         merged += f" in {schedule.merge_window_us:g} us"
@@ -86,6 +88,16 @@ def tuned_record(found: Tuned) -> dict[str, Any]:
         "untried": found.untried,
         "trials": [one(t) for t in found.trials],
     }  # fmt: skip
+
+
+def found_records(found: Tuned) -> list[dict[str, Any]]:
+    """Baseline and best as records of a result file."""
+    return [
+        {"record": "qps_at_sla", "label": label, **trial.found.to_record(),
+         "deployment": {"plan": trial.candidate.plan,
+                        "schedule": trial.schedule.model_dump(exclude={"costs"})}}
+        for label, trial in (("baseline", found.baseline), ("tuned", found.best))
+    ]  # fmt: skip
 
 
 def tuned_table(found: Tuned, sla: str, sizes: str) -> Any:

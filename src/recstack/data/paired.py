@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -32,11 +32,16 @@ class Parts:
     """What a metric sums: `values` (units, sums), one unit per row or per query.
 
     value: sums (n, sums) -> the metric of reference and candidate, (n,) each.
+    unseen: the reference's and the candidate's value of a unit that loses most, of a metric that
+        few units change at all. Where 0 of n units changed, resampling them would claim
+        that none ever does; one more unit with this loss, and for the other end one with this gain,
+        is drawn along. The 95% interval then ends near 3 / n, as by the rule of three.
     """
 
     per: Literal["row", "query"]
     values: Floats
     value: Callable[[Floats], tuple[Floats, Floats]]
+    unseen: tuple[float, float] | None = None
 
 
 PartsOf = Callable[[Floats, Floats, Floats, NDArray[np.int64]], Parts]
@@ -123,8 +128,12 @@ def _ranking_parts(
     column = ("hr", "ndcg").index(which)
     found = [query_gains(labels, scores, offsets, k) for scores in (reference, candidate)]
     known = found[0][2]
-    values = np.stack([found[0][column], found[1][column], np.ones(len(known))], axis=1)
-    return _means("query", np.asarray(values * known[:, None]))
+    before, after = (f[column] for f in found)
+    values = np.stack([before, after, np.ones(len(known))], axis=1)
+    parts = _means("query", np.asarray(values * known[:, None]))
+    most = 1.0 if which == "hr" else float(np.abs(after - before)[known].max(initial=0.0))
+    changed = not np.array_equal(reference, candidate)
+    return replace(parts, unseen=(1.0, 1.0 - most)) if changed and most else parts
 
 
 def _auc_parts(labels: Floats, reference: Floats, candidate: Floats, _: Any) -> Parts:
@@ -219,6 +228,8 @@ class PairedTest:
         block_of = rng.permutation(np.arange(self.groups) % max(self._blocks, 1))
         self._group, self._block = group, block_of[group]
         self._drawn = _draw(rng, self._blocks, resamples)
+        # How often one unit more is drawn: all but Poisson(1), whatever the number of units.
+        self._extra = [rng.poisson(1.0, len(part)).astype(np.float64) for part in self._drawn]
 
     @property
     def tasks(self) -> int:
@@ -254,7 +265,7 @@ class PairedTest:
         block = self._block[query] if parts.per == "row" else self._block
         sums = np.stack(
             [np.bincount(block, c, minlength=self._blocks) for c in parts.values.T], axis=1
-        )
+        ).astype(np.float64)
 
         def harm(at: Floats) -> Floats:
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -264,11 +275,12 @@ class PairedTest:
 
         whole = sums.sum(axis=0, keepdims=True)
         before, after = (float(v[0]) for v in parts.value(whole))
-        harms = np.concatenate([harm(part.astype(np.float64) @ sums) for part in self._drawn])
-        harms = harms[np.isfinite(harms)]  # a resample of one class alone has no such metric
         tail = 50 * (1 - level)
-        low, high = np.percentile(harms, [tail, 100 - tail]) if harms.size else (-np.inf, np.inf)
-        interval = Interval(float(harm(whole)[0]), float(low), float(high))
+        low, high = (
+            self._end(harm, sums, unseen, share)
+            for unseen, share in zip(_unseen(parts), (tail, 100 - tail), strict=True)
+        )
+        interval = Interval(float(harm(whole)[0]), low, high)
         rows, groups = int(known.sum()), len(np.unique(self._group[query]))
         return Comparison(
             metric.name,
@@ -282,6 +294,28 @@ class PairedTest:
             rows,
             groups,
         )
+
+    def _end(
+        self, harm: Callable[[Floats], Floats], sums: Floats, unseen: Floats, share: float
+    ) -> float:
+        """The percentile `share` of the harm over all resamples, each with its unseen units."""
+        harms = np.concatenate(
+            [
+                harm(part.astype(np.float64) @ sums + extra[:, None] * unseen)
+                for part, extra in zip(self._drawn, self._extra, strict=True)
+            ]
+        )
+        harms = harms[np.isfinite(harms)]  # a resample of one class alone has no such metric
+        return float(np.percentile(harms, share)) if harms.size else (-np.inf, np.inf)[share > 50]
+
+
+def _unseen(parts: Parts) -> tuple[Floats, Floats]:
+    """Sums of the unit that is drawn along for the low end, and for the high end."""
+    none = np.zeros(parts.values.shape[1])
+    if parts.unseen is None:
+        return none, none
+    before, after = parts.unseen
+    return np.array([after, before, 1.0]), np.array([before, after, 1.0])
 
 
 def _draw(rng: np.random.Generator, blocks: int, resamples: int) -> list[NDArray[np.uint16]]:

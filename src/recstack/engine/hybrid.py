@@ -20,6 +20,7 @@ from recstack.batch import Batch, DenseInput, Input, SparseInput, feature_length
 from recstack.engine.config import EngineConfig
 from recstack.engine.memory import EngineMemory, engine_memory
 from recstack.engine.native import Engine
+from recstack.engine.native.formats import LayerInUse
 from recstack.engine.precision import DenseFormat, LayerPrecision, check_plan, part_of_plan
 from recstack.engine.reference.checks import check_batch
 from recstack.engine.tables import place_tables
@@ -74,10 +75,15 @@ class HybridEngine:
         return engine_memory(self.placed, self._tables, self._tables_ms, costs)
 
     @property
-    def formats(self) -> dict[str, tuple[DenseFormat, ...]]:
-        """What `Engine.formats` says of the native stages' layers."""
+    def layers(self) -> tuple[LayerInUse, ...]:
+        """`Engine.layers` of the native stages."""
         stages = [part for part in self.parts if isinstance(part, Stage)]
-        return {name: of for stage in stages for name, of in stage.engine.formats.items()}
+        return tuple(layer for stage in stages for layer in stage.engine.layers)
+
+    @property
+    def formats(self) -> dict[str, tuple[DenseFormat, ...]]:
+        """`Engine.formats` of the native stages."""
+        return {layer.name: layer.formats for layer in self.layers}
 
     def run(self, batch: Batch, out: Scores | None = None) -> Scores:
         """Scores of `batch`, (rows, outputs) float32; raises as `Engine.run` does."""

@@ -49,6 +49,8 @@ class LayerPrecision:
         quantised. Sums are fp32 (int8: exact int32), bias and activation fp32.
     activations: int8 only. The input's range; None finds it anew for every row (decision 010).
     outliers: int8 only. Input columns, ascending, that are multiplied in fp32 beside the others.
+        Both are of the layer's own input; products inside a layer (a low-rank cross's second, a
+        cell's with its state, all of an attention unit) find their ranges themselves.
     """
 
     format: DenseFormat = "fp32"

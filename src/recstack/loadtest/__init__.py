@@ -6,7 +6,9 @@ driver                            issues them on time (calm), or has the system 
 metrics, quantiles, verdict       figures, their confidence, whether they may be quoted
 stationarity                      where warm-up ends, and whether the rest is steady
 search                            QPS@SLA
-null, http                        the null system; a server (endpoint, oip, http1, connection)
+null, null_http                   what answers at once, here and behind HTTP
+http, http_run                    a server, query by query or a whole schedule (endpoint, oip,
+                                  http1, connection)
 apart                             any of it in a process of its own
 """
 

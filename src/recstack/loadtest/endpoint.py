@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from recstack.errors import ConfigError
-from recstack.loadtest.oip import Metadata, parse_metadata
+from recstack.loadtest.http1 import Response
+from recstack.loadtest.oip import Metadata, decode, parse_metadata
+from recstack.types import Scores, Status
+
+_STATUS: dict[int, Status] = {503: "queue_full", 504: "deadline"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,22 @@ class HttpConfig:
         return host, port
 
 
+def reached(config: HttpConfig) -> tuple[int, Any]:
+    """Family and address at which the server answers, of those that its name has.
+
+    Where none does, the first: its queries then end in errors. ConfigError for an unknown name.
+    """
+    host, port = config.address()
+    try:
+        with socket.create_connection((host, port), config.connect_timeout_s) as sock:
+            return sock.family, sock.getpeername()
+    except socket.gaierror as error:
+        raise ConfigError(f"cannot reach {config.url}: {error}") from error
+    except OSError:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return family, address
+
+
 def fetch_metadata(config: HttpConfig) -> Metadata:
     """Ask the server what the model's inputs and outputs are.
 
@@ -76,6 +98,29 @@ def fetch_metadata(config: HttpConfig) -> Metadata:
             f"{config.url}: model {config.model!r}: {error_text(answer.status, body)}"
         )
     return parse_metadata(body)
+
+
+class Answer(NamedTuple):
+    """What a server says of a query."""
+
+    status: Status
+    scores: Scores | None
+    error: str
+    stages_ns: dict[str, int]
+
+
+def read_answer(response: Response, output: str, rows: int) -> Answer:
+    """A response to a query of so many rows, whatever it is."""
+    if response.status != 200:
+        status = _STATUS.get(response.status, "error")
+        return Answer(status, None, error_text(response.status, response.body), {})
+    try:
+        length = response.headers.get("inference-header-content-length")
+        header_bytes = None if length is None else int(length)
+        scores, reported = decode(response.body, header_bytes, output, rows)
+    except ValueError as error:
+        return Answer("error", None, f"bad answer: {error}", {})
+    return Answer("ok", scores, "", reported)
 
 
 def error_text(status: int, body: bytes) -> str:

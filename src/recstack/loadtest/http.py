@@ -1,7 +1,8 @@
 """An inference server over HTTP/1.1 as a system under test.
 
-Requests are encoded before the run (`prepare`); an event loop in a thread of its own sends them on
-kept-alive connections, one at a time on each. Everything is bounded: connections, waiting queries,
+Requests are encoded before the run (`prepare`) and sent on kept-alive connections, one at a time on
+each: a whole schedule by the calling thread (`http_run`), single queries by an event loop in a
+thread of its own. Everything is bounded: connections, waiting queries,
 time, sizes. A transport error ends its query with status "error" and its connection with it; a new
 one is opened when needed. Nothing is sent twice.
 """
@@ -12,16 +13,18 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from recstack.batch import Batch
 from recstack.loadtest.connection import Connection, Job
-from recstack.loadtest.endpoint import HttpConfig, error_text, fetch_metadata
+from recstack.loadtest.endpoint import HttpConfig, fetch_metadata, read_answer
 from recstack.loadtest.http1 import Response
-from recstack.loadtest.oip import Encoder, Message, Metadata, decode
-from recstack.types import Completion, Query, Status
-
-_STATUS: dict[int, Status] = {503: "queue_full", 504: "deadline"}
+from recstack.loadtest.http_run import HttpRun
+from recstack.loadtest.oip import Encoder, Message, Metadata
+from recstack.types import Completion, Issued, Query
 
 
 class HttpSUT:
@@ -49,7 +52,7 @@ class HttpSUT:
         self._open: set[Connection] = set()
         self._opening: set[asyncio.Task[Connection]] = set()
         self._woken = self._closed = False
-        self._loop = _new_event_loop()
+        self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._run, name="load-http", daemon=True)
         self._thread.start()
 
@@ -83,6 +86,24 @@ class HttpSUT:
                 self._loop.call_soon_threadsafe(self._take)
             except RuntimeError:  # the loop is closed
                 self._fail_inbox()
+
+    def issue_schedule(
+        self,
+        batches: Sequence[Batch],
+        which: NDArray[np.int32],
+        scheduled_ns: NDArray[np.int64],
+        *,
+        lead_ns: int,
+        deadline_ns: int | None,
+        drain_ns: int,
+    ) -> Issued:
+        """A whole schedule, from the calling thread over connections of its own (`http_run`)."""
+        messages = [
+            self._prepared[id(b)][1] if id(b) in self._prepared else self._encoder.encode(b)
+            for b in batches
+        ]
+        run = HttpRun(self._config, messages, which, self._encoder.output)
+        return run.run(scheduled_ns, lead_ns, deadline_ns, drain_ns)
 
     def close(self) -> None:
         """End what is under way with "shutting_down", close connections, end the thread."""
@@ -165,19 +186,11 @@ class HttpSUT:
             "client_wait": job.sent_ns - job.issued_ns,
             "round_trip": finish_ns - job.sent_ns,
         }
-        if response.status != 200:
-            status = _STATUS.get(response.status, "error")
-            text = error_text(response.status, response.body)
-            return Completion(job.query.id, status, finish_ns, error=text, stages_ns=stages)
-        try:
-            length = response.headers.get("inference-header-content-length")
-            header_bytes = None if length is None else int(length)
-            scores, reported = decode(
-                response.body, header_bytes, self._encoder.output, job.message.rows
-            )
-        except ValueError as error:
-            return Completion(job.query.id, "error", finish_ns, error=f"bad answer: {error}")
-        return Completion(job.query.id, "ok", finish_ns, scores, stages_ns={**reported, **stages})
+        answer = read_answer(response, self._encoder.output, job.message.rows)
+        return Completion(
+            job.query.id, answer.status, finish_ns, answer.scores, answer.error,
+            {**answer.stages_ns, **stages},
+        )  # fmt: skip
 
     def _lost(self, connection: Connection, job: Job | None, reason: str) -> None:
         self._open.discard(connection)
@@ -223,7 +236,7 @@ class HttpSUT:
                 return
 
 
-def _new_event_loop() -> asyncio.AbstractEventLoop:
+def new_event_loop() -> asyncio.AbstractEventLoop:
     """uvloop where it is installed: the same answers at about half the CPU."""
     try:
         import uvloop

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -12,7 +14,7 @@ class Response:
     """A whole response; header names are lower case."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes
 
     @property
@@ -36,7 +38,7 @@ class ResponseReader:
     def __init__(self, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
         self._pieces = bytearray()
-        self._head: tuple[int, dict[str, str]] | None = None
+        self._head: tuple[int, Mapping[str, str]] | None = None
         self._body_bytes = 0
 
     def feed(self, data: bytes) -> Response | None:
@@ -68,7 +70,8 @@ class ResponseReader:
         return response
 
 
-def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
+@lru_cache(maxsize=256)  # a server's heads are few, but for what changes by the second
+def _parse_head(head: bytes) -> tuple[int, Mapping[str, str]]:
     first, *lines = head.decode("latin-1").split("\r\n")
     version, _, rest = first.partition(" ")
     status = rest[:3]
@@ -76,7 +79,7 @@ def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
         raise ValueError(f"expected an HTTP/1.1 status line, got {first[:80]!r}")
     if len(status) != 3 or int(status) < 100:
         raise ValueError(f"expected a status of three digits, got {first[:80]!r}")
-    headers = {}
+    headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon:
@@ -87,7 +90,7 @@ def _parse_head(head: bytes) -> tuple[int, dict[str, str]]:
     return int(status), headers
 
 
-def _body_bytes(status: int, headers: dict[str, str], limit: int) -> int:
+def _body_bytes(status: int, headers: Mapping[str, str], limit: int) -> int:
     if status in (204, 304):
         return 0
     text = headers.get("content-length", "")

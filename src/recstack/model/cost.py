@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from math import prod
@@ -60,6 +61,7 @@ class Description:
         alone run once, when a plan is made, and count in neither.
     batch: the sums for `rows` rows in `queries` queries.
     tables, table_bytes: different embedding tables; weight_bytes: all different weights.
+    table_formats: how many tables are stored in each format.
     """
 
     model: str
@@ -70,6 +72,7 @@ class Description:
     weight_bytes: int
     tables: int
     table_bytes: int
+    table_formats: dict[str, int]
     row: Total
     query: Total
     batch: Total
@@ -103,6 +106,7 @@ def describe(model: Model, rows: int = 1, queries: int = 1) -> Description:
         weight_bytes=sum(w.nbytes for w in model.weights.values()),
         tables=len(model.table_formats),
         table_bytes=sum(model.weights[t].nbytes for t in model.table_formats),
+        table_formats=dict(Counter(f.value for f in model.table_formats.values())),
         row=row,
         query=query,
         batch=Total(**{f: rows * getattr(row, f) + queries * getattr(query, f) for f in _SUMMED}),

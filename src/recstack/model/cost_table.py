@@ -46,9 +46,11 @@ def cost_table(description: Description) -> Table:
     line, and its numbers are their sums; per row for item scope, per query for user scope.
     """
     d = description
+    formats = ", ".join(f"{n} {name}" for name, n in d.table_formats.items() if name != "fp32")
     table = Table(
         title=f"{escape(d.model)}: {d.parameters:,} parameters, {d.weight_bytes / 1e9:.3f} GB, "
-        f"{d.tables} tables of {d.table_bytes / 1e9:.3f} GB (modelled)",
+        f"{d.tables} tables of {d.table_bytes / 1e9:.3f} GB"
+        f"{f' ({formats})' if formats else ''} (modelled)",
         title_justify="left",
         box=None,
     )

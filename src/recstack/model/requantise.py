@@ -46,8 +46,8 @@ class Requantised:
         """Bytes of the stored array."""
         return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
-    def chunks(self) -> Iterator[NDArray[Any]]:
-        """The stored rows in order, some at a time.
+    def chunks(self, out: NDArray[Any] | None = None) -> Iterator[NDArray[Any]]:
+        """The stored rows in order, some at a time; as parts of `out` if given.
 
         Raises ModelError naming table and row for a value that the format cannot hold.
         """
@@ -58,7 +58,8 @@ class Requantised:
             piece = stored[at : at + step]
             table = piece if source is RowFormat.FP32 else dequantise(piece, source, dim)
             try:
-                yield quantise(table, self.format, greedy=self.greedy)
+                part = None if out is None else out[at : at + step]
+                yield quantise(table, self.format, greedy=self.greedy, out=part)
             except RowError as error:
                 where = f"weights[{self.name!r}]"
                 raise RowError(error.problem, at + error.row, where) from None
@@ -69,10 +70,8 @@ class Requantised:
         """The whole stored array, read-only, on huge pages where the system has them."""
         rows: NDArray[Any] = _native.empty_pages(self.nbytes)[0].view(self.dtype)
         rows = rows.reshape(self.shape)
-        at = 0
-        for chunk in self.chunks():
-            rows[at : at + len(chunk)] = chunk
-            at += len(chunk)
+        for _ in self.chunks(rows):
+            pass
         rows.flags.writeable = False
         return rows
 

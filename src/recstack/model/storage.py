@@ -31,8 +31,12 @@ ALIGNMENT = 64
 MAX_AXES = 16
 INDEX_NAME = "weights.safetensors.index.json"
 # bfloat16 is uint16 here: NumPy has none.
-DTYPES = {name: np.dtype(t) for name, t in
-          (("F32", np.float32), ("F16", np.float16), ("BF16", np.uint16), ("U8", np.uint8))}  # fmt: skip
+DTYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(np.uint16),
+    "U8": np.dtype(np.uint8),
+}
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 Tensor = NDArray[Any] | Requantised

@@ -6,18 +6,19 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import log, log1p
+from math import log
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from recstack.data.metrics import entropy, row_losses
 from recstack.errors import BatchError
 from recstack.precision.detector import Detector
 from recstack.types import Scores
 
-Signal = Literal["drift", "saturation", "ne", "over", "under"]
+Signal = Literal["drift", "clipping", "ne", "over", "under"]
 Array = NDArray[np.float64]
 PRIOR = 20.0  # labels that the stated base rate counts for, until labels come
 LOSS_CLIP = 0.01  # nats; a query's mean loss is not moved further by a plan worth serving
@@ -30,7 +31,8 @@ class MonitorConfig(BaseModel):
     drift: mean absolute difference to the fp32 scores, at most.
     ne_budget: relative rise of normalised entropy against fp32, at most (0.0005 is 0.05 %).
     calibration: how far the mean prediction may be from the mean label, relative to it.
-    saturation: share of a layer's inputs outside its static range, at most.
+    clipping: squared error of a layer's input past the ends of its static range, over that of the
+        rounding inside, at most; ranges that fit have about 1 or less.
     base_rate: mean label expected before labels come.
     every: sampled queries between false alarms, at least, on average, of all tests together.
     keep: sampled queries that wait for their labels; older ones are forgotten.
@@ -41,7 +43,7 @@ class MonitorConfig(BaseModel):
     drift: float | None = Field(default=0.01, gt=0.0)
     ne_budget: float | None = Field(default=0.0005, gt=0.0)
     calibration: float | None = Field(default=None, gt=0.0)
-    saturation: float | None = Field(default=0.01, gt=0.0, lt=1.0)
+    clipping: float | None = Field(default=4.0, gt=0.0)
     base_rate: float = Field(default=0.5, gt=0.0, lt=1.0)
     every: float = Field(default=1e6, gt=10.0)
     keep: int = Field(default=4096, ge=1)
@@ -51,7 +53,7 @@ class MonitorConfig(BaseModel):
 class Alarm:
     """A limit that was passed: the mean of the samples so far, what it was tested against.
 
-    signal: "drift", "saturation", or with labels "ne", and "over" and "under" for calibration; the
+    signal: "drift", "clipping", or with labels "ne", and "over" and "under" for calibration; the
         last three are means of what lies above the limit, so theirs is 0.
     """
 
@@ -90,12 +92,12 @@ class Monitor:
         self.alarm: Alarm | None = None
 
     def observe(
-        self, key: str, scores: Scores, reference: Scores, saturation: float = 0.0
+        self, key: str, scores: Scores, reference: Scores, clipping: float = 0.0
     ) -> Alarm | None:
         """A query scored twice, (rows, outputs) float32 each; the alarm, once it is raised.
 
         key: what its labels will name; empty where none will come.
-        saturation: the largest share of a layer's inputs outside its static range.
+        clipping: the worst layer's, see MonitorConfig.
         """
         if not len(scores):
             return self.alarm
@@ -107,7 +109,7 @@ class Monitor:
                 if len(self._waiting) > self.config.keep:
                     self._waiting.popitem(last=False)
             self._add("drift", difference)
-            self._add("saturation", saturation)
+            self._add("clipping", clipping)
             return self.alarm
 
     def label(self, key: str, labels: NDArray[np.floating]) -> bool:
@@ -128,7 +130,7 @@ class Monitor:
             known = ~np.isnan(y)
             if not np.isin(y[known], (0.0, 1.0)).all():
                 raise BatchError("expected labels 0 or 1", "labels")
-            if min(scores.min(), reference.min()) < 0 or max(scores.max(), reference.max()) > 1:
+            if not all(p.min() >= 0 and p.max() <= 1 for p in (scores, reference)):
                 raise BatchError("labels need a model whose scores are probabilities", "labels")
             del self._waiting[key]
             if known.any():
@@ -157,9 +159,9 @@ class Monitor:
                 found["monitor_labelled_rows"] = float(paired.rows)
                 found["monitor_calibration"] = paired.predictions / max(paired.labels, 1.0)
                 if 0 < paired.labels < paired.rows:
-                    entropy = paired.rows * _entropy(paired.labels / paired.rows)
-                    found["monitor_ne"] = paired.loss / entropy
-                    found["monitor_ne_fp32"] = paired.reference_loss / entropy
+                    whole = paired.rows * float(entropy(np.float64(paired.labels / paired.rows)))
+                    found["monitor_ne"] = paired.loss / whole
+                    found["monitor_ne_fp32"] = paired.reference_loss / whole
             return found
 
     def _learn(self, y: Array, p: Array, q: Array) -> None:
@@ -168,10 +170,10 @@ class Monitor:
         # limits move with the base rate, as it was known before this sample
         known = sums.rows + PRIOR
         rate = (sums.labels + PRIOR * config.base_rate) / known
-        loss, reference_loss = _losses(y, p), _losses(y, q)
+        loss, reference_loss = row_losses(y, p), row_losses(y, q)
         if config.ne_budget is not None:
             rise = float(np.clip((loss - reference_loss).mean(), -LOSS_CLIP, LOSS_CLIP))
-            self._add("ne", rise - config.ne_budget * _entropy(rate))
+            self._add("ne", rise - config.ne_budget * float(entropy(np.float64(rate))))
         if config.calibration is not None:
             off, limit = float((p - y).mean()), config.calibration * rate
             self._add("over", off - limit)
@@ -192,23 +194,11 @@ def _tests(config: MonitorConfig) -> dict[Signal, Detector]:
     limits: dict[Signal, tuple[float, float]] = {}  # limit, floor
     if config.drift is not None:
         limits["drift"] = config.drift, 0.0
-    if config.saturation is not None:
-        limits["saturation"] = config.saturation, 0.0
+    if config.clipping is not None:
+        limits["clipping"] = config.clipping, 0.0
     if config.ne_budget is not None:
         limits["ne"] = 0.0, -(LOSS_CLIP + config.ne_budget * log(2))
     if config.calibration is not None:
         limits["over"] = limits["under"] = 0.0, -(1.0 + config.calibration)
     every = config.every * max(len(limits), 1)  # of n samples, each test may err in n / every
     return {name: Detector(limit, floor=low, every=every) for name, (limit, low) in limits.items()}
-
-
-def _losses(y: Array, p: Array) -> Array:
-    """Log loss of each row, nats; probabilities are kept from 0 and 1 by float32's epsilon."""
-    epsilon = float(np.finfo(np.float32).eps)
-    p = np.clip(p, epsilon, 1 - epsilon)
-    return -np.where(y > 0, np.log(p), np.log1p(-p))
-
-
-def _entropy(rate: float) -> float:
-    """Of a coin that falls 1 with this rate, nats."""
-    return -rate * log(rate) - (1 - rate) * log1p(-rate)

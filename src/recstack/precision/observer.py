@@ -55,7 +55,7 @@ class HistogramObserver:
         self._counts += np.bincount(at, minlength=2 * self.bins)
 
     def merge(self, other: HistogramObserver) -> None:
-        """Count what `other`, of as many bins, has counted, as if its values had been added here."""
+        """Count what `other`, of as many bins, has counted, as if all had been added here."""
         if other.bins != self.bins:
             raise ConfigError(f"expected {self.bins} bins, got {other.bins} - at `merge`")
         self.seen += other.seen

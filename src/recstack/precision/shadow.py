@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 
 from recstack.batch import Batch
 from recstack.precision.monitor import Alarm, Monitor
-from recstack.types import SUT, Completion, Executor, Query, Scores
+from recstack.types import SUT, Completion, Query, Scores
 
 WAITING = 64  # sampled queries that wait for the shadow; more are passed over, and counted
 NICE = 10
 
 Sample = tuple[str, Batch, Scores]
-Saturation = Callable[[Batch], float]
+Reference = Callable[[Batch], tuple[Scores, float]]
 
 
 class Shadow:
     """Passes queries on to a system, and a sampled share of its answers to a monitor.
 
-    sut: what answers. reference: what scores the sample again, in fp32, on a thread of its own that
-    yields to others. saturation: the largest share of a layer's inputs outside its static range;
-    None where there are none. on_alarm: called once per alarm, on that thread. recent: as many of
-    the last sampled batches are kept, to calibrate on.
+    sut: what answers. reference: scores a batch again, in fp32, and tells the worst layer's
+    clipping; it runs on a thread of its own that yields to others.
+    on_alarm: called once per alarm, on that thread. recent: as many of the last sampled batches are
+    kept, to calibrate on.
 
     The sample is drawn by `seed`; a query is never held up by it.
     """
@@ -37,18 +37,16 @@ class Shadow:
     def __init__(
         self,
         sut: SUT,
-        reference: Executor,
+        reference: Reference,
         monitor: Monitor,
         *,
-        saturation: Saturation | None = None,
         on_alarm: Callable[[Alarm], None] | None = None,
         recent: int = 64,
         seed: int = 0,
     ) -> None:
         self.sut = sut
         self.monitor = monitor
-        self._reference = reference
-        self.saturation = saturation
+        self.reference = reference
         self._on_alarm = on_alarm
         self._recent: deque[Batch] = deque(maxlen=recent)
         self._random = np.random.default_rng(seed)
@@ -71,6 +69,10 @@ class Shadow:
     def recent(self) -> list[Batch]:
         """The last sampled batches, oldest first."""
         return list(self._recent)
+
+    def forget(self) -> None:
+        """Drop the last sampled batches."""
+        self._recent.clear()
 
     def stats(self) -> Mapping[str, float]:
         """The system's counters, and the monitor's numbers."""
@@ -119,8 +121,8 @@ class Shadow:
             key, batch, scores = sample
             told = self.monitor.alarm
             try:
-                saturation = self.saturation(batch) if self.saturation else 0.0
-                alarm = self.monitor.observe(key, scores, self._reference.run(batch), saturation)
+                again, clipping = self.reference(batch)
+                alarm = self.monitor.observe(key, scores, again, clipping)
                 self._recent.append(batch)
                 if alarm is not None and told is None and self._on_alarm is not None:
                     self._on_alarm(alarm)

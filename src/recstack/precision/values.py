@@ -17,8 +17,9 @@ from recstack.model.model import build
 from recstack.precision.alone import Alone
 
 MOST_BYTES = 256 << 20  # of values that one run may make
-GAP = 4.0
 MOST_SHARE = 0.05
+LEAST_GAIN = 4.0
+MOST_ROWS = 16_384
 Values = dict[str, NDArray[np.float32]]
 
 
@@ -64,22 +65,30 @@ def input_of(model: Model, layer: str) -> str:
 
 
 def columns_that_stand_out(values: NDArray[np.float32], width: int) -> tuple[int, ...]:
-    """Input columns far larger than all others, ascending: candidates for outliers.
+    """Input columns so large that int8 would round all others to them: candidates for outliers.
 
-    values: (rows, elements), taken as rows of `width` columns. At most a twentieth of them, at
-    least one, each above every other column's largest magnitude by a factor of four or more.
+    values: (rows, elements), taken as rows of `width` columns. A row's rounding noise goes with the
+    square of its range, 0 included. Of the largest columns, at most a twentieth of all, as few as
+    bring that noise within twice the least that so many can, if it falls to a quarter at all.
 
     >>> x = np.ones((8, 40), np.float32)
-    >>> x[3, 17] = -90
+    >>> x[:, 17] = -90
     >>> columns_that_stand_out(x, 40)
     (17,)
     """
     if width < 2 or not values.size:
         return ()
-    largest = np.abs(values.reshape(-1, width)).max(axis=0)
-    order = np.argsort(-largest, kind="stable")
+    rows = values.reshape(-1, width)
+    rows = rows[:: -(-len(rows) // MOST_ROWS)]
+    order = np.argsort(-np.abs(rows).max(axis=0), kind="stable")
     most = max(int(width * MOST_SHARE), 1)
-    ranked = largest[order]
-    gaps = ranked[:most] > GAP * ranked[1 : most + 1]
-    count = int(np.flatnonzero(gaps)[-1]) + 1 if gaps.any() else 0
+    rest, large = rows[:, order[most:]], rows[:, order[:most][::-1]]
+    # Ranges of what is left without the `most` largest columns, then with one more of them each.
+    high = np.concatenate([np.maximum(rest.max(axis=1), 0)[:, None], large], axis=1)
+    low = np.concatenate([np.minimum(rest.min(axis=1), 0)[:, None], large], axis=1)
+    span = np.maximum.accumulate(high, axis=1) - np.minimum.accumulate(low, axis=1)
+    noise = np.square(span, dtype=np.float64).mean(axis=0)[::-1]  # [k]: without the k largest
+    if noise.min() > noise[0] / LEAST_GAIN:
+        return ()
+    count = int(np.flatnonzero(noise <= 2 * noise.min())[0])
     return tuple(sorted(int(c) for c in order[:count]))

@@ -27,6 +27,8 @@ def distribution(document: Document, runs: Sequence[Run]) -> Markup:
     """The distribution, with the generator's figures beside it."""
     run = main_run(runs)
     beside = [_lateness(run)] if run else []
+    if run and run.record.arrivals:
+        beside.append(_traffic(run))
     beside += [_null(document, i) for i in range(len(document.of(Null)))]
     if not beside:
         return Markup()
@@ -36,7 +38,11 @@ def distribution(document: Document, runs: Sequence[Run]) -> Markup:
 
 def _curve(run: Run) -> Markup:
     answered = run.latency_ns[np.isfinite(run.latency_ns)] / MS
-    rows = [(f"p{100 * q:g}", time(p.value, "ms")) for q in LISTED if (p := run.latency(q))]
+    rows = [
+        (f"p{100 * q:g}", time(p.value, "ms"), f"{time(p.low, 'ms')} to {time(p.high, 'ms')}")
+        for q in LISTED
+        if (p := run.latency(q))
+    ]
     limit_ms = [run.sla.limit_ns / MS] if run.sla else []
     x = log([*answered[:1], *answered[-1:], *limit_ms])
     plot = Plot(Axis(x, "latency (ms)"), Axis(tail(1 / run.queries), "answered within"), 280)
@@ -64,7 +70,7 @@ def _curve(run: Run) -> Markup:
         plot.svg(
             "ecdf", f"Latency distribution of {run.heading}", "Share answered within each time."
         ),
-        table(f"Latency of {run.heading}", ["Percentile", "latency (ms)"], rows),
+        table(f"Latency of {run.heading}", ["Percentile", "latency (ms)", "95% interval"], rows),
         [run.record.origin],
         keys,
     )
@@ -96,6 +102,12 @@ def _lateness(run: Run) -> Markup:
         tag("p", "How long after its scheduled time each query of this run was issued."),
         facts(pairs),
     )
+
+
+def _traffic(run: Run) -> Markup:
+    names = ("arrivals", "sizes", "indices")
+    pairs = [(name, getattr(run.record, name)) for name in names]
+    return tag("div", tag("h3", "Traffic"), facts(pairs))
 
 
 def _null(document: Document, index: int) -> Markup:

@@ -13,7 +13,7 @@ from recstack import results
 from recstack.errors import DataError
 from recstack.report.records import SORTS, Record
 
-KINDS = ("quickstart", "tune", "load", "bench", "quantize")
+KINDS = ("quickstart", "tune", "load", "bench", "quantize", "mlperf")
 T = TypeVar("T", bound=Record)
 
 

@@ -9,18 +9,22 @@ from pathlib import Path
 from recstack.errors import DataError
 from recstack.files import write_whole
 from recstack.report.accuracy import accuracy
+from recstack.report.colocation import colocation
 from recstack.report.distribution import distribution
 from recstack.report.document import Document, read
 from recstack.report.headline import headline
 from recstack.report.latency import latency
+from recstack.report.loadgen import loadgen
 from recstack.report.markup import Markup, join, tag
 from recstack.report.peers import peers
+from recstack.report.policies import policies
 from recstack.report.precision import op_errors, precision
 from recstack.report.provenance import provenance, unknown
 from recstack.report.roofline import roofline
 from recstack.report.runs import runs_of
 from recstack.report.stages import stages
 from recstack.report.throughput import throughput
+from recstack.report.timeline import timeline
 
 # The page may load nothing: what slipped through escaping could not reach a network either.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -63,6 +67,10 @@ def render(paths: Sequence[Path]) -> str:
                 *sections.values(),
                 precision(document),
                 op_errors(document),
+                loadgen(document),
+                policies(document),
+                timeline(document),
+                colocation(document),
                 peers(document),
                 roofline(document),
                 tag("p", f"Not in these files: {', '.join(absent)}.") if absent else None,

@@ -160,7 +160,7 @@ def _sqnr(document: Document, entries: Sequence[Entry[OpError]]) -> Markup:
         title,
         "The shorter the bar, the worse. Bars end at 120 dB.",
         rows_chart("op-sqnr", title, "SQNR of each op, own and total.", axis, rows),
-        _all_ops(document, entries),
+        table(title, ["Layer or table", "SQNR"], [(r.name, r.note) for r in rows], (0, 1)),
         [e.data.origin for e in entries],
         [Key("bar", "s0", "own"), Key("tick", "s1", "total")],
     )

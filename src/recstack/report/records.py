@@ -103,9 +103,14 @@ class Probe(BaseModel):
 
 
 class Found(Record):
-    """QPS@SLA of a deployment: between low (the highest that passed) and high."""
+    """QPS@SLA of a deployment: between low (the highest that passed) and high.
+
+    model, policy: where searches of several are compared.
+    """
 
     label: str
+    model: str = ""
+    policy: str = ""
     deployment: dict[str, Any] = {}
     sla: SLA
     low_qps: FiniteFloat = Field(ge=0)
@@ -117,7 +122,7 @@ class Found(Record):
 
 class Load(Record):
     """A load run: (n,) arrays, as `recstack.loadtest` left them; reasons say why it is invalid, and
-    sla what it is held against, where the run says so itself.
+    sla what it is held against, arrivals, sizes and indices its traffic, where the run says so.
     """
 
     label: str
@@ -135,6 +140,9 @@ class Load(Record):
     status: Integers
     reasons: tuple[str, ...] = ()
     sla: SLA | None = None
+    arrivals: str = ""
+    sizes: str = ""
+    indices: str = ""
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
@@ -157,6 +165,29 @@ class Null(Record):
     queries: StrictInt
     latency_ns: dict[str, dict[str, FiniteFloat]]
     lateness_p99_ns: FiniteFloat
+
+
+class Condition(BaseModel):
+    """What a submission asks, and what a run under LoadGen had."""
+
+    name: str
+    expected: str
+    found: str
+    outcome: Literal["met", "scaled", "failed"]
+
+
+class LoadGen(Record):
+    """A run under MLPerf's LoadGen, never official."""
+
+    label: Literal["unofficial"]
+    model: str
+    scenario: str
+    mode: Literal["performance", "accuracy"]
+    verdict: str
+    conditions: tuple[Condition, ...]
+    loadgen_percentiles_ns: dict[str, FiniteFloat]
+    own_percentiles_ns: dict[str, FiniteFloat]
+    loadgen_version: str
 
 
 class Stage(BaseModel):
@@ -304,6 +335,68 @@ class OpError(Record):
     values: Values
 
 
+class Timeline(Record):
+    """What lanes ran: (chunks,) arrays, and (queries,) arrival and rows; ns since the start."""
+
+    label: str
+    lanes: StrictInt = Field(gt=0)
+    chunk_query: Integers
+    chunk_lane: Integers
+    chunk_start_ns: Integers
+    chunk_end_ns: Integers
+    arrival_ns: Integers
+    rows: Integers
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        n, queries = self.chunk_query.size, self.arrival_ns.size
+        for name in ("chunk_lane", "chunk_start_ns", "chunk_end_ns"):
+            if getattr(self, name).size != n:
+                raise ValueError(f"expected {n} values in {name!r}")
+        if self.rows.size != queries:
+            raise ValueError(f"expected {queries} values in 'rows', got {self.rows.size}")
+        if n and not 0 <= self.chunk_query.min() <= self.chunk_query.max() < queries:
+            raise ValueError(f"expected queries in [0, {queries})")
+        if n and not 0 <= self.chunk_lane.min() <= self.chunk_lane.max() < self.lanes:
+            raise ValueError(f"expected lanes in [0, {self.lanes})")
+        return self
+
+
+Ratios = tuple[tuple[FiniteFloat, ...], ...]
+
+
+class Colocation(Record):
+    """Slowdowns of (victim, beside), medians, least and most of the rounds."""
+
+    models: tuple[str, ...]
+    rows: StrictInt
+    bytes_per_flop: tuple[FiniteFloat, ...]
+    alone_us: tuple[FiniteFloat, ...]
+    slowdown: Ratios
+    low: Ratios
+    high: Ratios
+    trend: str
+
+
+class OnePlacement(BaseModel):
+    """Models on lanes: rates modelled, and held when all ran at once."""
+
+    label: str
+    lanes: tuple[tuple[str, ...], ...]
+    modelled_qps: dict[str, FiniteFloat]
+    scale: FiniteFloat
+    qps: dict[str, FiniteFloat]
+    tail_ms: dict[str, FiniteFloat | None]
+
+
+class Placed(Record):
+    """Placements of models under their SLAs."""
+
+    slas: dict[str, SLA]
+    alone_qps: dict[str, FiniteFloat]
+    placements: tuple[OnePlacement, ...]
+
+
 class Note(Record):
     """A sentence for the reader."""
 
@@ -315,10 +408,14 @@ SORTS: dict[str, type[Record]] = {
     "qps_at_sla": Found,
     "load": Load,
     "null": Null,
+    "mlperf": LoadGen,
     "stages": Stages,
     "roofline": Roofline,
     "cell": Cell,
     "precision": Precision,
     "op_error": OpError,
+    "timeline": Timeline,
+    "colocation": Colocation,
+    "placement": Placed,
     "note": Note,
 }

@@ -11,10 +11,11 @@ in float32, halves to even; as FBGEMM and torch, bit for bit. An int8 value is o
 scale / 2 + 1e-8 and float32's rounding; an int4 or int2 one by scale / 2 and the float16 rounding
 of bias and (times q) of scale.
 
-Greedy search (torch's `optimized_qparams`, 200 bins, 16%; "Post-Training 4-bit Quantization on
-Embedding Tables", Guan et al. 2019, arXiv 1911.02079): from the whole range, give up the bin of 1/200
-at that end where it costs less, as long as 168 bins are left; keep the best local minimum on the way
-of sqrt(sum (x - dequantised)^2), summed in float32 in column order.
+Greedy search (torch's `optimized_qparams`, 200 bins, 16%; after "Post-Training 4-bit Quantization
+on Embedding Tables", arXiv 1911.02079): from the whole range, give up the bin of 1/200 at that end
+where it costs less, as long as 168 bins are left; keep the best local minimum on the way of
+sqrt(sum (x - dequantised)^2), summed in float32 in column order. It also ends where a step is too
+small to move either end, which torch repeats for ever.
 """
 
 from __future__ import annotations
@@ -55,10 +56,10 @@ def quantise_reference(table: Floats, format: RowFormat, *, greedy: bool = True)
         bits = table.view(np.uint32)
         return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
     if format is RowFormat.INT8:
-        low, high = table.min(1, keepdims=True), table.max(1, keepdims=True)
+        low, high = _low(table)[:, None], table.max(1, keepdims=True)
         inverse = F(255) / ((high - low) + F(1e-8))
         return _packed(np.rint((table - low) * inverse), (high - low) / F(255), low, format)
-    low, high = greedy_range(table, format) if greedy else (table.min(1), table.max(1))
+    low, high = greedy_range(table, format) if greedy else (_low(table), table.max(1))
     bias = low[:, None].astype(np.float16)
     with np.errstate(over="ignore", divide="ignore"):
         scale = _scale(bias, high[:, None], format)
@@ -68,12 +69,13 @@ def quantise_reference(table: Floats, format: RowFormat, *, greedy: bool = True)
 
 def greedy_range(table: Floats, format: RowFormat) -> tuple[Floats, Floats]:
     """The range (rows,), (rows,) of each row that the search settles on."""
-    low, high = table.min(1), table.max(1)
+    low, high = _low(table), table.max(1)
     best_low, best_high = low.copy(), high.copy()
     step = (high - low) / BINS
     loss = _loss(table, low, high, format)
     best = loss.copy()
-    while (searching := low + KEPT_BINS * step < high).any():
+    searching = np.ones(low.shape, bool)
+    while (searching := searching & (low + KEPT_BINS * step < high)).any():
         left = _loss(table, low + step, high, format)
         right = _loss(table, low, high - step, format)
         better = searching & (loss < left) & (loss < right) & (loss < best)
@@ -81,9 +83,17 @@ def greedy_range(table: Floats, format: RowFormat) -> tuple[Floats, Floats]:
         best_low, best_high = np.where(better, low, best_low), np.where(better, high, best_high)
         leftwards = left < right
         loss = np.where(searching, np.where(leftwards, left, right), loss)
-        low = np.where(searching & leftwards, low + step, low)
-        high = np.where(searching & ~leftwards, high - step, high)
+        further = np.where(searching & leftwards, low + step, low)
+        nearer = np.where(searching & ~leftwards, high - step, high)
+        searching &= (further != low) | (nearer != high)
+        low, high = further, nearer
     return best_low, best_high
+
+
+def _low(table: Floats) -> Floats:
+    """The least value of each row; a zero has no sign."""
+    low: Floats = table.min(1) + F(0)
+    return low
 
 
 def _scale(bias: NDArray[np.float16], high: Floats, format: RowFormat) -> Floats:

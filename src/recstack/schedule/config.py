@@ -8,6 +8,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from recstack import _native
+from recstack.schedule.costs import Costs
+
 Cores = tuple[Annotated[int, Field(ge=0, le=65535)], ...]
 SPIN_US = 20.0
 ISSUE_SPIN_US = 60.0
@@ -18,12 +21,18 @@ class ScheduleConfig(BaseModel):
 
     lanes: batches that run at once, each on a thread that owns its cores.
     threads_per_lane: cores that a lane is given; the executor decides how many it uses.
+    policy: "fixed": the same chunks at all loads; "slack": chunks, merging, order and refusals by
+        what else waits and by deadlines, predicted from `costs`.
     cores: core numbers of each lane; None deals out the cores that this process may use, where
         there are enough of them, and binds nothing where there are not; () binds nothing.
     chunk_rows: a query larger than this is cut in nearly equal chunks of at most this many rows.
     merge_rows: waiting queries are merged into batches of at most this many rows; 0: never.
     merge_window_us: how long a lane may stay idle for queries to merge; 0: not at all.
-    order: who is served first: "arrival", or the earliest "deadline".
+    order: who is served first: "arrival", or the earliest "deadline". These four: of "fixed".
+    target_ms: the deadline of a query without one, since its arrival; None for none.
+    shed: whom "slack" refuses when not all that waits can be done in time: the "largest" query, so
+        that the fewest are lost, or the "latest".
+    costs: what batches cost, by `measure_costs`; "slack" needs them.
     queue_queries: queries that may wait; more are refused.
     queue_rows: rows that may wait.
     spin_us: how long an idle lane looks for work before it sleeps; None: 20 us where a core is left
@@ -36,6 +45,7 @@ class ScheduleConfig(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    policy: Literal["fixed", "slack"] = "fixed"
     lanes: int = Field(default=1, ge=1, le=4096)
     threads_per_lane: int = Field(default=1, ge=1, le=1024)
     cores: tuple[Cores, ...] | None = None
@@ -43,6 +53,9 @@ class ScheduleConfig(BaseModel):
     merge_rows: int = Field(default=256, ge=0, le=1 << 20)
     merge_window_us: float = Field(default=0.0, ge=0.0, le=1e6)
     order: Literal["arrival", "deadline"] = "arrival"
+    target_ms: float | None = Field(default=None, gt=0.0, le=1e7)
+    shed: Literal["largest", "latest"] = "largest"
+    costs: Costs | None = None
     queue_queries: int = Field(default=1024, ge=1, le=1 << 20)
     queue_rows: int = Field(default=1 << 20, ge=1)
     spin_us: float | None = Field(default=None, ge=0.0, le=1e6)
@@ -51,7 +64,21 @@ class ScheduleConfig(BaseModel):
     def _cores_fit_lanes(self) -> Self:
         if self.cores and len(self.cores) != self.lanes:
             raise ValueError(f"expected cores of {self.lanes} lanes, got {len(self.cores)}")
+        if self.policy == "slack" and self.costs is None:
+            raise ValueError("expected costs with policy 'slack', which predicts with them")
         return self
+
+    def native_policy(self) -> _native.Policy:
+        """The policy, for a dispatcher or a simulation."""
+        if self.policy == "slack":
+            target_ns = -1 if self.target_ms is None else round(self.target_ms * 1e6)
+            return _native.SlackPolicy(target_ns, self.shed == "largest")
+        return _native.FixedPolicy(
+            self.chunk_rows,
+            self.merge_rows,
+            round(self.merge_window_us * 1e3),
+            self.order == "deadline",
+        )
 
     def lane_cores(self, allowed: Sequence[int] | None = None) -> list[list[int]]:
         """The cores of each lane; [] for one that is not bound. `allowed`: this process's cores."""

@@ -70,10 +70,11 @@ class LoopDispatcher:
         self._native = _native.Dispatcher(
             [factory] * config.lanes,
             config.lane_cores(),
-            _policy(config),
+            config.native_policy(),
             config.queue_queries,
             config.queue_rows,
             config.spin_ns(),
+            [config.costs.curve()] if config.costs else [],
         )
         # Joins the lanes also when nobody closes, before the interpreter goes away under them.
         weakref.finalize(self, self._native.close, False)
@@ -95,7 +96,7 @@ class LoopDispatcher:
             raise ConfigError(
                 f"expected other values of {', '.join(LIVE_FIELDS)} only: the rest needs new lanes"
             )
-        self._native.set_policy(_policy(config))
+        self._native.set_policy(config.native_policy())
         self.config = config
 
     def begin_trace(self, chunks: int) -> None:
@@ -236,15 +237,6 @@ class Dispatcher(LoopDispatcher):
         """As LoopDispatcher's; also ends the thread."""
         _end(self._native, self._closed, self._thread, drain=drain)
         super().close(drain=drain)
-
-
-def _policy(config: ScheduleConfig) -> _native.Policy:
-    return _native.FixedPolicy(
-        config.chunk_rows,
-        config.merge_rows,
-        round(config.merge_window_us * 1e3),
-        config.order == "deadline",
-    )
 
 
 def _end(

@@ -5,9 +5,11 @@ rig, journal          measures a candidate; remembers every probe
 racing -> tuning      the search, and the search on this machine
 deployment            plan.toml: what was chosen
 online, adaptive      re-tunes a running dispatcher
+timeline              what lanes ran, for a page
 """
 
 from recstack.tune.adaptive import AdaptiveDispatcher
+from recstack.tune.costs import engine_costs
 from recstack.tune.deployment import (
     Deployment,
     compile_deployment,
@@ -20,6 +22,7 @@ from recstack.tune.online import OnlineConfig
 from recstack.tune.racing import Race, Trial, Tuned, exhaustive
 from recstack.tune.rig import QueryPool, Rig, RunConfig, measure_on
 from recstack.tune.space import Axis, Candidate, Space, schedule_space, static_schedule
+from recstack.tune.timeline import trace_schedule
 from recstack.tune.tuning import TuneConfig, tune
 
 __all__ = [
@@ -38,6 +41,7 @@ __all__ = [
     "TuneConfig",
     "Tuned",
     "compile_deployment",
+    "engine_costs",
     "executor_factory",
     "exhaustive",
     "measure_on",
@@ -45,5 +49,6 @@ __all__ = [
     "schedule_space",
     "start",
     "static_schedule",
+    "trace_schedule",
     "tune",
 ]

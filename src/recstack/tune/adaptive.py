@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from recstack.clock import RealClock
+from recstack.errors import ConfigError
 from recstack.loadtest import SLA
 from recstack.schedule import LoopDispatcher, Stats
 from recstack.tune.online import Controller, OnlineConfig, Window
@@ -63,6 +64,11 @@ class AdaptiveDispatcher:
         config: OnlineConfig | None = None,
         clock: Clock | None = None,
     ) -> None:
+        if dispatcher.config.policy != "fixed":
+            raise ConfigError(
+                f"expected the policy 'fixed' to adapt, got {dispatcher.config.policy!r}: "
+                "it has no chunk size to choose"
+            )
         self._dispatcher = dispatcher
         self.controller = Controller(dispatcher.config, sla, config)
         self._config = self.controller.config

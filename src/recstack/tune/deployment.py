@@ -21,6 +21,7 @@ from recstack.files import write_whole
 from recstack.model import Model, load
 from recstack.precision.plan import apply, read_plan
 from recstack.schedule import Dispatcher, Failure, LoopDispatcher, ScheduleConfig
+from recstack.tune.guard import GuardConfig
 from recstack.types import Query, Scores
 
 Array = NDArray[Any]
@@ -32,6 +33,8 @@ class Deployment(BaseModel):
     model: the model's folder; a relative one is relative to the file.
     sla, sizes: what it was tuned for; text that `recstack.loadtest` parses.
     qps: the QPS@SLA that tuning measured; None where nothing was measured.
+    reference: the model in fp32, as its folder; what a guard compares with and falls back to.
+    guard: how the answers are watched against the reference's; None: not at all.
     precision: a precision plan's file (`recstack.precision.plan`), relative as the model's folder:
         tables and layers run as it says, so `engine.precision` stays fp32 beside it.
     """
@@ -44,10 +47,17 @@ class Deployment(BaseModel):
     sizes: str | None = None
     qps: float | None = None
     precision: str | None = None
+    reference: str | None = None
+    guard: GuardConfig | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write the file, whole or not at all. Raises ConfigError when the disk refuses."""
+        """Write the file, whole or not at all. Raises ConfigError when the disk refuses.
+
+        Beside a precision plan `engine.precision`, which reading took from there, is left out.
+        """
         data = self.model_dump(mode="json", exclude_none=True)
+        if self.precision is not None:
+            del data["engine"]["precision"]
         try:
             write_whole(Path(path), tomli_w.dumps(data))
         except OSError as error:

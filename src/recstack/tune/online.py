@@ -286,8 +286,8 @@ def student_t(share: float, degrees: int) -> float:
     >>> round(student_t(0.95, 10), 2)  # tables say 1.812
     1.81
     """
-    z = statistics.NormalDist().inv_cdf(share)
-    terms: tuple[float, ...] = (
+    z: float = statistics.NormalDist().inv_cdf(share)
+    terms = (
         (z**3 + z) / 4.0,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96.0,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384.0,

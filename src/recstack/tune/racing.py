@@ -129,9 +129,10 @@ class Race:
 
     def _first(self) -> Trial:
         config = self._config
-        guess = self._predict(self._baseline)
-        start = min(max(guess, config.min_qps), config.max_qps) if guess else config.start_qps
-        return self._search(self._baseline, Search(replace(config, start_qps=start)))
+        start = first_rate(self._predict(self._baseline), config)
+        search = Search(replace(config, start_qps=start))
+        # Without the baseline there is nothing: all the time may go to it.
+        return self._search(self._baseline, search, self._checking)
 
     def _climb(self) -> None:
         """Axis by axis from the leader, until a whole round changes nothing."""
@@ -172,7 +173,8 @@ class Race:
         left = [p for p, c in self._candidates.items() if c.key not in self._tried]
         left.sort(key=self._guesses.__getitem__, reverse=True)
         each = len(self._trials[0].found.probes)
-        most = self._share * len(self._space) * each - CHECK_PROBES
+        different = len({candidate.key for candidate in self._candidates.values()})
+        most = self._share * different * each - CHECK_PROBES
         for place in left:
             if self._spent >= most or not self._racing():
                 return
@@ -192,10 +194,10 @@ class Race:
         search = Search(
             replace(config, start_qps=rate, min_qps=least, factor=1 + 2 * config.tolerance)
         )
-        return self._search(candidate, search) is self._leader
+        return self._search(candidate, search, self._racing) is self._leader
 
-    def _search(self, candidate: Candidate, search: Search) -> Trial:
-        while (rate := search.next_rate()) is not None and self._racing():
+    def _search(self, candidate: Candidate, search: Search, go_on: Callable[[], bool]) -> Trial:
+        while (rate := search.next_rate()) is not None and go_on():
             search.tell(self._probe(candidate, rate, search.config.seed))
             self._spent += 1
         trial = Trial(candidate, search.found(self._sla, self._origin))
@@ -235,7 +237,7 @@ class Race:
     def _result(
         self, baseline: Trial, leader: Trial, *, checked: bool, better: bool, complete: bool
     ) -> Tuned:
-        untried = sum(c.key not in self._tried for c in self._candidates.values())
+        untried = len({c.key for c in self._candidates.values()} - self._tried.keys())
         trials = tuple(self._trials)
         return Tuned(baseline, leader, trials, checked, better, untried, complete)
 
@@ -244,13 +246,17 @@ def exhaustive(
     space: Space, probe: Prober, predict: Predict, sla: SLA, config: SearchConfig
 ) -> Iterator[Trial]:
     """Every candidate's QPS@SLA, searched in full: what a race is compared to."""
-    for place in space.places():
-        candidate = space.candidate(place)
-        guess = predict(candidate) or config.start_qps
-        search = Search(replace(config, start_qps=min(max(guess, config.min_qps), config.max_qps)))
+    for candidate in space.candidates():
+        search = Search(replace(config, start_qps=first_rate(predict(candidate), config)))
         while (rate := search.next_rate()) is not None:
             search.tell(probe(candidate, rate, config.seed))
         yield Trial(candidate, search.found(sla))
+
+
+def first_rate(guess: float, config: SearchConfig) -> float:
+    """Half of a predicted rate: what lies far above a system's rate costs more than what lies
+    below, and a prediction knows nothing of what stands around the engine."""
+    return min(max(guess / 2.0, config.min_qps), config.max_qps) if guess else config.start_qps
 
 
 def _moved(place: Place, axis: int, by: int) -> Place:

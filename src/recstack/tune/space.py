@@ -11,6 +11,7 @@ from recstack.errors import ConfigError
 from recstack.schedule import ScheduleConfig, static_chunk_rows
 
 PLAN = "plan"
+FIXED_ONLY = ("chunk_rows", "merge_rows", "merge_window_us", "order")
 Place = tuple[int, ...]
 
 
@@ -56,17 +57,19 @@ class Space:
         for axis, at in zip(self.axes, place, strict=True):
             changed |= axis.values[at]
         plan = changed.pop(PLAN, "")
-        return Candidate(ScheduleConfig(**{**self.base.model_dump(), **changed}), plan)
+        if changed.get("policy", self.base.policy) != "fixed":
+            # Means nothing to other policies: one candidate, not many of one behaviour.
+            changed = {k: v for k, v in changed.items() if k not in FIXED_ONLY}
+        return Candidate(ScheduleConfig(**{**dict(self.base), **changed}), plan)
 
     def places(self) -> Iterator[Place]:
-        """Every place."""
+        """Every place; several may be of the same candidate."""
         return itertools.product(*(range(len(axis.values)) for axis in self.axes))
 
-    def __len__(self) -> int:
-        size = 1
-        for axis in self.axes:
-            size *= len(axis.values)
-        return size
+    def candidates(self) -> list[Candidate]:
+        """Every candidate, once."""
+        made = (self.candidate(place) for place in self.places())
+        return list({candidate.key: candidate for candidate in made}.values())
 
 
 def schedule_space(
@@ -74,15 +77,17 @@ def schedule_space(
     largest_rows: int,
     *,
     plans: Sequence[str] = ("",),
+    slack: Mapping[str, Mapping[str, Any]] | None = None,
     windows_us: Sequence[float] = (0.0, 200.0, 1000.0),
 ) -> Space:
-    """Chunk size x lanes x threads x merging x plan, on so many cores.
+    """Chunk size x lanes x threads x merging x policy x plan, on so many cores.
 
     Chunks are powers of two from 8 rows and the static schedule's; merging is off, or of batches up
-    to 256 rows that wait as long as each of `windows_us` for company.
+    to 256 rows that wait as long as each of `windows_us` for company. slack: by plan, the fields of
+    a schedule with the policy "slack", its costs among them; on a lane per core.
 
     >>> space = schedule_space(2, 1000)
-    >>> [axis.name for axis in space.axes], len(space)
+    >>> [axis.name for axis in space.axes], len(space.candidates())
     (['lanes', 'chunk', 'merge', 'plan'], 72)
     """
     static = static_chunk_rows(largest_rows, cores)
@@ -100,7 +105,9 @@ def schedule_space(
             ordered=True,
         ),
     ]
-    axes.append(Axis(PLAN, tuple({PLAN: plan} for plan in plans)))
+    one_each = {"lanes": cores, "threads_per_lane": 1}
+    ours = [{PLAN: p, "policy": "slack", **one_each, **f} for p, f in (slack or {}).items()]
+    axes.append(Axis(PLAN, (*({PLAN: plan} for plan in plans), *ours)))
     return Space(tuple(axes))
 
 

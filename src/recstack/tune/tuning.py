@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from recstack.errors import ConfigError
 from recstack.loadtest import SLA, SearchConfig
 from recstack.loadtest.search import Probe
 from recstack.loadtest.sizes import Sizes
+from recstack.tune.costs import engine_costs
 from recstack.tune.deployment import start
 from recstack.tune.journal import Journal
 from recstack.tune.predict import CostModel
@@ -44,6 +46,7 @@ class TuneConfig:
     tolerance, confidence, runs, probes: of each search (`recstack.loadtest.SearchConfig`).
     budget_s: no new probe is begun after this, and none of the race after its larger part, so that
         time is left for the check beside the baseline; None: no limit.
+    slack: try the policy "slack" as well, on costs that are measured first, for `costs_s`.
     seed: of traffic; the same for every candidate (common random numbers).
     """
 
@@ -59,6 +62,8 @@ class TuneConfig:
     runs: int = 2
     probes: int = 16
     budget_s: float | None = None
+    slack: bool = False
+    costs_s: float = 4.0
     seed: int = 0
 
     def search(self) -> SearchConfig:
@@ -101,7 +106,6 @@ def tune(
     if not plans:
         raise ConfigError("expected at least one engine, got none")
     cores = config.cores or len(os.sched_getaffinity(0))
-    space = space or schedule_space(cores, config.largest_rows, plans=tuple(plans))
     factory = QueryPool(factory)
     until_s = math.inf if config.budget_s is None else time.monotonic() + config.budget_s
     race_until_s = until_s - (1 - RACE_SHARE) * (config.budget_s or 0.0)
@@ -116,6 +120,9 @@ def tune(
         {name: {int(rows): ns for rows, ns in curve.items()} for name, curve in curves.items()},
         sizes.sample(1000, np.random.default_rng(config.seed)),
     )
+    if space is None:
+        slack = kept.note("slack", lambda: _slack(plans, sla, cores, config))
+        space = schedule_space(cores, config.largest_rows, plans=tuple(plans), slack=slack)
     rig = Rig(
         lambda candidate: start(plans[candidate.plan], candidate.schedule),
         lambda sut: measure_on(sut, factory, sizes, sla, run, "measured"),
@@ -137,6 +144,22 @@ def tune(
         ).run()
     finally:
         rig.close()
+
+
+def _slack(
+    plans: Mapping[str, Engine | HybridEngine], sla: SLA, cores: int, config: TuneConfig
+) -> dict[str, dict[str, Any]]:
+    """What the policy "slack" needs to know, by plan; JSON."""
+    if not config.slack:
+        return {}
+    measured = {
+        plan: engine_costs(engine, lanes=cores, seconds=config.costs_s, seed=config.seed)
+        for plan, engine in plans.items()
+    }
+    return {
+        plan: {"costs": costs.model_dump(mode="json"), "target_ms": sla.limit_ms}
+        for plan, costs in measured.items()
+    }
 
 
 def measure_curve(engine: Engine | HybridEngine, factory: QueryFactory) -> dict[int, float]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from recstack.engine import EngineConfig, compile, instruction_sets
 from recstack.engine.native.lower_dense8 import MIN_OUTPUTS
 from recstack.engine.precision import ActivationRange, LayerPlan, LayerPrecision
+from recstack.engine.reference import reference
 from recstack.engine.reference.int8 import linear_int8
 from recstack.model import Model
 from tests.engine.draft import Draft, make_batch
@@ -120,6 +123,33 @@ def test_formats_of_layers_with_several_products() -> None:
     cell = d.op("gru_cell", d.dense(3), last, **own)
     model = d.model(last, cross, cell)
     engine = compile(model, EngineConfig(precision="int8"))
-    assert engine.formats == {last: ("int8", "fp32"), cross: ("fp32", "int8"), cell: ("int8",)}
+    assert engine.formats == {last: ("int8",), cross: ("fp32", "int8"), cell: ("int8",)}
     plain = compile(model).formats
     assert plain == dict.fromkeys(engine.formats, ("fp32",))
+
+
+def unit(width: int) -> tuple[Model, str]:
+    """An attention unit with layers of `width` and 12 outputs, then its score."""
+    d = Draft()
+    query, keys = d.dense(6), d.bag(d.sparse(5, "user"), dim=6, pooling="none")
+    widths = [24, width, 12, 1]
+    layers = [
+        {"weight": d.weight(n, k), "bias": d.weight(n), "activation": "relu"}
+        for k, n in pairwise(widths)
+    ]
+    features = ["query", "key", "difference", "product"]
+    pooled = d.op("attention_pooling", query, keys, features=features, layers=layers)
+    return d.model(pooled), pooled
+
+
+def test_an_attention_unit_runs_in_int8_only_where_it_is_not_fused() -> None:
+    model, pooled = unit(16)
+    fused = compile(model, EngineConfig(precision="int8"))
+    assert fused.formats == {pooled: ("fp32",)}
+    batch = make_batch(model)
+    assert np.array_equal(fused.run(batch), compile(model).run(batch))
+    model, pooled = unit(300)
+    layers = compile(model, EngineConfig(precision="int8"))
+    assert layers.formats == {pooled: ("int8", "fp32")}  # the last one has one output
+    got, exact = layers.run(batch), reference(model, batch)
+    assert 0 < np.abs(got - exact).max() < 0.05 * np.abs(exact).max()

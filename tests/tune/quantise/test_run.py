@@ -84,7 +84,7 @@ def test_a_search_that_was_killed_goes_on_to_the_same_plan(tmp_path: Path, monke
     def dying(self, state, part):
         nonlocal runs
         runs += 1
-        if runs % 3 == 0:
+        if runs % 4 == 0:
             raise Killed
         return real(self, state, part)
 

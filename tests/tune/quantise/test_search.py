@@ -161,6 +161,8 @@ def test_ladders_hold_only_what_saves() -> None:
     units = worthwhile([unit("big", [1, 100]), unit("small", [0.1, 0.2])], 0.005)
     assert [len(u.ladder) for u in units] == [2, 1]
     assert finest(units) == (1, 0)
+    many = worthwhile([unit(f"t{i}", [1, 4]) for i in range(400)], 0.005)
+    assert sum(len(u.ladder) == 1 for u in many) == 2  # 0.19% each, all of them much
 
 
 def test_states_become_plans() -> None:

@@ -1,15 +1,13 @@
-"""torch and FBGEMM at low precision: quantised tables, then the dense part in bfloat16 or int8."""
+"""torch at low precision: quantised tables, then the dense part in bfloat16 or int8."""
 
 from __future__ import annotations
 
-import importlib.metadata
 import operator
 import warnings
 from collections.abc import Callable
 from typing import Any, Literal, cast
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -26,7 +24,7 @@ Lookup = Callable[[Tensor, Tensor], Tensor]
 _quantised: WeakKeyDictionary[Model, dict[tuple[int, str], Tensor]] = WeakKeyDictionary()
 
 
-class _TorchLow(TorchPeer):
+class TorchLow(TorchPeer):
     """One lookup per group of features, then the module's dense part at low precision."""
 
     dense: Literal["bf16", "int8"] = "bf16"
@@ -41,7 +39,7 @@ class _TorchLow(TorchPeer):
 
     def lookup(self, model: Model, i: int, group: Group) -> Lookup:
         """What pools a group: (indices, offsets) to (rows, features * dim)."""
-        table = _table(model, i, group, "int8")
+        table = stored(model, i, group, "int8")
         width = len(group.places) * group.table.shape[1]
         call = torch.ops.quantized.embedding_bag_byte_rowwise_offsets
 
@@ -64,69 +62,17 @@ class _TorchLow(TorchPeer):
         return self._forward(dense, *pooled).float()
 
 
-class TorchBf16(_TorchLow):
+class TorchBf16(TorchLow):
     """torch eager: its int8 bags, the dense part in bfloat16 throughout."""
 
     name = "torch eager, int8 tables, bf16"
 
 
-class TorchInt8(_TorchLow):
+class TorchInt8(TorchLow):
     """torch eager: its int8 bags, linears quantised dynamically; the rest stays float32."""
 
     name = "torch eager, int8 tables and linears"
     dense = "int8"
-
-
-class _FbgemmLow(_TorchLow):
-    """FBGEMM's table-batched inference operator; every feature reads the one table of its group."""
-
-    tables: Literal["int8", "int4"] = "int8"
-
-    def version(self) -> str:
-        """fbgemm-gpu-cpu's version."""
-        return importlib.metadata.version("fbgemm-gpu-cpu")
-
-    def lookup(self, model: Model, i: int, group: Group) -> Lookup:
-        """The operator as its module calls it."""
-        from fbgemm_gpu.split_embedding_configs import SparseType
-        from fbgemm_gpu.split_table_batched_embeddings_ops_common import EmbeddingLocation
-        from fbgemm_gpu.split_table_batched_embeddings_ops_inference import (
-            IntNBitTableBatchedEmbeddingBagsCodegen as TableBatched,
-        )
-
-        sort = {"int8": SparseType.INT8, "int4": SparseType.INT4}[self.tables]
-        count = len(group.places)
-        made = TableBatched(
-            [("table", *group.table.shape, sort, EmbeddingLocation.HOST)],
-            feature_table_map=[0] * count,
-            device="cpu",
-            output_dtype=SparseType.FP32,
-        )
-        made.initialize_weights()
-        rows = made.split_embedding_weights(split_scale_shifts=False)[0][0]
-        _scale_first(_table(model, i, group, self.tables), self.tables, rows)
-        return cast(Lookup, made)
-
-    def stage(self, batch: Batch) -> list[Tensor]:
-        """As for torch, with the indices feature by feature."""
-        indices = [
-            torch.from_numpy(np.ascontiguousarray(group.indices(batch).swapaxes(0, 1)).reshape(-1))
-            for group in self.form.groups
-        ]
-        return [as_tensor(batch.dense).to(self._dtype), *indices]
-
-
-class FbgemmInt8(_FbgemmLow):
-    """int8 tables, the dense part in torch's bfloat16."""
-
-    name = "FBGEMM int8 tables, bf16"
-
-
-class FbgemmInt4(_FbgemmLow):
-    """int4 tables, the dense part in torch's bfloat16."""
-
-    name = "FBGEMM int4 tables, bf16"
-    tables = "int4"
 
 
 def _offsets(group: Group, rows: int) -> Tensor:
@@ -134,7 +80,7 @@ def _offsets(group: Group, rows: int) -> Tensor:
     return torch.arange(rows * len(group.places) + 1, dtype=sort) * group.length
 
 
-def _table(model: Model, i: int, group: Group, sort: str) -> Tensor:
+def stored(model: Model, i: int, group: Group, sort: str) -> Tensor:
     """The group's table (rows, row bytes), scale and bias behind each row."""
     made = _quantised.setdefault(model, {})
     if (i, sort) not in made:
@@ -144,17 +90,6 @@ def _table(model: Model, i: int, group: Group, sort: str) -> Tensor:
         else:
             made[i, sort] = torch.ops.quantized.embedding_bag_4bit_prepack(table)
     return made[i, sort]
-
-
-def _scale_first(table: Tensor, sort: str, out: Tensor, step: int = 1 << 16) -> None:
-    """Rows with scale and bias behind, rewritten with both as float16 in front."""
-    tail = 8 if sort == "int8" else 4
-    for at in range(0, len(table), step):
-        rows = table[at : at + step]
-        ends = rows[:, -tail:].contiguous()
-        if sort == "int8":
-            ends = ends.view(torch.float32).half().view(torch.uint8)
-        out[at : at + step] = torch.cat([ends, rows[:, :-tail]], 1)
 
 
 def _bfloat16(module: torch.fx.GraphModule) -> Callable[..., Tensor]:

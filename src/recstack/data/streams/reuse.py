@@ -44,29 +44,37 @@ class Reuse:
 
 def _in_order(profile: Profile, rng: np.random.Generator) -> NDArray[np.int64]:
     """One stream of the profile's length; rows are numbered by how often they come."""
-    often = np.array([count for count, _ in profile.counts])
-    rows = np.array([n for _, n in profile.counts])
     length = profile.lookups
-    counts = np.repeat(often, rows)
-    first = np.cumsum(counts) - counts
-    # Each row's lookups lie together: the interval before its first is 0.
-    after = np.ones(length, np.bool_)
-    after[first] = False
-    octave = np.repeat(np.repeat(octaves(often), rows), counts)
-    intervals = np.zeros(length)
-    for k, histogram in enumerate(profile.intervals, 1):
-        if (here := np.flatnonzero(after & (octave == k))).size:
-            intervals[here] = _intervals(histogram, here.size, rng)
-    spans = np.add.reduceat(intervals, first)
+    times = np.empty(length)
+    begin = 0
+    for count, rows in profile.counts:
+        end = begin + count * rows
+        _place(profile, length, times[begin:end].reshape(rows, count), rng)
+        begin = end
+    counts = np.repeat(*np.array(profile.counts).T)
+    # Time above row in one integer: sorting those is twice as fast as an argsort.
+    bits = int(profile.rows).bit_length()
+    ticks = (times * 2.0 ** (62 - bits - length.bit_length())).astype(np.int64) << bits
+    ticks |= np.repeat(np.arange(profile.rows), counts)
+    ticks.sort()
+    return ticks & ((1 << bits) - 1)
+
+
+def _place(
+    profile: Profile, length: int, times: NDArray[np.float64], rng: np.random.Generator
+) -> None:
+    """Times (rows, count) of rows that come equally often, in lookups since the stream's start."""
+    rows, count = times.shape
+    times[:, 0] = 0.0
+    if count > 1:
+        histogram = profile.intervals[int(octaves(np.array([count]))[0]) - 1]
+        intervals = _intervals(histogram, rows * (count - 1), rng).reshape(rows, -1)
+        np.cumsum(intervals, axis=1, out=times[:, 1:])
+    spans = times[:, -1:]
     # Spans that do not fit shrink into the stream; uniformly, so that they do not all end with it.
-    shrunk = np.where(
-        spans < length, 1.0, length * rng.random(counts.size) ** 0.1 / np.maximum(spans, 1.0)
-    )
-    begins = rng.random(counts.size) * (length - spans * shrunk)
-    since = np.cumsum(intervals)
-    since -= np.repeat(since[first], counts)
-    times = since * np.repeat(shrunk, counts) + np.repeat(begins, counts)
-    return np.repeat(np.arange(counts.size), counts)[np.argsort(times)]
+    fitting = length * rng.random((rows, 1)) ** 0.1 / np.maximum(spans, 1.0)
+    times *= np.where(spans < length, 1.0, fitting)
+    times += rng.random((rows, 1)) * (length - times[:, -1:])
 
 
 def _intervals(

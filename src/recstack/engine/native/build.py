@@ -17,17 +17,18 @@ from recstack.engine.native import (
     lower_sequence,
     lower_tensor,
 )
-from recstack.engine.native.formats import formats_of
+from recstack.engine.native.formats import LayerInUse, layers_in_use, saved_bytes
 from recstack.engine.native.hoist import hoist_user_parts
 from recstack.engine.native.layers import Layers
 from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
 from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
 from recstack.engine.native.plan import Buffer, Place, Plan
-from recstack.engine.precision import DenseFormat, LayerPlan, check_plan
+from recstack.engine.precision import FP32, DenseFormat, LayerPlan, check_plan
 from recstack.engine.reference.arrays import in_float32_range
 from recstack.engine.reference.registry import OPS
 from recstack.engine.tables import table_names
+from recstack.errors import ConfigError
 from recstack.machine import Caches, caches_here, load_peaks
 from recstack.model import Model
 from recstack.model.ops import EmbeddingBag, FeatureOp
@@ -35,6 +36,7 @@ from recstack.model.ops import EmbeddingBag, FeatureOp
 # Imported for what they register.
 LOWERINGS = (lower_attention, lower_dense, lower_embedding, lower_sequence, lower_tensor)
 MIN_TILE_ROWS, MAX_TILE_ROWS = 16, 256
+FP16_LARGEST = 65504.0
 
 
 @np.errstate(all="ignore")  # a model's numbers may overflow, as they would in a run
@@ -61,6 +63,7 @@ def make_plan(
     for op in model.ops:
         if op.output not in plan.constants and not isinstance(op, EmbeddingBag):
             lower(plan, op)
+    check_fp16_range(plan)
     column = 0
     for name in model.outputs:
         n = model.values[name].elements
@@ -70,6 +73,21 @@ def make_plan(
             lower_tensor.emit_copy(plan, "item", x, target, (n,), (1,), (1,))
         column += n
     return plan
+
+
+def check_fp16_range(plan: Plan) -> None:
+    """Raise ConfigError for a matrix that is to be fp16 and has a number past its largest."""
+    for step in plan.steps:
+        if plan.precisions.get(step.value, FP32).format != "fp16":
+            continue
+        for weight in step.weights:
+            largest = float(np.abs(weight).max(initial=0)) if weight.ndim == 2 else 0.0
+            if FP16_LARGEST < largest < np.inf:
+                layer = ", ".join(plan.layers[step.value])
+                raise ConfigError(
+                    f"expected weights up to {FP16_LARGEST:g} for fp16, got {largest:g}"
+                    f" - at layer {layer!r}"
+                )
 
 
 def fold_constants(model: Model) -> dict[str, NDArray[np.float32]]:
@@ -96,9 +114,9 @@ def make_layout(model: Model) -> _native.InputLayout:
 
 def make_program(
     model: Model, config: EngineConfig
-) -> tuple[_native.Program, BuildCost, dict[str, tuple[DenseFormat, ...]]]:
-    """A native program for `model`, what it took, and the formats that its layers run in
-    (`formats_of`); tables are the model's own arrays."""
+) -> tuple[_native.Program, BuildCost, tuple[LayerInUse, ...]]:
+    """A native program for `model`, what it took, and what its dense layers run in
+    (`layers_in_use`); tables are the model's own arrays."""
     began = time.perf_counter()
     plan = make_plan(model, hoist=config.hoist, precision=config.precision)
     item, user = plan.workspace_floats("item"), plan.workspace_floats("user")
@@ -114,13 +132,14 @@ def make_program(
         steps=steps,
     )
     packed = {w for op in plan.model.ops for w in op.weights()} - set(table_names(plan.model))
+    layers = layers_in_use(plan)
     cost = BuildCost(
         plan_ms=1e3 * (planned - began),
         packing_ms=1e3 * (time.perf_counter() - planned),
-        packed_weight_bytes=sum(plan.model.weights[w].nbytes for w in packed),
+        packed_weight_bytes=sum(plan.model.weights[w].nbytes for w in packed) - saved_bytes(plan),
         workspace_bytes=4 * tile_rows * (item + user),
     )
-    return program, cost, formats_of(plan)
+    return program, cost, layers
 
 
 def choose_tile_rows(item_floats: int, caches: Caches) -> int:

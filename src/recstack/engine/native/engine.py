@@ -11,6 +11,7 @@ from recstack.batch import Batch
 from recstack.engine.config import EngineConfig, choose_isa
 from recstack.engine.memory import EngineMemory, engine_memory
 from recstack.engine.native.build import make_program
+from recstack.engine.precision import DenseFormat
 from recstack.engine.reference.checks import check_batch
 from recstack.engine.tables import drop_packed, place_tables
 from recstack.errors import BatchError, ConfigError, ModelError, RecstackError
@@ -25,8 +26,8 @@ class Engine:
     holds no GIL. Tables are the model's own arrays or, for a model mapped from files, one copy on
     huge pages that all its engines share (`EngineConfig.table_memory`, `Engine.memory`).
 
-    model: as given. placed: the same with its tables where the engine reads them. formats: by name
-    of a layer, the formats its products really run in, which may be wider than was asked for.
+    model: as given. placed: the same with its tables where the engine reads them. layers: what each
+    dense layer really runs in, which may be wider than was asked for (`LayerInUse`).
     """
 
     def __init__(self, model: Model, config: EngineConfig) -> None:
@@ -38,7 +39,7 @@ class Engine:
         moved = self._tables.kind == "huge"
         self._tables_ms = 1e3 * (time.perf_counter() - began) if moved else 0.0
         try:
-            self.program, self.build_cost, self.formats = make_program(self.placed, config)
+            self.program, self.build_cost, self.layers = make_program(self.placed, config)
         except MemoryError:
             raise ConfigError("the plan of this model does not fit in memory") from None
         except TypeError as error:
@@ -55,6 +56,11 @@ class Engine:
             ) from None
         drop_packed(model, self._tables)
         self._width = model.output_width
+
+    @property
+    def formats(self) -> dict[str, tuple[DenseFormat, ...]]:
+        """By the layer's name, the formats of its products (`LayerInUse.formats`)."""
+        return {layer.name: layer.formats for layer in self.layers}
 
     @property
     def memory(self) -> EngineMemory:

@@ -12,6 +12,7 @@ from recstack.engine.native.lower_dense import dice_weights, emit_linear
 from recstack.engine.native.plan import Place, Plan, ScopeName
 from recstack.engine.native.unit_sum import UnitSum, fits
 from recstack.engine.precision import FP32, LayerPrecision
+from recstack.engine.reference.formats import to_fp16
 from recstack.model.ops import AttentionLayer, AttentionPooling
 from recstack.model.ops.sequence import FEATURE_ORDER
 
@@ -31,7 +32,7 @@ def attention_pooling(plan: Plan, op: AttentionPooling) -> None:
     scores = plan.result(op.output) if op.result == "scores" else None
     at = scores if scores and not masked and not softmax else plan.new_buffer(scope, positions)
     shapes = {name: w.shape for name, w in plan.model.weights.items()}
-    if fits(op.layers, shapes, dim):
+    if fits(op.layers, shapes, dim, plan.precision.format):
         _unit(plan, op, scope, at)
     else:
         _layer_by_layer(plan, op, scope, at, positions, dim)
@@ -117,12 +118,15 @@ def _emit_unit(
     """The step; `folded` are the first layer's weights for keys and for products."""
     positions, dim = plan.model.values[keys].shape
     weights = plan.model.weights
-    ints = [positions, dim, bool(added), total]
+    ints = [positions, dim, bool(added), total, plan.precision.format == "bf16"]
     parts: list[Array] = []
     for i, layer in enumerate(layers):
         weight, other = weights[layer.weight], weights[layer.bias] if layer.bias else None
         if i == 0:
             weight, other = folded
+        if plan.precision.format == "fp16":  # sums are fp32's: rounding is all there is to it
+            weight = to_fp16(weight)
+            other = to_fp16(other) if i == 0 and other is not None else other
         ints += [weight.shape[0], ACTIVATIONS.index(layer.activation), other is not None]
         parts += [weight] if other is None else [weight, other]
         parts += _activation_weights(plan, layer, weight.shape[0])
@@ -160,18 +164,11 @@ def _layer_by_layer(
     plan.emit("attention_features", scope, [query, keys, at], [positions, dim, bits])
     for layer in op.layers:
         last = layer is op.layers[-1]
-        precision = plan.precision if layer is op.layers[0] else plan.precision.of_inner()
-        at = _layer(plan, scope, at, positions, layer, out if last else None, precision)
+        at = _layer(plan, scope, at, positions, layer, out if last else None)
 
 
 def _layer(
-    plan: Plan,
-    scope: ScopeName,
-    x: Place,
-    positions: int,
-    layer: AttentionLayer,
-    out: Place | None,
-    precision: LayerPrecision,
+    plan: Plan, scope: ScopeName, x: Place, positions: int, layer: AttentionLayer, out: Place | None
 ) -> Place:
     """One layer of the attention unit over all positions; returns where its result lies."""
     weights = plan.model.weights
@@ -180,7 +177,7 @@ def _layer(
     out = out or plan.new_buffer(scope, positions * n, dense=True)
     fused = layer.activation if layer.activation not in ("prelu", "dice") else "none"
     bias = weights[layer.bias] if layer.bias else None
-    emit_linear(plan, scope, x, out, positions, weight, bias, fused, precision=precision)
+    emit_linear(plan, scope, x, out, positions, weight, bias, fused)
     parts = _activation_weights(plan, layer, n)
     if layer.activation == "prelu":
         plan.emit("prelu", scope, [out, out], [n, positions, 1], weights=parts)

@@ -14,7 +14,7 @@ from recstack.engine.native.lower import lowers
 from recstack.engine.native.lower_dense8 import emit_linear8, runs_in_int8
 from recstack.engine.native.passes import batch_norm_affine, normaliser
 from recstack.engine.native.plan import Place, Plan, ScopeName
-from recstack.engine.precision import LayerPrecision
+from recstack.engine.precision import DenseFormat, LayerPrecision
 from recstack.model.ops import (
     BatchNorm,
     Cross,
@@ -28,7 +28,8 @@ from recstack.model.ops import (
 )
 
 ACTIVATIONS = {"none": 0, "relu": 1, "sigmoid": 2, "tanh": 3}
-WEIGHT_FORMATS = {"fp32": 0, "bf16": 1, "fp16": 2}  # WeightFormat of gemm.h
+# WeightFormat of gemm.h
+WEIGHT_FORMATS: dict[DenseFormat, int] = {"fp32": 0, "bf16": 1, "fp16": 2}
 
 
 def emit_linear(

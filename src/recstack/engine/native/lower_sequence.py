@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from recstack.engine.native.lower import lowers
-from recstack.engine.native.lower_dense import emit_linear
-from recstack.engine.native.plan import Place, Plan, ScopeName
+from recstack.engine.native.lower_dense import WEIGHT_FORMATS, emit_linear
+from recstack.engine.native.lower_dense8 import runs_in_int8
+from recstack.engine.native.plan import LINE_FLOATS, Place, Plan, ScopeName
 from recstack.engine.native.rnn import Rnn
 from recstack.engine.precision import LayerPrecision
 from recstack.model.ops import Augru, Gru, GruCell
@@ -22,12 +23,20 @@ def recurrence(plan: Plan, op: Gru | Augru) -> None:
     others = [plan.operand(op.inputs[1], scope)] if attention else []
     masks = op.inputs[2 if attention else 1 :]
     others += [plan.operand(name, scope, in_place=True) for name in masks]
-    state = plan.new_buffer(scope, 2 * hidden)
+    int8 = runs_in_int8(plan.precision, 3 * hidden, hidden)
+    state = plan.new_buffer(scope, 5 * hidden if int8 else 2 * hidden + _rounded(plan, hidden))
     plan.emit(
-        "recurrence",
+        "recurrence8" if int8 else "recurrence",
         scope,
         [xg, *others, state, plan.result(op.output)],
-        [positions, hidden, attention, bool(masks), op.result == "sequence"],
+        [
+            positions,
+            hidden,
+            attention,
+            bool(masks),
+            op.result == "sequence",
+            WEIGHT_FORMATS.get(plan.precision.format, 0),
+        ],
         weights=[w_hh, weights[op.bias_hh]] if op.bias_hh else [w_hh],
     )
 
@@ -40,13 +49,21 @@ def rnn(plan: Plan, op: Rnn) -> None:
     weight = weights[op.weight]
     hidden, sequence = weight.shape[0], op.result == "sequence"
     operands = [plan.operand(name, scope) for name in op.inputs]
-    if not sequence:
-        operands.append(plan.new_buffer(scope, 2 * hidden))
+    rounded = _rounded(plan, dim) + _rounded(plan, hidden)
+    unused = sequence and not rounded
+    operands.append(plan.new_buffer(scope, 1 if unused else 2 * hidden + rounded))
     plan.emit(
         "rnn",
         scope,
         [*operands, plan.result(op.output)],
-        [positions, dim, hidden, len(op.inputs) > 1, sequence],
+        [
+            positions,
+            dim,
+            hidden,
+            len(op.inputs) > 1,
+            sequence,
+            WEIGHT_FORMATS.get(plan.precision.format, 0),
+        ],
         weights=[weight, weights[op.bias]] if op.bias else [weight],
     )
 
@@ -66,6 +83,11 @@ def gru_cell(plan: Plan, op: GruCell) -> None:
         projected.append(plan.spread(out, 3 * hidden) if out.kind != scope else out)
     operands = [*projected, plan.operand(h, scope), plan.result(op.output)]
     plan.emit("gru_gates", scope, operands, [hidden])
+
+
+def _rounded(plan: Plan, width: int) -> int:
+    """Floats that a recurrence rounds `width` of an input or a state into."""
+    return -(-width // LINE_FLOATS) * LINE_FLOATS if plan.precision.format == "bf16" else 0
 
 
 def _project(

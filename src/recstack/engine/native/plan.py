@@ -68,7 +68,7 @@ class Step:
     operands: tuple[Place, ...]
     ints: tuple[int, ...] = ()
     floats: tuple[float, ...] = ()
-    weights: tuple[NDArray[np.float32], ...] = ()
+    weights: tuple[NDArray[Any], ...] = ()
     value: str = ""
 
     def to_native(self) -> tuple[Any, ...]:
@@ -85,6 +85,11 @@ class Step:
             list(self.floats),
             list(self.weights),
         )
+
+
+def _native_weight(weight: NDArray[Any]) -> NDArray[Any]:
+    """Contiguous float32, or uint8 as it is: a table's rows in another format."""
+    return np.ascontiguousarray(weight, None if weight.dtype == np.uint8 else np.float32)
 
 
 @dataclass(slots=True)
@@ -118,7 +123,7 @@ class Plan:
         operands: Sequence[Place],
         ints: Sequence[int] = (),
         floats: Sequence[float] = (),
-        weights: Sequence[NDArray[np.float32]] = (),
+        weights: Sequence[NDArray[Any]] = (),
     ) -> None:
         """Append a step and keep its operands' buffers live.
 
@@ -137,7 +142,7 @@ class Plan:
                 tuple(operands),
                 tuple(int(i) for i in ints),
                 tuple(floats),
-                tuple(np.ascontiguousarray(w, dtype=np.float32) for w in weights),
+                tuple(_native_weight(w) for w in weights),
                 self.lowering,
             )
         )

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from recstack.engine.precision import DenseFormat
 from recstack.model import Model, build
 from recstack.model.ops import (
     AttentionLayer,
@@ -56,9 +57,17 @@ class UnitSum(Op):
         return weights[self.layers[-1].weight][:1]
 
 
-def fits(layers: Sequence[AttentionLayer | Linear], shapes: Mapping[str, Shape], dim: int) -> bool:
-    """Whether the fused unit has room for these layers on keys of `dim`."""
+def fits(
+    layers: Sequence[AttentionLayer | Linear],
+    shapes: Mapping[str, Shape],
+    dim: int,
+    weights: DenseFormat = "fp32",
+) -> bool:
+    """Whether the fused unit has room for these layers on keys of `dim`, and their format."""
     widths = [shapes[layer.weight][0] for layer in layers]
+    if weights == "bf16":  # takes columns in pairs, and rounds keys into the room of a layer
+        dim += dim % 2
+        widths.append(dim)
     return (widths[0] + UNIT_PADDING) * dim <= UNIT_WEIGHTS and max(widths) <= UNIT_WIDTH
 
 
@@ -98,7 +107,7 @@ def _unit_sum(
     if len(shape) != 2 or joined.axis not in (-1, 1) or not same:
         return None
     shapes = {name: w.shape for name, w in model.weights.items()}
-    if not fits(layers, shapes, shape[1]):
+    if not fits(layers, shapes, shape[1], "bf16"):
         return None
     parts = [_terms(name, makers, model) for name in joined.inputs]
     bases = {base for part in parts for base in part}

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recstack.engine.precision import FP32
 from recstack.engine.reference.arrays import Array, entry_axis, wide
 from recstack.engine.reference.elementwise import sigmoid
+from recstack.engine.reference.formats import LayerWeights, multiply
 from recstack.model.model import Weights
 from recstack.model.ops import (
     BatchNorm,
@@ -34,8 +36,9 @@ def activate(x: Array, activation: str) -> Array:
 
 
 def affine(x: Array, weights: Weights, weight: str, bias: str | None) -> Array:
-    """x @ weight.T + bias over the last axis."""
-    y: Array = x @ wide(weights, weight).T
+    """x @ weight.T + bias over the last axis, in the precision of the layer."""
+    precision = weights.precision if isinstance(weights, LayerWeights) else FP32
+    y = multiply(x, wide(weights, weight), precision)
     return y if bias is None else y + wide(weights, bias)
 
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from recstack.batch import Batch, DenseInput
+from recstack.engine.precision import DenseFormat, LayerPlan, check_plan, layer_names
 from recstack.engine.reference.arrays import Array, Scope, flat, in_float32_range, to_scope
 from recstack.engine.reference.bags import FEATURE_OPS, split_bags
 from recstack.engine.reference.checks import check_batch
+from recstack.engine.reference.formats import LayerWeights
 from recstack.engine.reference.registry import OPS, opaque
 from recstack.model import Model
 from recstack.model.ops import FeatureOp, Opaque
@@ -19,17 +21,26 @@ from recstack.types import Scores
 Computed = Callable[[Sequence[Array]], Array]
 
 
-def reference(model: Model, batch: Batch, instead: Mapping[str, Computed] | None = None) -> Scores:
+def reference(
+    model: Model,
+    batch: Batch,
+    instead: Mapping[str, Computed] | None = None,
+    *,
+    precision: DenseFormat | LayerPlan = "fp32",
+) -> Scores:
     """The scores of `batch`, (rows, outputs) float32, computed in float64 with plain NumPy.
 
     instead: for the ops of these outputs, what to compute in place of their definition.
-
+    precision: dense layers round their weights and inputs as it says; sums stay float64. int8 is a
+        ConfigError: its twin is `recstack.engine.reference.int8`, to be given as `instead`.
 
     Values are float32 in range: what an op makes beyond it is infinite, here as everywhere.
     A user-scope value has Q entries, an item-scope value R, a const value one. Where an op reads
     several scopes, user values are repeated for each row of their query and const values are
-    broadcast; so are outputs. Raises BatchError, IndexOutOfRange or NonFinite (`check_batch`).
+    broadcast; so are outputs. Raises BatchError, IndexOutOfRange or NonFinite (`check_batch`), and
+    ConfigError for a precision that does not fit the model (`check_plan`).
     """
+    layers, precisions = layer_names(model), check_plan(precision, model)
     check_batch(model, batch)
     bags = split_bags(model, batch)
     values = _dense_values(model, batch)
@@ -46,21 +57,25 @@ def reference(model: Model, batch: Batch, instead: Mapping[str, Computed] | None
                 elif instead and op.output in instead:
                     result = instead[op.output](inputs)
                 else:
-                    result = OPS[type(op)](op, inputs, model.weights)
+                    weights = model.weights
+                    if op.output in layers:
+                        weights = LayerWeights(weights, precisions[layers[op.output]])
+                    result = OPS[type(op)](op, inputs, weights)
             values[op.output] = in_float32_range(result)
         columns = [flat(_value(model, batch, values, name, "item")) for name in model.outputs]
         return np.concatenate(columns, axis=1).astype(np.float32)
 
 
 class ReferenceExecutor:
-    """`reference` of one model, as an Executor."""
+    """`reference` of one model in one precision, as an Executor."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, precision: DenseFormat | LayerPlan = "fp32") -> None:
         self._model = model
+        self._precision = precision
 
     def run(self, batch: Batch) -> Scores:
         """Scores (rows, outputs) float32; raises as `reference` does."""
-        return reference(self._model, batch)
+        return reference(self._model, batch, precision=self._precision)
 
 
 def _value(model: Model, batch: Batch, values: dict[str, Array], name: str, scope: Scope) -> Array:

@@ -66,7 +66,7 @@ class Tensors:
         return self._fused.get(name) or (self(name), 0)
 
     def _floats(self, name: str) -> NDArray[np.float32]:
-        """The weight as float32: torch has no bags of most formats, so a table costs its fp32 size."""
+        """The weight as float32, whatever it is stored as: torch has few bags of other formats."""
         format = self._model.table_formats.get(name, RowFormat.FP32)
         stored = self._model.weights[name]
         return (

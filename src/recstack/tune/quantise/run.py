@@ -23,6 +23,7 @@ from recstack.engine.precision import (
 from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.precision.budget import Budget
+from recstack.precision.calibrate import calibrate
 from recstack.precision.plan import PrecisionPlan, tables_of
 from recstack.precision.proof import check_labels
 from recstack.precision.values import columns_that_stand_out, input_of, values_of
@@ -50,7 +51,10 @@ class QuantiseConfig(BaseModel):
 
     objective: what to save: time of a query of `rows` rows, or bytes.
     tables, layers: formats to choose from beside fp32.
-    least_share: a table or layer that cannot save this share of all cost stays fp32.
+    activations: int8 layers find the range of their inputs for every row, or have one from the
+        search rows.
+    least_share: the tables and layers that save least stay fp32, as many as together save less
+        than this share of all cost.
     small_rows: search rows, at most, that sensitivities are measured on.
     seed: of the split, the resamples and the timed inputs.
     """
@@ -60,6 +64,7 @@ class QuantiseConfig(BaseModel):
     rows: int = Field(default=64, ge=1)
     tables: tuple[RowFormat, ...] = (RowFormat.FP16, RowFormat.INT8, RowFormat.INT4)
     layers: tuple[DenseFormat, ...] = ("fp16", "bf16", "int8")
+    activations: Literal["dynamic", "static"] = "dynamic"
     least_share: float = Field(default=0.005, ge=0, lt=1)
     small_rows: int = Field(default=4096, ge=1)
     seed: int = Field(default=0, ge=0)
@@ -90,6 +95,8 @@ class Quantised:
                 f"the data are too small to prove the budget: the plan closest to it needs about "
                 f"{self.outcome.rows_needed:,} rows; {self._closest.judgement.reason}"
             )
+        if not any(u.top for u in self.units):
+            return "there is nothing to save: no table or layer is cheaper in another format"
         return "no plan that saves anything keeps the budget"
 
     @property
@@ -205,6 +212,8 @@ def _precisions(
         values = values_of(model, [read], small)[read]
         if columns := columns_that_stand_out(values, layer_inputs(model, name)):
             found.insert(-1, LayerPrecision("int8", outliers=columns))
+    if config.activations == "static":
+        found = [calibrate(model, {name: p}, small)[name] for p in found]
     return [p for p in found if p.format in costs.formats_run(model, name, p)]
 
 

@@ -75,9 +75,13 @@ def search(
     measured: Measured,
     *,
     watch: Callable[[Step], None] = lambda step: None,
+    proofs_before: int = 0,
 ) -> Outcome:
-    """The cheapest plan that is proven; see the module for how."""
-    return _Search(units, measured, watch).run()
+    """The cheapest plan that is proven; see the module for how.
+
+    proofs_before: proofs that were made of the same plan before this, which the error rate covers.
+    """
+    return _Search(units, measured, watch).run(proofs_before)
 
 
 class _Search:
@@ -90,13 +94,13 @@ class _Search:
         self._steps: list[Step] = []
         self._known: dict[State, bool] = {}
 
-    def run(self) -> Outcome:
+    def run(self, proofs_before: int) -> Outcome:
         state = self._cheapen(self._raise(tuple(0 for _ in self._units)))
         more = 1
         for proof in range(1, MOST_PROOFS + 1):
             if state == finest(self._units):
                 break
-            judgement = self._measured.prove(state, proof_level(proof))
+            judgement = self._measured.prove(state, proof_level(proof + proofs_before))
             self._note("proof", state, judgement)
             if judgement.outcome == "within":
                 return Outcome("proven", state, tuple(self._steps))

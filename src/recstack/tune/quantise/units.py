@@ -50,18 +50,19 @@ def ladder(finest_first: Sequence[Rung], margin: float) -> tuple[Rung, ...]:
     return tuple(reversed(kept))
 
 
-def worthwhile(units: Iterable[Unit], least_share: float, fixed: float = 0.0) -> tuple[Unit, ...]:
-    """The units, those left in fp32 whose cheapest rung saves under a share of all cost.
-
-    fixed: cost of what has no precision to choose.
-    """
+def worthwhile(units: Iterable[Unit], least_share: float) -> tuple[Unit, ...]:
+    """The units, those left in fp32 that save least: together under a share of all cost."""
     listed = list(units)
-    total = fixed + sum(u.ladder[-1].cost for u in listed)
+    total = sum(u.ladder[-1].cost for u in listed)
+    savings = [u.ladder[-1].cost - u.ladder[0].cost for u in listed]
+    left_out, saved = set(), 0.0
+    for i in sorted(range(len(listed)), key=lambda i: (savings[i], i)):
+        saved += savings[i]
+        if saved >= least_share * total:
+            break
+        left_out.add(i)
     return tuple(
-        u
-        if u.ladder[-1].cost - u.ladder[0].cost >= least_share * total
-        else Unit(u.kind, u.name, u.ladder[-1:])
-        for u in listed
+        Unit(u.kind, u.name, u.ladder[-1:]) if i in left_out else u for i, u in enumerate(listed)
     )
 
 

@@ -1,0 +1,52 @@
+// One code for all loads: how a query is cut follows from its slack and from what else waits.
+//
+//   deadline   the query's own, or target_ns after its arrival
+//   order      by due time: the deadline, or arrival + stretch x its work where that is earlier, so
+//              that a large query does not hold up small ones; one whose latest safe start is near
+//              goes before all others
+//   refuse     what cannot end in time even on all lanes; and, while what waits cannot be done in
+//              time, the largest of it (Moore and Hodgson 1968: the fewest late), or the last
+//   lane       of the idle ones, the one with the earliest predicted end
+//   chunk      idle lanes are shared out by rows; no cut costs more lane time than is idle anyway;
+//              as narrow as the deadline needs; never so long that typical queries wait behind it
+//   merge      only while more queries wait than lanes are idle, and only up to the rows past which
+//              a row is no cheaper; all end by their deadlines. So nobody waits to be merged
+//              while a lane is idle, and batches grow by themselves where lanes are busy.
+//
+// A decision costs O(lanes + log(waiting)) and at most 128 looks at queries to merge.
+#pragma once
+
+#include "dispatch/policy.h"
+
+namespace recstack {
+
+enum class Shed { largest, latest };
+
+struct SlackOptions {
+  int64_t target_ns = kNever;
+  Shed shed = Shed::largest;
+  double stretch = 8.0;  // queries overtake one that has waited less than this times its work
+};
+
+class SlackPolicy final : public Policy {
+ public:
+  explicit SlackPolicy(const SlackOptions& options) : options_(options) {}
+
+  bool needs_costs() const override { return true; }
+  void place(Costs costs, int32_t lanes, Waiting* query) const override;
+  void decide(const PolicyState& state, int64_t now_ns, Decision* decision) const override;
+
+ private:
+  int32_t hopeless(const PolicyState& state, int64_t now_ns) const;
+  int32_t pick_query(const PolicyState& state, int64_t now_ns) const;
+  int32_t pick_lane(const PolicyState& state, const Waiting& query) const;
+  bool place_on(const PolicyState& state, int64_t now_ns, int32_t* slot, int32_t* lane) const;
+  int64_t chunk_rows(const PolicyState& state, const Waiting& query, int32_t lane,
+                     int64_t now_ns) const;
+  void merge(const PolicyState& state, const CostCurve& cost, int64_t now_ns,
+             std::vector<Piece>* pieces) const;
+
+  SlackOptions options_;
+};
+
+}  // namespace recstack

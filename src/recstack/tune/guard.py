@@ -1,0 +1,183 @@
+"""A quantised deployment under watch: what happens when the monitor raises its alarm."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from recstack.batch import Batch
+from recstack.engine import Engine, EngineConfig, HybridEngine, compile
+from recstack.engine.precision import LayerPlan
+from recstack.errors import ConfigError
+from recstack.model import Model
+from recstack.precision.inside import Inside, calibrated, clipping, static_layers
+from recstack.precision.monitor import Alarm, Monitor, MonitorConfig
+from recstack.precision.shadow import Shadow
+from recstack.schedule import LoopDispatcher, Switch
+from recstack.types import Completion, Query, Scores
+
+Act = Literal["report", "refresh", "fallback"]
+CALIBRATION = 32  # sampled queries that ranges are found on
+PATIENCE = 1000  # samples within which an alarm after a refresh means that refreshing did not help
+
+
+class GuardConfig(MonitorConfig):
+    """What is watched, and what an alarm leads to.
+
+    act: "report" it in log and metrics only; "refresh": serve in fp32 until the static ranges have
+        been found anew on the next sampled queries, and stay there where there are none or that did
+        not help; "fallback": serve in fp32 from then on.
+    refresh_every: sampled queries after which the ranges are found anew without any alarm.
+    """
+
+    act: Act = "report"
+    refresh_every: int | None = Field(default=None, ge=CALIBRATION)
+
+
+class Guard:
+    """Implements `recstack.types.SUT` for an event loop; exchanges engines while queries come.
+
+    model, config: the quantised deployment. reference: the same model with all its tables in fp32.
+    start: makes a dispatcher of an engine. report: told in a line what happened. Closing it closes
+    the dispatcher.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        config: EngineConfig,
+        reference: Model,
+        start: Callable[[Engine | HybridEngine], LoopDispatcher],
+        guard: GuardConfig | None = None,
+        report: Callable[[str], None] = lambda line: None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        self.config = guard or GuardConfig()
+        _check(model, reference)
+        self._model, self._engine, self._reference = model, config, reference
+        self._start, self._report = start, report
+        given = config.precision
+        self._plan = given if isinstance(given, LayerPlan) else LayerPlan()
+        self._quantised, self._refreshing = True, False
+        self._since_refresh = 0
+        self._counts = {"refreshed": 0, "fell_back": 0}
+        self._acting = threading.Lock()
+        self._inside = Inside(reference, static_layers(self._plan), config)
+        self._switch = Switch(start(compile(model, config)))
+        self._shadow = Shadow(
+            self._switch, self._again, Monitor(self.config), on_alarm=self._alarmed, seed=seed
+        )
+
+    @property
+    def monitor(self) -> Monitor:
+        """What watches."""
+        return self._shadow.monitor
+
+    @property
+    def plan(self) -> LayerPlan:
+        """The layers' precisions that run now."""
+        return self._plan if self._quantised else LayerPlan()
+
+    def issue(self, query: Query, done: Callable[[Completion], None]) -> None:
+        """See `SUT.issue`."""
+        self._shadow.issue(query, done)
+
+    def label(self, key: str, labels: NDArray[np.floating]) -> bool:
+        """See `Monitor.label`."""
+        return self._shadow.label(key, labels)
+
+    def fileno(self) -> int:
+        """Readable when there are completions."""
+        return self._switch.fileno()
+
+    def drain(self) -> int:
+        """Call the `done` of every completion that waits."""
+        return self._switch.drain()
+
+    def stats(self) -> Mapping[str, float]:
+        """The dispatcher's counters, the monitor's numbers, and what the guard has done."""
+        done = {f"monitor_{name}": float(n) for name, n in self._counts.items()}
+        return {**self._shadow.stats(), **done}
+
+    def refresh(self) -> None:
+        """Find the static ranges anew on the last sampled traffic, and serve with them.
+
+        Raises ConfigError where no layer has a static range, or too little was sampled yet.
+        """
+        with self._acting:
+            found, ranges = len(self._shadow.recent()), len(static_layers(self._plan))
+            if not ranges or found < CALIBRATION:
+                raise ConfigError(
+                    f"expected layers with a static range and {CALIBRATION} sampled queries, got "
+                    f"{ranges} and {found}"
+                )
+            self._refresh()
+
+    def fall_back(self) -> None:
+        """Serve in fp32 from now on."""
+        with self._acting:
+            self._fall_back()
+
+    def close(self) -> None:
+        """End the watch, then refuse new queries and finish the waiting ones."""
+        self._shadow.close()
+        self._switch.close()
+
+    def _again(self, batch: Batch) -> tuple[Scores, float]:
+        scores, inputs = self._inside.run(batch)
+        self._since_refresh += 1
+        every = self.config.refresh_every
+        due = self._refreshing or (every is not None and self._since_refresh >= every)
+        if due and static_layers(self._plan) and len(self._shadow.recent()) >= CALIBRATION:
+            self.refresh()
+        return scores, clipping(inputs, self.plan, self._reference)
+
+    def _alarmed(self, alarm: Alarm) -> None:
+        if not self._quantised:  # of a sample that the plan before had answered
+            self.monitor.reset()
+            return
+        self._report(f"alarm: {alarm}")
+        with self._acting:
+            if self.config.act == "report":
+                return
+            helps = not self._counts["refreshed"] or alarm.samples >= PATIENCE
+            self._refreshing = (
+                self.config.act == "refresh" and helps and bool(static_layers(self._plan))
+            )
+            self._shadow.forget()  # the traffic before the alarm is not what comes now
+            self._fall_back()
+
+    def _refresh(self) -> None:
+        self._plan = calibrated(self._plan, self._reference, self._shadow.recent())
+        config = self._engine.model_copy(update={"precision": self._plan})
+        self._switch.to(self._start(compile(self._model, config)))
+        self._quantised, self._refreshing = True, False
+        self._since_refresh = 0
+        self._counts["refreshed"] += 1
+        self.monitor.reset()
+        self._report(f"refreshed {len(static_layers(self._plan))} ranges from recent traffic")
+
+    def _fall_back(self) -> None:
+        config = self._engine.model_copy(update={"precision": "fp32"})
+        self._switch.to(self._start(compile(self._reference, config)))
+        self._quantised = False
+        self._counts["fell_back"] += 1
+        self.monitor.reset()
+        self._report("fell back to fp32")
+
+
+def _check(model: Model, reference: Model) -> None:
+    coarse = [n for n, f in reference.table_formats.items() if f != "fp32"]
+    if coarse:
+        raise ConfigError(f"expected a reference in fp32, got table {coarse[0]!r} in other bits")
+    if model.inputs != reference.inputs or model.output_width != reference.output_width:
+        raise ConfigError(
+            f"expected a reference with the inputs and outputs of {model.name!r}, got "
+            f"{reference.name!r}"
+        )

@@ -1,0 +1,92 @@
+"""New weights under an old plan: requantise, prove again, give up what no longer holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from recstack.data.labelled import LabelledData
+from recstack.data.paired import Metric
+from recstack.engine import EngineConfig
+from recstack.engine.precision import FP32, quantisable
+from recstack.errors import ConfigError
+from recstack.model import Model
+from recstack.precision.budget import Budget
+from recstack.precision.inside import calibrated
+from recstack.precision.plan import PrecisionPlan, tables_of
+from recstack.precision.proof import CHUNK_ROWS, prove
+from recstack.rows import RowFormat
+from recstack.tune.quantise.costs import layer_bytes, table_bytes
+from recstack.tune.quantise.journal import Journal
+from recstack.tune.quantise.measured import Scored, Variants
+from recstack.tune.quantise.search import proof_level, search
+from recstack.tune.quantise.units import Rung, Unit, plan_of
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The plan to serve the new weights with.
+
+    given_up: tables and layers that are fp32 now and were not. reason: what the rows said last.
+    """
+
+    plan: PrecisionPlan
+    given_up: tuple[str, ...]
+    reason: str
+
+    @property
+    def is_fp32(self) -> bool:
+        """Whether nothing of the old plan was proven."""
+        tables, layers = self.plan.tables.values(), self.plan.layers.layers.values()
+        return all(f == RowFormat.FP32 for f in tables) and all(p == FP32 for p in layers)
+
+
+def publish(
+    model: Model,
+    plan: PrecisionPlan,
+    data: LabelledData,
+    metric: Metric,
+    budget: Budget,
+    *,
+    engine: EngineConfig | None = None,
+    seed: int = 0,
+) -> Published:
+    """`plan` for new weights, as much of it as recent labelled data prove to keep `budget`.
+
+    Static ranges are found anew on the data. If the whole plan is not proven, its worst tables and
+    layers become fp32, chosen on half of the data and proven on the other, all of them if need be:
+    there is always a plan. The proof of the whole plan and those after it share one error rate, as
+    the proofs of a search do.
+
+    Raises ConfigError for a plan or labels that do not fit the model, and for too few queries.
+    """
+    engine = engine or EngineConfig()
+    batches = (part.batch for part in data.chunks(CHUNK_ROWS))
+    plan = replace(plan, layers=calibrated(plan.layers, model, batches))
+    whole = prove(model, plan, data, metric, budget, config=engine, level=proof_level(1), seed=seed)
+    if whole.holds:
+        return Published(plan, (), whole.judgement.reason)
+    halves = data.halves(seed)
+    if not all(half.rows for half in halves):
+        raise ConfigError(f"expected rows of at least two groups, got {data.rows} rows")
+    units = _units(model, plan)
+    scored = Scored(
+        Variants(model), units, halves[0], halves, metric, budget, Journal(None, {}), engine, seed
+    )
+    outcome = search(units, scored, proofs_before=1)
+    raised = zip(units, outcome.state, strict=True)
+    given_up = tuple(u.name for u, rung in raised if rung == u.top and u.top > 0)
+    last = outcome.steps[-1].judgement if outcome.steps else whole.judgement
+    return Published(plan_of(units, outcome.state), given_up, last.reason)
+
+
+def _units(model: Model, plan: PrecisionPlan) -> tuple[Unit, ...]:
+    """Each table and layer as the plan has it, or in fp32."""
+    units = []
+    for name in tables_of(model):
+        rungs = [Rung(f, table_bytes(model, name, f)) for f in (plan.table(name), RowFormat.FP32)]
+        units.append(Unit("table", name, tuple(rungs[plan.table(name) == RowFormat.FP32 :])))
+    for name in quantisable(model):
+        precisions = (plan.layer(name), FP32)
+        rungs = [Rung(p, layer_bytes(model, name, p)) for p in precisions]
+        units.append(Unit("layer", name, tuple(rungs[plan.layer(name) == FP32 :])))
+    return tuple(units)

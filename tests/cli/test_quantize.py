@@ -1,0 +1,137 @@
+"""`recstack quantize` as a user calls it, on the bundled Wide & Deep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+import recstack as rs
+from recstack.cli.app import app
+from recstack.errors import ConfigError, DataError
+from recstack.precision.plan import read_plan
+from recstack.tune import compile_deployment, read_deployment
+from tests.precision.movielens import COLUMN, EXAMPLE, LAYER, planted, ratings
+
+WND = str(EXAMPLE / "models" / "wnd")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("data") / "wnd.safetensors"
+    ratings("wnd")[1].save(path)
+    return str(path)
+
+
+def quantize(*arguments: str, model: str = WND) -> Result:
+    return CliRunner().invoke(app, ["quantize", model, *arguments])
+
+
+def test_a_proven_plan_leaves_all_that_serving_needs(data: str, tmp_path: Path) -> None:
+    done = quantize("--data", data, "--objective", "memory", "-o", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    assert "proven: ne" in done.output and "is within 0.0500%" in done.output
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"precision.toml", "plan.toml", "model", "quantize.jsonl", "report.html",
+                     "journal.jsonl"}  # fmt: skip
+    deployment, model = read_deployment(tmp_path / "plan.toml")
+    original, labelled = ratings("wnd")
+    part = labelled.part(0, 500).batch
+    scores = compile_deployment(deployment, model).run(part)
+    off = np.abs(scores - rs.reference(original, part)).max()
+    assert 1e-4 < off < 0.05
+    size = (tmp_path / "model" / "weights.safetensors").stat().st_size
+    whole = sum(a.nbytes for a in original.weights.values())
+    assert size < 0.6 * whole  # tables alone: layers are packed when an engine is made
+
+
+def test_an_edited_plan_is_proven_as_it_was_edited(data: str, tmp_path: Path) -> None:
+    quantize("--data", data, "--objective", "memory", "-o", str(tmp_path / "a"))
+    text = (tmp_path / "a" / "precision.toml").read_text()
+    edited = tmp_path / "edited.toml"
+    edited.write_text(
+        text.replace('"movie.weight" = "int4"', '"movie.weight" = "int8"  # by hand')
+        .replace('relu = "int8"', 'relu = "bf16"')
+    )  # fmt: skip
+    out = tmp_path / "b"
+    done = quantize("--data", data, "--plan", str(edited), "-o", str(out), "--json")
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    assert record["verdict"] == "proven" and record["tried"][0]["rows"] == "proof"
+    _, model = read_deployment(out / "plan.toml")
+    assert model.table_formats["movie.weight"] == "int8"
+    assert read_plan(out / "precision.toml") == read_plan(edited)
+    assert read_plan(edited).layer("relu").format == "bf16"
+
+
+def test_a_plan_past_the_budget_exits_1_and_writes_no_model(tmp_path: Path) -> None:
+    model, labelled = planted()
+    model.save(tmp_path / "m")
+    labelled.save(tmp_path / "d")
+    (tmp_path / "p.toml").write_text('format = 1\n[layers]\ndefault = "int8"\n')
+    done = quantize("--data", str(tmp_path / "d"), "--plan", str(tmp_path / "p.toml"), "-o",
+                    str(tmp_path / "out"), model=str(tmp_path / "m"))  # fmt: skip
+    assert done.exit_code == 1
+    assert not (tmp_path / "out" / "model").exists()
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_data_too_small_exit_1_and_say_how_many_rows_are_needed(tmp_path: Path) -> None:
+    _, labelled = ratings("wnd")
+    users = np.unique(labelled.groups)[:40]
+    few = labelled.take(np.flatnonzero(np.isin(labelled.groups, users)))
+    few.save(tmp_path / "few")
+    done = quantize("--data", str(tmp_path / "few"), "--objective", "memory")
+    assert done.exit_code == 1
+    assert "too small to prove" in done.output and "rows would be needed" in done.output
+
+
+def test_debug_ranks_the_planted_channel_first_and_draws_it(tmp_path: Path) -> None:
+    model, labelled = planted()
+    model.save(tmp_path / "m")
+    labelled.part(0, 1000).save(tmp_path / "d")
+    done = quantize("--data", str(tmp_path / "d"), "--debug", "-o", str(tmp_path), "--json",
+                    model=str(tmp_path / "m"))  # fmt: skip
+    assert done.exit_code == 0, done.output
+    first = json.loads(done.stdout)[0]
+    assert (first["unit"], first["columns"]) == (LAYER, [COLUMN])
+    page = (tmp_path / "debug.html").read_text()
+    assert "Numeric debugger" in page and f"Input columns that stand out: {COLUMN}." in page
+    text = quantize("--data", str(tmp_path / "d"), "--debug", model=str(tmp_path / "m")).output
+    assert text.splitlines()[2].startswith(LAYER)
+
+
+def mean_square(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return (labels - scores) ** 2
+
+
+def test_a_metric_of_ones_own(data: str) -> None:
+    metric = f"{__name__}:mean_square"
+    done = quantize("--data", data, "--objective", "memory", "--metric", metric, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["metric"] == metric
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--metric", "AUC"), "expected a metric"),
+        (("--metric", "nowhere:f"), "cannot import"),
+        (("--budget", "much"), "expected a budget"),
+        (("--tables", "int3"), "got 'int3'"),
+        (("--layers", "int4"), "got 'int4'"),
+        (("--plan", "none.toml"), "cannot read"),
+    ],
+)
+def test_wrong_usage_is_said(arguments: tuple[str, ...], message: str, data: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        raise quantize("--data", data, *arguments).exception
+
+
+def test_data_of_another_model_are_refused(data: str) -> None:
+    done = quantize("--data", data, model=str(EXAMPLE / "models" / "din"))
+    with pytest.raises(DataError, match="expected data of the model's input"):
+        raise done.exception

@@ -1,0 +1,57 @@
+"""`recstack simulate` from a file of costs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from recstack import results
+from recstack.cli.app import app
+from recstack.loadtest.outcome import from_record
+from recstack.schedule import Costs
+
+
+@pytest.fixture
+def costs(tmp_path: Path) -> str:
+    path = tmp_path / "costs.json"
+    Costs(busy=(1,), service_us=(tuple(8.0 + 6.0 * 2**k for k in range(11)),)).save(path)
+    return str(path)
+
+
+def run(*args: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["simulate", *args])
+    return done.exit_code, done.stdout
+
+
+def test_a_rate_is_held_against_the_sla_and_written(costs: str, tmp_path: Path) -> None:
+    out = tmp_path / "run.jsonl"
+    load = (costs, "--lanes", "4", "--queries", "5000", "--sla", "p95<=20ms", "--out", str(out))
+    code, text = run(*load, "--qps", "1000")
+    assert code == 0 and "simulated" in text
+    stored = from_record(results.read(out, "load").records[0])
+    assert stored.origin == "simulated" and stored.queries == 5000
+    code, text = run(*load, "--qps", "20000", "--json")
+    assert code == 1
+    assert json.loads(text)["origin"] == "simulated" and json.loads(text)["utilisation"] > 0.9
+
+
+def test_slack_on_an_accelerator_finds_a_higher_rate(costs: str, tmp_path: Path) -> None:
+    gpu = tmp_path / "gpu.json"
+    Costs(busy=(1,), service_us=(tuple(300.0 + 0.1 * 2**k for k in range(11)),)).save(gpu)
+    search = (costs, "--lanes", "1", "--policy", "slack", "--sla", "p95<=5ms", "--json")
+    code, alone = run(*search)
+    assert code == 0
+    code, both = run(*search, "--accelerator", str(gpu))
+    assert code == 0
+    found = [json.loads(text) for text in (alone, both)]
+    assert found[0]["origin"] == "simulated"
+    assert found[1]["low_qps"] > 1.5 * found[0]["low_qps"]
+
+
+def test_bad_input_says_what_was_expected(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{}")
+    done = CliRunner().invoke(app, ["simulate", str(tmp_path / "bad.json"), "--qps", "1"])
+    assert "busy" in str(done.exception)

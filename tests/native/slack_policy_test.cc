@@ -1,0 +1,254 @@
+// The slack policy and the cost curve it predicts with, decision by decision.
+#include "dispatch/slack.h"
+
+#include <stdexcept>
+#include <vector>
+
+#include "check.h"
+
+namespace recstack {
+namespace {
+
+// 1 us per row, `fixed` more per batch, up to 1024 rows, however many lanes run.
+CostCurve line(double fixed_ns, double row_ns = 1000.0) {
+  CostTable table{.busy = {1}, .service_ns = {}, .query_ns = 0.0};
+  for (int k = 0; k <= 10; ++k) table.service_ns.push_back(fixed_ns + row_ns * (1 << k));
+  return CostCurve(table);
+}
+
+void a_curve_goes_through_what_was_measured() {
+  const CostCurve curve(
+      {.busy = {1, 3}, .service_ns = {10, 12, 20, 40, 30, 36, 60, 120}, .query_ns = 5});
+  const int64_t want[][4] = {{1, 1, 1, 10},  {2, 1, 1, 12}, {3, 1, 1, 16}, {8, 1, 1, 40},
+                             {16, 1, 1, 80}, {4, 3, 1, 30}, {4, 1, 2, 40}, {4, 1, 3, 60},
+                             {4, 1, 9, 60},  {0, 1, 1, 0}};
+  for (const auto& [rows, queries, busy, ns] : want) {
+    CHECK_EQ(curve.service_ns(rows, queries, busy), ns);
+  }
+  CHECK_EQ(curve.rows_within(16), 3);
+  CHECK_EQ(curve.rows_within(80), 16);
+  CHECK_EQ(curve.rows_within(1), 1);
+  CHECK_EQ(curve.efficient_rows(1.0), 4);
+  CHECK_EQ(curve.most_efficient_rows(1.0), int64_t{1} << 40);
+}
+
+void a_curve_never_falls_and_knows_its_best_rows() {
+  const CostCurve curve({.busy = {1}, .service_ns = {10, 8, 12, 40}, .query_ns = 0});
+  CHECK_EQ(curve.service_ns(2), 10);
+  CHECK_EQ(curve.most_efficient_rows(0.95), 4);
+  const CostCurve linear = line(16'000);
+  // 16 us + 1 us per row: 16 / rows over 1 is 1 / 9 + what 1024 rows cost more than 1.
+  CHECK_NEAR(static_cast<double>(linear.efficient_rows(0.9)), 126.0, 2.0);
+}
+
+void observations_move_a_curve_within_bounds() {
+  CostCurve curve = line(0);
+  for (int i = 0; i < 2000; ++i) curve.observe(64, 1, 1, 96'000);
+  CHECK_NEAR(static_cast<double>(curve.service_ns(64)), 96'000, 1000);
+  CHECK_EQ(curve.service_ns(1), 1000);
+  for (int64_t rows = 1; rows < 2048; ++rows) {
+    CHECK(curve.service_ns(rows) <= curve.service_ns(rows + 1));
+  }
+  for (int i = 0; i < 10000; ++i) curve.observe(64, 1, 1, 100'000'000);
+  CHECK_NEAR(static_cast<double>(curve.service_ns(64)), 256'000, 1000);
+  for (int i = 0; i < 10000; ++i) curve.observe(64, 1, 1, 1);
+  CHECK(curve.service_ns(64) >= 16'000);
+  for (int64_t rows = 1; rows < 2048; ++rows) {
+    CHECK(curve.service_ns(rows) <= curve.service_ns(rows + 1));
+  }
+}
+
+void a_bad_table_is_refused() {
+  const CostTable bad[] = {{.busy = {}, .service_ns = {}},
+                           {.busy = {2}, .service_ns = {1, 2}},
+                           {.busy = {1, 1}, .service_ns = {1, 2, 3, 4}},
+                           {.busy = {1}, .service_ns = {1}},
+                           {.busy = {1}, .service_ns = {1, -2}}};
+  int refused = 0;
+  for (const CostTable& table : bad) {
+    try {
+      const CostCurve curve(table);
+    } catch (const std::invalid_argument&) {
+      refused += 1;
+    }
+  }
+  CHECK_EQ(refused, 5);
+}
+
+struct World {
+  explicit World(int lanes, const SlackOptions& options = {}, double fixed_ns = 0)
+      : policy(options), board(&policy, std::vector<int32_t>(lanes), {line(fixed_ns)}, 512) {}
+
+  void arrive(int32_t slot, int64_t rows, int64_t now_ns = 0, int64_t deadline_ns = kNever) {
+    board.arrive(slot, {.rows = rows, .arrival_ns = now_ns, .deadline_ns = deadline_ns});
+  }
+
+  // Starts all that can start; the rows of each batch.
+  std::vector<int64_t> start_all(int64_t now_ns) {
+    std::vector<int64_t> out;
+    while (board.decide(now_ns).kind == Decision::Kind::run) {
+      const Decision& decision = board.decide(now_ns);
+      last = decision;
+      int64_t rows = 0;
+      for (const Piece& piece : decision.pieces) rows += piece.row_end - piece.row_begin;
+      out.push_back(rows);
+      board.start(now_ns);
+    }
+    return out;
+  }
+
+  SlackPolicy policy;
+  Board board;
+  Decision last;
+};
+
+void a_lone_query_takes_all_lanes() {
+  World world(4);
+  world.arrive(0, 400);
+  CHECK((world.start_all(0) == std::vector<int64_t>{100, 100, 100, 100}));
+  CHECK(world.board.waiting().empty());
+}
+
+void queries_that_come_together_share_the_lanes() {
+  World world(4);
+  world.arrive(0, 200);
+  world.arrive(1, 200);
+  CHECK((world.start_all(0) == std::vector<int64_t>{100, 100, 100, 100}));
+}
+
+void where_a_cut_costs_much_a_query_stays_whole() {
+  World world(4, {}, 1e6);  // a batch costs 1 ms before its first row
+  world.arrive(0, 100);
+  world.arrive(1, 100);
+  world.arrive(2, 100);
+  CHECK((world.start_all(0) == std::vector<int64_t>{100, 100, 100}));
+}
+
+void a_large_query_lets_small_ones_pass_between_its_chunks() {
+  World world(1, {.target_ns = 1'000'000'000});
+  for (int32_t s = 1; s < 200; ++s) {  // what is typical here
+    world.arrive(s, 10);
+    while (world.board.decide(0).kind == Decision::Kind::run) {
+      world.board.start(0);
+      world.board.end(0, 10'000);
+    }
+  }
+  world.arrive(0, 1000);
+  CHECK_EQ(static_cast<int>(world.start_all(0).size()), 1);
+  CHECK(world.last.pieces[0].row_end < 100);
+  world.arrive(1, 10, 20'000);
+  world.board.end(0, 50'000);
+  CHECK((world.start_all(50'000) == std::vector<int64_t>{10}));
+  CHECK_EQ(world.last.pieces[0].slot, 1);
+}
+
+void the_earliest_deadline_goes_first_and_an_urgent_one_before_all() {
+  World world(1, {.stretch = 1e9});
+  world.arrive(9, 100);
+  world.start_all(0);  // the lane is busy until 100 us
+  world.arrive(0, 100, 0, 5'000'000);
+  world.arrive(1, 100, 0, 3'000'000);
+  world.arrive(2, 100, 0, 4'000'000);
+  std::vector<int32_t> order;
+  for (int64_t now_ns = 100'000; now_ns < 400'000; now_ns += 100'000) {
+    world.board.end(0, now_ns);
+    world.start_all(now_ns);
+    order.push_back(world.last.pieces[0].slot);
+  }
+  CHECK((order == std::vector<int32_t>{1, 2, 0}));
+}
+
+void what_cannot_end_in_time_is_refused_while_all_lanes_are_busy() {
+  World world(1);
+  world.arrive(0, 1000);
+  world.start_all(0);  // until 1 ms
+  world.arrive(1, 100, 0, 1'050'000);
+  CHECK(world.board.decide(0).kind == Decision::Kind::refuse);
+  world.board.remove(1);
+  world.arrive(2, 100, 0, 1'500'000);
+  CHECK(world.board.decide(0).kind == Decision::Kind::wait);
+  CHECK_EQ(world.board.decide(0).wake_ns, 1'400'001);
+  CHECK_EQ(world.board.decide(0).lane, -1);
+  // The lane takes longer than predicted: refused before the deadline all the same.
+  CHECK(world.board.decide(1'400'001).kind == Decision::Kind::refuse);
+}
+
+void of_too_much_the_largest_or_the_latest_is_refused() {
+  for (const Shed shed : {Shed::largest, Shed::latest}) {
+    World world(1, {.target_ns = 2'000'000, .shed = shed, .stretch = 1e9});
+    world.arrive(0, 1000);
+    world.start_all(0);
+    world.arrive(1, 100);
+    world.arrive(2, 500);
+    CHECK(world.board.decide(0).kind == Decision::Kind::wait);
+    world.arrive(3, 400);
+    CHECK(world.board.decide(0).kind == Decision::Kind::refuse);
+    CHECK_EQ(world.board.decide(0).refused, shed == Shed::largest ? 2 : 3);
+  }
+}
+
+void small_queries_merge_only_while_lanes_are_busy() {
+  World world(2, {}, 50'000);
+  world.arrive(0, 4);
+  CHECK((world.start_all(0) == std::vector<int64_t>{4}));
+  world.arrive(1, 4);
+  CHECK((world.start_all(0) == std::vector<int64_t>{4}));
+  for (int32_t s = 2; s < 10; ++s) world.arrive(s, 4);
+  CHECK(world.start_all(0).empty());
+  world.board.end(0, 54'000);
+  CHECK((world.start_all(54'000) == std::vector<int64_t>{32}));
+}
+
+void a_merged_batch_ends_by_every_deadline() {
+  World world(1, {}, 50'000);
+  world.arrive(0, 1000);
+  world.start_all(0);
+  world.arrive(1, 100, 0, 1'250'000);
+  world.arrive(2, 100, 0, 1'500'000);
+  world.board.end(0, 1'050'000);
+  CHECK((world.start_all(1'050'000) == std::vector<int64_t>{100}));
+}
+
+void a_query_goes_where_it_ends_first() {
+  // Kind 1: 500 us per batch and hardly more for its rows.
+  SlackPolicy policy({});
+  Board board(&policy, {0, 0, 1}, {line(0), line(500'000, 10)}, 16);
+  board.arrive(0, {.rows = 1});
+  CHECK_EQ(board.lane(board.decide(0).lane).kind, 0);
+  board.start(0);
+  board.arrive(1, {.rows = 1000});
+  CHECK_EQ(board.lane(board.decide(0).lane).kind, 1);
+  CHECK_EQ(board.decide(0).pieces[0].row_end, 1000);
+  board.start(0);
+  // Late on the idle lane, in time on the busy one: it waits, and a small one passes it.
+  board.arrive(2, {.rows = 1000, .arrival_ns = 0, .deadline_ns = 1'100'000});
+  CHECK(board.decide(200'000).kind == Decision::Kind::none);
+  board.arrive(3, {.rows = 1, .arrival_ns = 200'000});
+  CHECK(board.decide(200'000).kind == Decision::Kind::run);
+  CHECK_EQ(board.decide(200'000).pieces[0].slot, 3);
+  board.start(200'000);
+  board.end(2, 510'000);
+  CHECK_EQ(board.decide(510'000).pieces[0].slot, 2);
+  CHECK_EQ(board.decide(510'000).lane, 2);
+}
+
+}  // namespace
+}  // namespace recstack
+
+int main() {
+  recstack::a_curve_goes_through_what_was_measured();
+  recstack::a_curve_never_falls_and_knows_its_best_rows();
+  recstack::observations_move_a_curve_within_bounds();
+  recstack::a_bad_table_is_refused();
+  recstack::a_lone_query_takes_all_lanes();
+  recstack::queries_that_come_together_share_the_lanes();
+  recstack::where_a_cut_costs_much_a_query_stays_whole();
+  recstack::a_large_query_lets_small_ones_pass_between_its_chunks();
+  recstack::the_earliest_deadline_goes_first_and_an_urgent_one_before_all();
+  recstack::what_cannot_end_in_time_is_refused_while_all_lanes_are_busy();
+  recstack::of_too_much_the_largest_or_the_latest_is_refused();
+  recstack::small_queries_merge_only_while_lanes_are_busy();
+  recstack::a_merged_batch_ends_by_every_deadline();
+  recstack::a_query_goes_where_it_ends_first();
+  return recstack::test::finish();
+}

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from recstack.batch import Batch
+from recstack.data import random_batch
+from recstack.engine import EngineConfig, compile
+from recstack.engine.precision import LayerPlan, LayerPrecision, quantisable
+from recstack.errors import ConfigError
+from recstack.model import Model, zoo
+from recstack.model.model import build
+from recstack.precision.inside import Inside, calibrated, clipping, static_layers
+from recstack.schedule import ScheduleConfig
+from recstack.tune import start
+from recstack.tune.guard import Guard, GuardConfig
+from recstack.types import Completion, Query
+
+ROWS = 16
+
+
+def make() -> Model:
+    """A small RM1 whose scores follow its dense inputs."""
+    model = zoo.build(
+        "rm1", rows_scale=1e-4, tables=(100, 100), lookups=3, dense=8, bottom=(64, 32),
+        top=(64, 1),
+    )  # fmt: skip
+    larger = {n: w * np.float32(1.5 if w.ndim == 2 else 1) for n, w in model.weights.items()}
+    return build(model.description, larger)
+
+
+MODEL = make()
+INT8 = LayerPlan(layers=dict.fromkeys(quantisable(MODEL), LayerPrecision("int8")))
+
+
+def queries(seed: int, scale: float = 1.0) -> Iterator[Batch]:
+    while True:
+        batch = random_batch(MODEL, rows=ROWS, seed=seed)
+        yield batch.replace(dense=batch.dense * np.float32(scale))
+        seed += 1
+
+
+def some(seed: int, n: int, scale: float = 1.0) -> list[Batch]:
+    stream = queries(seed, scale)
+    return [next(stream) for _ in range(n)]
+
+
+PLAN = calibrated(INT8, MODEL, some(0, 50), static=True)
+FP32 = compile(MODEL)
+
+
+def guarding(**changes: object) -> Guard:
+    config = GuardConfig.model_validate({"share": 1.0, "drift": 0.01, **changes})
+    lines: list[str] = []
+    guard = Guard(
+        MODEL, EngineConfig(precision=PLAN), MODEL,
+        lambda engine: start(engine, ScheduleConfig(spin_us=0), loop=True), config, lines.append,
+    )  # fmt: skip
+    guard.lines = lines  # type: ignore[attr-defined]
+    return guard
+
+
+def drive(guard: Guard, batches: list[Batch]) -> float:
+    """Each batch answered, and looked at again; the mean absolute error of the scores."""
+    errors = []
+    for i, batch in enumerate(batches):
+        ended: list[Completion] = []
+        guard.issue(Query(i, batch), ended.append)
+        while not ended:
+            assert select.select([guard.fileno()], [], [], 10)[0]
+            guard.drain()
+        assert ended[0].scores is not None, ended[0]
+        errors.append(float(np.abs(ended[0].scores - FP32.run(batch)).mean()))
+        settle(guard)
+    return float(np.mean(errors))
+
+
+def settle(guard: Guard) -> None:
+    end = time.monotonic() + 10
+    while not guard._shadow._samples.empty():
+        assert time.monotonic() < end
+        time.sleep(0.0002)
+
+
+def test_ranges_hold_what_they_were_calibrated_on() -> None:
+    ranges = static_layers(PLAN)
+    assert list(ranges) == list(INT8.layers)
+    inside = Inside(MODEL, ranges)
+    clean, drifted = (
+        [clipping(inside.run(b)[1], PLAN, MODEL) for b in some(900, 20, scale)] for scale in (1, 6)
+    )
+    assert np.mean(clean) < 1 and np.mean(drifted) > 100
+    scores, inputs = inside.run(some(5, 1)[0])
+    np.testing.assert_allclose(scores, FP32.run(some(5, 1)[0]), atol=1e-5)
+    assert all(len(x) == ROWS for x in inputs.values())
+
+
+def test_twenty_clean_runs_raise_no_alarm() -> None:
+    for seed in range(20):
+        guard = guarding()
+        drive(guard, some(1000 * (seed + 1), 60))
+        guard.close()
+        assert guard.monitor.alarm is None and guard.stats()["monitor_failed"] == 0
+
+
+def test_planted_drift_is_found_and_a_refresh_brings_the_scores_back() -> None:
+    guard = guarding(act="refresh")
+    clean = drive(guard, some(50_000, 60))
+    before: list[float] = []
+    for batch in some(60_000, 60, scale=6.0):
+        before.append(drive(guard, [batch]))
+        if guard.stats()["monitor_fell_back"]:
+            break
+    assert guard.stats()["monitor_fell_back"] == 1
+    assert drive(guard, some(60_500, 40, scale=6.0)) < clean  # fp32, until the ranges are there
+    assert guard.stats()["monitor_refreshed"] == 1
+    after = drive(guard, some(61_000, 60, scale=6.0))
+    guard.close()
+    assert np.mean(before) > 5 * clean and after < np.mean(before) / 5
+    assert guard.monitor.alarm is None
+    assert [line.split()[0] for line in guard.lines] == ["alarm:", "fell", "refreshed"]  # type: ignore
+
+
+def test_falling_back_serves_fp32() -> None:
+    guard = guarding(act="fallback")
+    drive(guard, some(70_000, 100, scale=6.0))
+    assert guard.stats()["monitor_fell_back"] == 1
+    assert drive(guard, some(71_000, 5, scale=6.0)) < 1e-6
+    guard.close()
+
+
+def test_an_alarm_may_only_be_reported() -> None:
+    guard = guarding(act="report")
+    drive(guard, some(70_000, 100, scale=6.0))
+    stats = guard.stats()
+    guard.close()
+    assert stats["monitor_alarm"] == 1 and stats["monitor_fell_back"] == 0
+    assert stats["monitor_refreshed"] == 0
+
+
+def test_ranges_are_refreshed_by_the_clock_too() -> None:
+    guard = guarding(refresh_every=40)
+    drive(guard, some(80_000, 90))
+    assert guard.stats()["monitor_refreshed"] == 2
+    guard.close()
+
+
+def test_a_reference_that_does_not_fit_is_an_error() -> None:
+    table = next(iter(MODEL.table_formats))
+    coarse = MODEL.with_table_formats({table: "int8"})
+    other = zoo.build("ncf", rows_scale=1e-4)
+    for wrong in (coarse, other):
+        with pytest.raises(ConfigError, match="expected a reference"):
+            Guard(MODEL, EngineConfig(), wrong, lambda engine: None)  # type: ignore
