@@ -31,7 +31,7 @@ def test_quickstart(model: str, tmp_path: Path) -> None:
     assert accuracy["auc"] > accuracy["baseline_auc"]
     kept = results.read(tmp_path / "out" / "quickstart.jsonl", "quickstart")
     sorts = {r["record"] for r in kept.records}
-    assert sorts == {"accuracy", "qps_at_sla", "load", "stages", "null"}
+    assert sorts == {"accuracy", "qps_at_sla", "load", "stages", "null", "timeline"}
     assert "<svg" in (tmp_path / "out" / "report.html").read_text()
     deployment, served = read_deployment(tmp_path / "out" / "plan.toml")
     assert served.name == model
