@@ -122,7 +122,7 @@ RECSTACK_INLINE void write(const Block& block, const Affine& a, V most, int64_t 
       __builtin_memcpy(tail, scales + r, 4);
       __builtin_memcpy(tail + 4, biases + r, 4);
     } else {
-      const uint16_t halves[2] = {to_half(scales[r]), to_half(biases[r])};
+      const uint16_t halves[2] = {to_fp16(scales[r]), to_fp16(biases[r])};
       __builtin_memcpy(tail, halves, 4);
     }
   }
