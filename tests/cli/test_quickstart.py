@@ -31,7 +31,8 @@ def test_quickstart(model: str, tmp_path: Path) -> None:
     assert accuracy["auc"] > accuracy["baseline_auc"]
     kept = results.read(tmp_path / "out" / "quickstart.jsonl", "quickstart")
     sorts = {r["record"] for r in kept.records}
-    assert sorts == {"accuracy", "qps_at_sla", "load", "stages", "null", "timeline"}
+    # Lanes are traced only at a rate that met the target.
+    assert sorts - {"timeline"} == {"accuracy", "qps_at_sla", "load", "stages", "null"}
     assert "<svg" in (tmp_path / "out" / "report.html").read_text()
     deployment, served = read_deployment(tmp_path / "out" / "plan.toml")
     assert served.name == model

@@ -25,13 +25,18 @@ SERVER = RunConfig("server", qps=300.0, samples=64, duration_s=1.6)
 
 @pytest.fixture(scope="module")
 def served() -> Ran:
-    """A server run whose every answer takes 10 ms longer."""
-    return run(partial(small, 0.01, 1.0), SERVER)
+    """A server run whose every answer takes 20 ms longer: 2% are more than 200 us."""
+    return run(partial(small, 0.02, 1.0), SERVER)
+
+
+def about(ns: float) -> object:
+    """2% apart, or what an answer's way into LoadGen takes on a busy machine (30 us on an idle)."""
+    return pytest.approx(ns, rel=0.02, abs=200_000)
 
 
 def same_percentiles(ran: Ran) -> None:
     for percentile, ns in ran.percentiles_ns.items():
-        assert ran.own_percentile_ns(percentile) == pytest.approx(ns, rel=0.02), percentile
+        assert ran.own_percentile_ns(percentile) == about(ns), percentile
 
 
 def test_a_short_server_run_passes_its_checker(served: Ran) -> None:
@@ -57,7 +62,7 @@ def test_a_planted_delay_on_two_percent_makes_it_invalid() -> None:
     assert "LoadGen's verdict: expected VALID, got INVALID" in str(verdict)
     failed = {c.name for c in verdict.conditions if c.outcome == "failed"}
     assert {"p99", "early stopping, recounted", "LoadGen's verdict"} <= failed
-    assert ran.own_percentile_ns(99.0) == pytest.approx(ran.percentiles_ns[99.0], rel=0.02)
+    assert ran.own_percentile_ns(99.0) == about(ran.percentiles_ns[99.0])
 
 
 def test_refused_samples_make_it_invalid() -> None:
@@ -86,7 +91,7 @@ def test_streams_and_their_early_stopping_estimate(scenario: str) -> None:
     rules = RULES[ran.config.scenario]
     assert rules.percentile is not None
     estimate = early_stopping_estimate(ran.latency_ns, rules.percentile)
-    assert estimate == pytest.approx(ran.detail[rules.metric], rel=0.02)
+    assert estimate == about(ran.detail[rules.metric])
 
 
 def test_the_accuracy_logged_is_that_of_the_engine(tmp_path: Path) -> None:
