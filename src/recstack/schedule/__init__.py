@@ -1,6 +1,6 @@
 """Queue, policies and lanes: splits and merges queries, keeps deadlines, refuses overload."""
 
-from recstack.schedule.config import ScheduleConfig
+from recstack.schedule.config import AcceleratorConfig, ScheduleConfig
 from recstack.schedule.costs import Costs, read_costs
 from recstack.schedule.dispatcher import Dispatcher, LoopDispatcher
 from recstack.schedule.measure import measure_costs
@@ -10,6 +10,6 @@ from recstack.schedule.stats import LatencyStats, Stats
 from recstack.schedule.switch import Switch
 
 __all__ = [
-    "Climb", "Costs", "Dispatcher", "Failure", "LatencyStats", "LoopDispatcher", "ScheduleConfig",
+    "AcceleratorConfig", "Climb", "Costs", "Dispatcher", "Failure", "LatencyStats", "LoopDispatcher", "ScheduleConfig",
     "Stats", "Switch", "climb_chunk_rows", "measure_costs", "read_costs", "static_chunk_rows",
 ]  # fmt: skip

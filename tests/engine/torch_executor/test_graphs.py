@@ -41,8 +41,8 @@ def assert_agrees(executor: GraphExecutor, batch) -> None:
 
 @pytest.mark.parametrize("name", SMALL_MODELS)
 def test_padding_changes_no_score(name):
-    model, batch = SMALL_MODELS[name]()
-    for batch in (batch, make_batch(model, (0, 5, 0, 2, 0), 3, np.int64)):
+    model, given = SMALL_MODELS[name]()
+    for batch in (given, make_batch(model, (0, 5, 0, 2, 0), 3, np.int64)):
         padded = pad(model, batch, 16, 8)
         assert (padded.rows, padded.queries, padded.dense.shape[0]) == (16, 8, 16)
         np.testing.assert_array_equal(
@@ -144,5 +144,5 @@ def test_a_device_that_is_absent_is_named():
     model = ragged()
     with pytest.raises(ConfigError, match="expected a GPU for device 'cuda:99', torch finds"):
         compile(model, DeviceConfig(device="cuda:99"))
-    with pytest.raises(ConfigError, match="expected a torch device such as .*, got 'gpu'"):
+    with pytest.raises(ConfigError, match="expected a torch device such as"):
         compile(model, DeviceConfig(device="gpu"))

@@ -1,4 +1,4 @@
-"""Inputs of fixed shapes in one block of memory: filled on the host, sent to a device in one copy."""
+"""Inputs of fixed shapes in one block of memory: filled on the host, sent in one copy."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Block:
         ]
 
     def writer(self) -> Callable[[Array], Tensor]:
-        """Writes the arrays of one staging on the host; returns where each will be on the device."""
+        """Writes the arrays of one staging on the host; returns where each is on the device."""
         places = zip(self._arrays, self._tensors, strict=True)
 
         def put(array: Array) -> Tensor:
