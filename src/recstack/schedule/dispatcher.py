@@ -230,9 +230,7 @@ class Dispatcher(LoopDispatcher):
         explain: Explain | None = None,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(
-            factory, config, accelerators=accelerators, explain=explain, clock=clock
-        )
+        super().__init__(factory, config, accelerators=accelerators, explain=explain, clock=clock)
         self._closed = threading.Event()
         self._thread = threading.Thread(
             target=_drain_until_closed,
