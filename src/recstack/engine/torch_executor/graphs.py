@@ -71,6 +71,11 @@ class GraphExecutor:
         self._fixed = self._eager.with_fixed_shapes()
         self._prepare()
 
+    @property
+    def device_name(self) -> str:
+        """The device's own name, such as "NVIDIA H200"; "cpu" for the CPU."""
+        return "cpu" if self._on_cpu else str(torch.cuda.get_device_name(self._device))
+
     def beside(self) -> GraphExecutor:
         """Another one on the same weights, with buffers and a stream of its own."""
         other = copy.copy(self)
