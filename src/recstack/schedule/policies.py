@@ -39,7 +39,11 @@ class Climb:
 
 
 def climb_chunk_rows(
-    measure: Callable[[int], float], *, start: int = 1, largest_rows: int = 1024
+    measure: Callable[[int], float],
+    *,
+    start: int = 1,
+    largest_rows: int = 1024,
+    tolerance: float = 0.0,
 ) -> Climb:
     """DeepRecSched's search: double the chunk while the measured QPS@SLA does not fall.
 
@@ -49,10 +53,12 @@ def climb_chunk_rows(
     start: the first chunk size.
     largest_rows: the largest query; a chunk that holds it whole is the last step, as larger ones
         change nothing.
+    tolerance: what the measure cannot tell apart, as a share: the climb stops where it has fallen
+        by more below the best, and ends on the largest chunk that is not below by more.
 
     Raises
     ------
-    ConfigError: `start` or `largest_rows` < 1.
+    ConfigError: `start` or `largest_rows` < 1, or `tolerance` outside [0, 1).
 
     The climb goes on while nothing has met the SLA yet: chunks of one row may be hopeless where
     larger ones are not.
@@ -62,13 +68,15 @@ def climb_chunk_rows(
     """
     if start < 1 or largest_rows < 1:
         raise ConfigError(f"expected start and largest_rows >= 1, got {start} and {largest_rows}")
+    if not 0 <= tolerance < 1:
+        raise ConfigError(f"expected tolerance in [0, 1), got {tolerance}")
     steps: list[tuple[int, float]] = []
     chunk_rows = min(start, largest_rows)
     while True:
         steps.append((chunk_rows, measure(chunk_rows)))
-        fell = len(steps) > 1 and steps[-1][1] < steps[-2][1]
-        if fell or chunk_rows == largest_rows:
+        enough = (1 - tolerance) * max(qps for _, qps in steps)
+        if steps[-1][1] < enough or chunk_rows == largest_rows:
             break
         chunk_rows = min(2 * chunk_rows, largest_rows)
-    best_rows, best_qps = max(steps, key=lambda step: step[1])
+    best_rows, best_qps = max(step for step in steps if step[1] >= enough)
     return Climb(best_rows, best_qps, tuple(steps))
