@@ -128,6 +128,7 @@ class LaneKind:
         spread: Literal["none", "lognormal", "exponential", "empirical"] = "none",
         sigma: float = 0.0,
         quantiles: Sequence[float] = (),
+        idle_ns: int = 0,
     ) -> None: ...
 
 def simulate(

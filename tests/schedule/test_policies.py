@@ -29,7 +29,12 @@ def test_climb_stops_at_the_first_decrease():
 def test_climb_goes_on_over_equal_steps_and_ends_at_the_largest_query():
     climb = climb_chunk_rows(lambda rows: float(rows >= 100), start=32, largest_rows=200)
     assert [step[0] for step in climb.steps] == [32, 64, 128, 200]
-    assert climb.rows == 128
+    assert climb.rows == 200
+
+
+def test_climb_goes_on_over_what_the_measure_cannot_tell_apart():
+    steps = {1: 100.0, 2: 98.5, 4: 99.0, 8: 90.0}
+    assert climb_chunk_rows(steps.__getitem__, tolerance=0.02).rows == 4
 
 
 def test_climb_is_fooled_by_a_dip():

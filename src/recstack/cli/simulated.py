@@ -11,6 +11,9 @@ from recstack.loadtest.sizes import Sizes
 from recstack.schedule import Climb, ScheduleConfig, climb_threshold_rows, deeprecsched
 from recstack.simulate import lanes_of, simulated_qps_at_sla
 
+TOLERANCE = 0.01
+TIES = 2 * TOLERANCE
+
 
 @dataclass(frozen=True, slots=True)
 class Searched:
@@ -51,7 +54,7 @@ class Search:
             start_qps=start,
             min_qps=1e-3 * start,
             max_qps=100 * start,
-            tolerance=0.01,
+            tolerance=TOLERANCE,
             runs=2,
             seed=self._seed,
         )
@@ -68,7 +71,7 @@ class Search:
         chunk = threshold = None
         cores = schedule.model_copy(update={"accelerator": None})
         if climb_chunk:
-            climbed = deeprecsched(lambda s: self.find(s).low_qps, schedule, start=16)
+            climbed = deeprecsched(lambda s: self.find(s).low_qps, schedule, start=16, tolerance=TIES)
             schedule, chunk, threshold = climbed.schedule, climbed.chunk, climbed.threshold
             cores = schedule.model_copy(update={"accelerator": None})
         elif climb_threshold and schedule.accelerator and schedule.policy == "fixed":
@@ -78,7 +81,9 @@ class Search:
                 there = device.model_copy(update={"threshold_rows": rows})
                 return cores.model_copy(update={"accelerator": there})
 
-            threshold = climb_threshold_rows(lambda rows: self.find(beyond(rows)).low_qps)
+            threshold = climb_threshold_rows(
+                lambda rows: self.find(beyond(rows)).low_qps, tolerance=TIES
+            )
             schedule = beyond(threshold.rows)
         without = self.find(cores) if schedule.accelerator else None
         return Searched(schedule, self.find(schedule), without, chunk, threshold)

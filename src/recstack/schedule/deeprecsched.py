@@ -25,11 +25,12 @@ def deeprecsched(
     *,
     start: int = 1,
     largest_rows: int = 1024,
+    tolerance: float = 0.0,
 ) -> Climbed:
     """Climb the chunk and then, where `schedule` has an accelerator, the threshold.
 
     measure: the QPS@SLA of a schedule of the policy "fixed". start: the first chunk; the first
-    threshold is 1 row. largest_rows: the largest query.
+    threshold is 1 row. largest_rows: the largest query. tolerance: as of `climb_chunk_rows`.
     """
     schedule = schedule.model_copy(update={"policy": "fixed"})
     cores = schedule.model_copy(update={"accelerator": None})
@@ -37,6 +38,7 @@ def deeprecsched(
         lambda rows: measure(cores.model_copy(update={"chunk_rows": rows})),
         start=start,
         largest_rows=largest_rows,
+        tolerance=tolerance,
     )
     cores = cores.model_copy(update={"chunk_rows": chunk.rows})
     if schedule.accelerator is None:
@@ -48,6 +50,6 @@ def deeprecsched(
         return cores.model_copy(update={"accelerator": there})
 
     threshold = climb_threshold_rows(
-        lambda rows: measure(beyond(rows)), largest_rows=largest_rows
+        lambda rows: measure(beyond(rows)), largest_rows=largest_rows, tolerance=tolerance
     )
     return Climbed(beyond(threshold.rows), threshold.qps, chunk, threshold)

@@ -40,7 +40,11 @@ class Climb:
 
 
 def climb_chunk_rows(
-    measure: Callable[[int], float], *, start: int = 1, largest_rows: int = 1024
+    measure: Callable[[int], float],
+    *,
+    start: int = 1,
+    largest_rows: int = 1024,
+    tolerance: float = 0.0,
 ) -> Climb:
     """DeepRecSched's search: double the chunk while the measured QPS@SLA does not fall.
 
@@ -50,10 +54,12 @@ def climb_chunk_rows(
     start: the first chunk size.
     largest_rows: the largest query; a chunk that holds it whole is the last step, as larger ones
         change nothing.
+    tolerance: what the measure cannot tell apart, as a share: the climb stops where it has fallen
+        by more below the best, and ends on the largest chunk that is not below by more.
 
     Raises
     ------
-    ConfigError: `start` or `largest_rows` < 1.
+    ConfigError: `start` or `largest_rows` < 1, or `tolerance` outside [0, 1).
 
     The climb goes on while nothing has met the SLA yet: chunks of one row may be hopeless where
     larger ones are not.
@@ -61,11 +67,15 @@ def climb_chunk_rows(
     >>> climb_chunk_rows({1: 10.0, 2: 30.0, 4: 50.0, 8: 40.0}.__getitem__)
     Climb(rows=4, qps=50.0, steps=((1, 10.0), (2, 30.0), (4, 50.0), (8, 40.0)))
     """
-    return _climb(measure, _doubling(start, largest_rows, last=largest_rows))
+    return _climb(measure, _doubling(start, largest_rows, last=largest_rows), tolerance)
 
 
 def climb_threshold_rows(
-    measure: Callable[[int], float], *, start: int = 1, largest_rows: int = 1024
+    measure: Callable[[int], float],
+    *,
+    start: int = 1,
+    largest_rows: int = 1024,
+    tolerance: float = 0.0,
 ) -> Climb:
     """DeepRecSched's second search: double the size from which queries go to an accelerator.
 
@@ -75,7 +85,7 @@ def climb_threshold_rows(
     >>> climb_threshold_rows(lambda rows: float(rows), start=256, largest_rows=1000).steps
     ((256, 256.0), (512, 512.0), (1001, 1001.0))
     """
-    return _climb(measure, _doubling(start, largest_rows, last=largest_rows + 1))
+    return _climb(measure, _doubling(start, largest_rows, last=largest_rows + 1), tolerance)
 
 
 def _doubling(start: int, largest_rows: int, last: int) -> Iterator[int]:
@@ -88,11 +98,15 @@ def _doubling(start: int, largest_rows: int, last: int) -> Iterator[int]:
     yield last
 
 
-def _climb(measure: Callable[[int], float], sizes: Iterator[int]) -> Climb:
+def _climb(measure: Callable[[int], float], sizes: Iterator[int], tolerance: float) -> Climb:
+    if not 0 <= tolerance < 1:
+        raise ConfigError(f"expected tolerance in [0, 1), got {tolerance}")
     steps: list[tuple[int, float]] = []
+    enough = 0.0
     for rows in sizes:
         steps.append((rows, measure(rows)))
-        if len(steps) > 1 and steps[-1][1] < steps[-2][1]:
+        enough = (1 - tolerance) * max(qps for _, qps in steps)
+        if steps[-1][1] < enough:
             break
-    best_rows, best_qps = max(steps, key=lambda step: step[1])
+    best_rows, best_qps = max(step for step in steps if step[1] >= enough)
     return Climb(best_rows, best_qps, tuple(steps))
