@@ -142,7 +142,7 @@ def cell(setting: Setting, policy: str, sla: SLA, seed: int, climb_from: int) ->
             lambda rows: setting.find(setting.schedule(policy, rows, sla), sla, seed).low_qps,
             start=climb_from, largest_rows=1000, tolerance=2 * setting.tolerance,
         )  # fmt: skip
-        chunk, qps, steps = climb.chunk_rows, climb.qps, climb.steps
+        chunk, qps, steps = climb.rows, climb.qps, climb.steps
         schedule = setting.schedule(policy, chunk, sla)
     else:
         schedule = setting.schedule(policy, chunk, sla)

@@ -48,14 +48,19 @@ void bind_policies(nb::module_& m) {
       .def(
           "__init__",
           [](FixedPolicy* self, int64_t chunk_rows, int64_t merge_rows, int64_t merge_window_ns,
-             bool by_deadline) {
+             bool by_deadline, int64_t accelerator_rows) {
             if (chunk_rows < 1) throw nb::value_error("expected chunk_rows >= 1");
+            if (accelerator_rows < 0) throw nb::value_error("expected accelerator_rows >= 0");
             new (self) FixedPolicy({.chunk_rows = chunk_rows,
                                     .merge_rows = merge_rows,
                                     .merge_window_ns = merge_window_ns,
-                                    .order = by_deadline ? Order::deadline : Order::arrival});
+                                    .order = by_deadline ? Order::deadline : Order::arrival,
+                                    .accelerator_rows = accelerator_rows});
           },
-          "chunk_rows"_a, "merge_rows"_a = 0, "merge_window_ns"_a = 0, "by_deadline"_a = false);
+          "chunk_rows"_a, "merge_rows"_a = 0, "merge_window_ns"_a = 0, "by_deadline"_a = false,
+          "accelerator_rows"_a = 0,
+          "accelerator_rows: queries of so many rows or more go whole to lanes of kinds other than "
+          "0;\n0: all lanes are alike.");
   nb::class_<SlackPolicy, Policy>(m, "SlackPolicy", "Cuts by slack and by what else waits.")
       .def(
           "__init__",

@@ -153,6 +153,7 @@ class FixedPolicy(Policy):
         merge_rows: int = 0,
         merge_window_ns: int = 0,
         by_deadline: bool = False,
+        accelerator_rows: int = 0,
     ) -> None: ...
 
 class Dispatcher:

@@ -21,7 +21,7 @@ def test_climb_stops_at_the_first_decrease():
         return 100.0 - abs(chunk_rows - 16)
 
     climb = climb_chunk_rows(measure)
-    assert (climb.chunk_rows, climb.qps) == (16, 100.0)
+    assert (climb.rows, climb.qps) == (16, 100.0)
     assert measured == [1, 2, 4, 8, 16, 32]
     assert [step[0] for step in climb.steps] == measured
 
@@ -29,17 +29,17 @@ def test_climb_stops_at_the_first_decrease():
 def test_climb_goes_on_over_equal_steps_and_ends_at_the_largest_query():
     climb = climb_chunk_rows(lambda rows: float(rows >= 100), start=32, largest_rows=200)
     assert [step[0] for step in climb.steps] == [32, 64, 128, 200]
-    assert climb.chunk_rows == 200
+    assert climb.rows == 200
 
 
 def test_climb_goes_on_over_what_the_measure_cannot_tell_apart():
     steps = {1: 100.0, 2: 98.5, 4: 99.0, 8: 90.0}
-    assert climb_chunk_rows(steps.__getitem__, tolerance=0.02).chunk_rows == 4
+    assert climb_chunk_rows(steps.__getitem__, tolerance=0.02).rows == 4
 
 
 def test_climb_is_fooled_by_a_dip():
     dip = {1: 10.0, 2: 9.0, 4: 50.0}
-    assert climb_chunk_rows(dip.__getitem__).chunk_rows == 1
+    assert climb_chunk_rows(dip.__getitem__).rows == 1
 
 
 @pytest.mark.parametrize("bad", [{"start": 0}, {"largest_rows": 0}])
