@@ -95,7 +95,7 @@ class Queueing {
   std::vector<int32_t> free_slots_;
   std::vector<std::vector<int32_t>> lane_slots_;  // of each lane's batch
   std::vector<int64_t> lane_ended_ns_;
-  std::vector<End> ends_;                         // a heap, the earliest first
+  std::vector<End> ends_;  // a heap, the earliest first
   int64_t now_ns_ = 0;
   int64_t wake_ns_ = kNever;
   Arrivals arrivals_;

@@ -71,7 +71,9 @@ class Search:
         chunk = threshold = None
         cores = schedule.model_copy(update={"accelerator": None})
         if climb_chunk:
-            climbed = deeprecsched(lambda s: self.find(s).low_qps, schedule, start=16, tolerance=TIES)
+            climbed = deeprecsched(
+                lambda s: self.find(s).low_qps, schedule, start=16, tolerance=TIES
+            )
             schedule, chunk, threshold = climbed.schedule, climbed.chunk, climbed.threshold
             cores = schedule.model_copy(update={"accelerator": None})
         elif climb_threshold and schedule.accelerator and schedule.policy == "fixed":
