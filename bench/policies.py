@@ -96,7 +96,7 @@ class Setting:
     def search(self, start_qps: float, seed: int, factor: float = 2.0) -> SearchConfig:
         """From a predicted rate."""
         return SearchConfig(
-            start_qps=start_qps, min_qps=0.02 * start_qps, max_qps=10 * start_qps, factor=factor,
+            start_qps=start_qps, min_qps=0.2 * start_qps, max_qps=10 * start_qps, factor=factor,
             tolerance=self.tolerance, runs=3, seed=seed,
         )  # fmt: skip
 
