@@ -8,8 +8,6 @@ Board::Board(const Policy* policy, const std::vector<int32_t>& kinds, std::vecto
              int32_t capacity)
     : policy_(policy), costs_(std::move(costs)), waiting_(capacity), lanes_(kinds.size()) {
   idle_.reserve(kinds.size());
-  of_kind_.resize(*std::max_element(kinds.begin(), kinds.end()) + 1);
-  for (const int32_t kind : kinds) of_kind_[kind] += 1;
   decision_.pieces.reserve(kMaxPieces);
   for (auto lane = static_cast<int32_t>(kinds.size()) - 1; lane >= 0; --lane) {
     lanes_[lane].kind = kinds[lane];
@@ -18,7 +16,7 @@ Board::Board(const Policy* policy, const std::vector<int32_t>& kinds, std::vecto
 }
 
 void Board::arrive(int32_t slot, Waiting query) {
-  policy_->place(costs_, of_kind_, &query);
+  policy_->place(costs_, lanes(), &query);
   waiting_.push(slot, query);
 }
 
@@ -38,7 +36,7 @@ void Board::start(int64_t now_ns) {
       waiting_.remove(piece.slot);
       continue;
     }
-    policy_->place(costs_, of_kind_, &query);
+    policy_->place(costs_, lanes(), &query);
     waiting_.update(piece.slot, query);
   }
   std::erase(idle_, decision_.lane);

@@ -12,7 +12,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-void FixedPolicy::place(Costs, std::span<const int32_t>, Waiting* query) const {
+void FixedPolicy::place(Costs, int32_t, Waiting* query) const {
   query->due_ns = options_.order == Order::deadline ? query->deadline_ns : 0;
   if (query->next_row > 0) return;  // keeps its line
   query->line = options_.accelerator_rows > 0 && query->rows >= options_.accelerator_rows ? 1 : 0;

@@ -31,7 +31,7 @@ class FixedPolicy final : public Policy {
  public:
   explicit FixedPolicy(const FixedOptions& options) : options_(options) {}
 
-  void place(Costs costs, std::span<const int32_t> lanes, Waiting* query) const override;
+  void place(Costs costs, int32_t lanes, Waiting* query) const override;
   void decide(const PolicyState& state, int64_t now_ns, Decision* decision) const override;
 
  private:

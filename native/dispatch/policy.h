@@ -64,8 +64,8 @@ class Policy {
   virtual bool needs_costs() const { return false; }
 
   // Says where a query stands in the backlog (backlog.h), on its arrival and after each of its
-  // chunks was dispatched. `lanes`: how many of each kind there are.
-  virtual void place(Costs costs, std::span<const int32_t> lanes, Waiting* query) const = 0;
+  // chunks was dispatched.
+  virtual void place(Costs costs, int32_t lanes, Waiting* query) const = 0;
 
   // Overwrites `decision`, whose vector is reused.
   virtual void decide(const PolicyState& state, int64_t now_ns, Decision* decision) const = 0;
@@ -101,7 +101,6 @@ class Board {
   std::vector<CostCurve> costs_;
   Backlog waiting_;
   std::vector<LaneState> lanes_;
-  std::vector<int32_t> of_kind_;  // lanes of each kind
   std::vector<int32_t> idle_;
   Decision decision_;
 };

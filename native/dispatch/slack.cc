@@ -59,23 +59,16 @@ int64_t reserve_ns(const PolicyState& state, const Waiting& query) {
 
 }  // namespace
 
-void SlackPolicy::place(Costs costs, std::span<const int32_t> lanes, Waiting* query) const {
+void SlackPolicy::place(Costs costs, int32_t lanes, Waiting* query) const {
   if (query->deadline_ns == kNever && options_.target_ns != kNever) {
     query->deadline_ns = query->arrival_ns + options_.target_ns;
   }
-  int64_t shortest_ns = costs[0].service_ns(ceil_div(query->left(), lanes[0]), 1, lanes[0]);
-  query->work_ns = costs[0].service_ns(query->left(), 1, lanes[0]);
-  if (lanes.size() > 1) {
-    // Of one lane as fast as all of them are on average.
-    double all = lanes[0];
-    double per_ns = lanes[0] / static_cast<double>(query->work_ns);
-    for (size_t kind = 1; kind < lanes.size(); ++kind) {
-      const int64_t whole_ns = costs[kind].service_ns(query->left());
-      shortest_ns = std::min(shortest_ns, whole_ns);
-      all += lanes[kind];
-      per_ns += lanes[kind] / static_cast<double>(whole_ns);
-    }
-    query->work_ns = static_cast<int64_t>(all / per_ns);
+  int64_t shortest_ns = costs[0].service_ns(ceil_div(query->left(), lanes), 1, lanes);
+  query->work_ns = costs[0].service_ns(query->left(), 1, lanes);
+  for (const CostCurve& cost : costs.subspan(1)) {
+    const int64_t whole_ns = cost.service_ns(query->left());
+    shortest_ns = std::min(shortest_ns, whole_ns);
+    query->work_ns = std::min(query->work_ns, whole_ns);
   }
   if (query->deadline_ns != kNever) query->latest_start_ns = query->deadline_ns - shortest_ns;
   if (query->next_row > 0) return;  // keeps its place
@@ -94,14 +87,16 @@ void SlackPolicy::decide(const PolicyState& state, int64_t now_ns, Decision* dec
     decision->kind = Decision::Kind::refuse;
     return;
   }
-  if (state.idle_lanes.empty()) return wait_to_refuse(state, decision);
-  int32_t slot = pick_query(state, now_ns);
-  int32_t lane = state.idle_lanes.back();
-  if (state.costs.size() > 1 && !give_accelerator(state, now_ns, &slot, &lane) &&
-      !give_core(state, now_ns, &slot, &lane)) {
-    return wait_to_refuse(state, decision);
+  if (state.idle_lanes.empty()) {
+    const int32_t urgent = waiting.most_urgent();
+    if (urgent < 0) return;
+    decision->kind = Decision::Kind::wait;
+    decision->wake_ns = waiting[urgent].latest_start_ns + 1;
+    return;
   }
-  decision->lane = lane;
+  int32_t slot = pick_query(state, now_ns);
+  decision->lane = pick_lane(state, waiting[slot]);
+  if (state.costs.size() > 1 && !place_on(state, now_ns, &slot, &decision->lane)) return;
   const Waiting& query = waiting[slot];
   decision->kind = Decision::Kind::run;
   const CostCurve& cost = state.costs[state.lanes[decision->lane].kind];
@@ -134,56 +129,36 @@ int32_t SlackPolicy::pick_query(const PolicyState& state, int64_t now_ns) const 
   return waiting[urgent].latest_start_ns <= near_ns ? urgent : waiting.first();
 }
 
-// No lane is to take anything now: who asks next is a lane, an arrival or the next refusal.
-void SlackPolicy::wait_to_refuse(const PolicyState& state, Decision* decision) const {
-  const int32_t urgent = state.waiting.most_urgent();
-  if (urgent < 0) return;
-  decision->kind = Decision::Kind::wait;
-  decision->wake_ns = state.waiting[urgent].latest_start_ns + 1;
-}
-
-// Whether an idle accelerator takes a query; `slot` is the first to be served.
-bool SlackPolicy::give_accelerator(const PolicyState& state, int64_t now_ns, int32_t* slot,
-                                   int32_t* lane) const {
-  const Backlog& waiting = state.waiting;
-  const int32_t largest = waiting.largest() < 0 ? *slot : waiting.largest();
-  const int64_t idle = idle_of_kind(state, 0);
-  for (const int32_t candidate : state.idle_lanes) {
-    const int32_t kind = state.lanes[candidate].kind;
-    if (kind == 0) continue;
-    for (const int32_t taken : {largest, *slot}) {
-      const Waiting& query = waiting[taken];
-      const int64_t there_ns = now_ns + state.costs[kind].service_ns(query.left());
-      const int64_t on_cores_ns =
-          idle > 0 ? now_ns + state.costs[0].service_ns(ceil_div(query.left(), idle), 1, idle)
-                   : drained_ns(state, now_ns);
-      if (there_ns > std::min(on_cores_ns, query.deadline_ns)) continue;
-      *slot = taken;
-      *lane = candidate;
-      return true;
+int32_t SlackPolicy::pick_lane(const PolicyState& state, const Waiting& query) const {
+  int32_t best = state.idle_lanes.back();
+  if (state.costs.size() == 1) return best;
+  int64_t best_ns = kNever;
+  for (auto lane = state.idle_lanes.rbegin(); lane != state.idle_lanes.rend(); ++lane) {
+    const CostCurve& cost = state.costs[state.lanes[*lane].kind];
+    const int64_t service_ns = cost.service_ns(query.left());
+    if (service_ns < best_ns) {
+      best = *lane;
+      best_ns = service_ns;
     }
   }
-  return false;
+  return best;
 }
 
-// Looks for a query that an idle core may take: not one that would be late there, but in time on a
-// busy accelerator. False: none of the first few, or no idle core.
-bool SlackPolicy::give_core(const PolicyState& state, int64_t now_ns, int32_t* slot,
-                            int32_t* lane) const {
+// Looks for a query that an idle lane may take: not one that would be late there, but in time on a
+// busy lane of another kind. False: none of the first few.
+bool SlackPolicy::place_on(const PolicyState& state, int64_t now_ns, int32_t* slot,
+                           int32_t* lane) const {
   const Backlog& waiting = state.waiting;
-  const auto core = std::find_if(state.idle_lanes.rbegin(), state.idle_lanes.rend(),
-                                 [&](int32_t idle) { return state.lanes[idle].kind == 0; });
-  if (core == state.idle_lanes.rend()) return false;
-  *lane = *core;
-  const int64_t idle = idle_of_kind(state, 0);
   int32_t tried = 0;
   for (int32_t next = waiting.first(); tried < kKindTries; ++tried) {
     const Waiting& query = waiting[*slot];
-    const int64_t rows = ceil_div(query.left(), idle);
-    if (now_ns + state.costs[0].service_ns(rows) <= query.deadline_ns) return true;
+    *lane = pick_lane(state, query);
+    const int32_t kind = state.lanes[*lane].kind;
+    const int64_t rows = ceil_div(query.left(), idle_of_kind(state, kind));
+    if (now_ns + state.costs[kind].service_ns(rows) <= query.deadline_ns) return true;
     const bool elsewhere =
         std::any_of(state.lanes.begin(), state.lanes.end(), [&](const LaneState& other) {
-          if (other.idle || other.kind == 0) return false;
+          if (other.idle || other.kind == kind) return false;
           const int64_t from_ns = std::max(other.until_ns, now_ns);
           return from_ns + state.costs[other.kind].service_ns(query.left()) <= query.deadline_ns;
         });
@@ -198,10 +173,9 @@ bool SlackPolicy::give_core(const PolicyState& state, int64_t now_ns, int32_t* s
 int64_t SlackPolicy::chunk_rows(const PolicyState& state, const Waiting& query, int32_t lane,
                                 int64_t now_ns) const {
   const CostCurve& cost = state.costs[state.lanes[lane].kind];
-  const int64_t left = query.left();
-  if (state.lanes[lane].kind > 0) return left;
   const auto lanes = static_cast<int64_t>(state.lanes.size());
   const int64_t idle = idle_of_kind(state, state.lanes[lane].kind);
+  const int64_t left = query.left();
   // Its share of the idle lanes; wide cuts cost lane time, of which idle / lanes is free.
   const int64_t width = std::max<int64_t>(idle * left / state.waiting.rows(), 1);
   const double busy_share = 1.0 - static_cast<double>(idle) / static_cast<double>(lanes + 1);

@@ -6,10 +6,7 @@
 //              goes before all others
 //   refuse     what cannot end in time even on all lanes; and, while what waits cannot be done in
 //              time, the largest of it (Moore and Hodgson 1968: the fewest late), or the last
-//   lane       the cores' lanes, kind 0, as they get idle; an idle accelerator, of another kind, takes
-//              the largest query that waits (it gains most there), whole, where that is predicted to
-//              end no later than on the cores; a core leaves a query that would be late there to an
-//              accelerator on which it would not
+//   lane       of the idle ones, the one with the earliest predicted end
 //   chunk      idle lanes are shared out by rows; no cut costs more lane time than is idle anyway;
 //              as narrow as the deadline needs; never so long that typical queries wait behind it
 //   merge      only while more queries wait than lanes are idle, and only up to the rows past which
@@ -36,16 +33,14 @@ class SlackPolicy final : public Policy {
   explicit SlackPolicy(const SlackOptions& options) : options_(options) {}
 
   bool needs_costs() const override { return true; }
-  void place(Costs costs, std::span<const int32_t> lanes, Waiting* query) const override;
+  void place(Costs costs, int32_t lanes, Waiting* query) const override;
   void decide(const PolicyState& state, int64_t now_ns, Decision* decision) const override;
 
  private:
   int32_t hopeless(const PolicyState& state, int64_t now_ns) const;
   int32_t pick_query(const PolicyState& state, int64_t now_ns) const;
-  bool give_accelerator(const PolicyState& state, int64_t now_ns, int32_t* slot,
-                        int32_t* lane) const;
-  bool give_core(const PolicyState& state, int64_t now_ns, int32_t* slot, int32_t* lane) const;
-  void wait_to_refuse(const PolicyState& state, Decision* decision) const;
+  int32_t pick_lane(const PolicyState& state, const Waiting& query) const;
+  bool place_on(const PolicyState& state, int64_t now_ns, int32_t* slot, int32_t* lane) const;
   int64_t chunk_rows(const PolicyState& state, const Waiting& query, int32_t lane,
                      int64_t now_ns) const;
   void merge(const PolicyState& state, const CostCurve& cost, int64_t now_ns,

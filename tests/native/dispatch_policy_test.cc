@@ -144,7 +144,7 @@ struct World {
   }
 
   void push(int32_t slot, Waiting query) {
-    policy.place({}, {}, &query);
+    policy.place({}, static_cast<int32_t>(lane_states.size()), &query);
     backlog.push(slot, query);
   }
 
