@@ -20,7 +20,6 @@ are taken to slow each other down no more than those did.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,6 @@ import numpy as np
 import recstack as rs
 from recstack import results
 from recstack.cli.traffic import random_queries
-from recstack.data import random_batch
 from recstack.loadtest import (
     SLA,
     DriverConfig,
@@ -49,7 +47,7 @@ from recstack.loadtest.search import Probe, Search
 from recstack.loadtest.sizes import Fixed, Production
 from recstack.schedule import Costs, ScheduleConfig, climb_chunk_rows, static_chunk_rows
 from recstack.simulate import simulate
-from recstack.tune import engine_costs, start
+from recstack.tune import engine_costs, executor_costs, start
 
 # facts of DeepRecSys (ISCA 2020): p95 limits in milliseconds.
 SLA_MS = {"ncf": 5, "rm1": 100, "rm2": 400, "rm3": 100, "wnd": 25, "mt-wnd": 25, "din": 100,
@@ -234,21 +232,12 @@ def one_large(setting: Setting, sla: SLA, seed: int) -> dict[str, float]:
 
 
 def torch_costs(model: rs.Model, seed: int) -> Costs:
-    """Of torch eager on one thread: the fastest of five runs of each size; no spread."""
+    """Of torch eager on one thread."""
     from recstack.engine.torch_executor import TorchExecutor, use_threads
 
     use_threads(1)
-    executor = TorchExecutor(model)
-    times = []
-    for rows in (1 << k for k in range(11)):
-        batch = random_batch(model, rows, seed)
-        taken = []
-        for _ in range(5):
-            began = time.perf_counter()
-            executor.run(batch)
-            taken.append(1e6 * (time.perf_counter() - began))
-        times.append(max(min(taken), times[-1] if times else 0.0))
-    return Costs(busy=(1,), service_us=(tuple(times),), what=f"{model.name}, torch eager")
+    what = f"{model.name}, torch eager"
+    return executor_costs(TorchExecutor(model), model, seed=seed, what=what)
 
 
 class Cells:
