@@ -26,7 +26,10 @@ from recstack.tune import Deployment, engine_costs, read_deployment
 def simulate(
     source: Annotated[
         str,
-        typer.Argument(help="costs.json, a plan.toml with costs, a model folder or a zoo name."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="costs.json, a plan.toml with costs, a model folder or a zoo name.",
+        ),
     ],
     lanes: Annotated[int | None, typer.Option(min=1, help="Lanes; the plan's if none.")] = None,
     policy: Annotated[str | None, typer.Option(help="fixed | slack; the plan's if none.")] = None,
