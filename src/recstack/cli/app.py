@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from recstack.cli import (
+    accelerator,
     bench,
     describe,
     doctor,
@@ -45,6 +46,7 @@ VERBS: dict[Callable[..., None], str] = {
     mlperf.mlperf: "Run MLPerf's LoadGen against a model.",
     bench.bench: "Time batches beside other engines.",
     simulate.simulate: "Simulate a schedule in virtual time.",
+    accelerator.accelerator: "What batches cost on an accelerator.",
     report.report: "Make one HTML page of result files.",
     doctor.doctor: "What this machine and installation offer.",
     quickstart.quickstart: "All of it on the MovieLens example.",
