@@ -25,9 +25,13 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def commands(text: str) -> Iterator[str]:
-    """Lines that begin with `recstack`, joined where they go on, without comments."""
+    """Lines of code blocks that begin with `recstack`, joined where cut, without comments."""
+    fenced = False
     for line in re.sub(r"\\\n\s*", " ", text).splitlines():
-        if found := re.match(r"\s*(?:for .*; do )?recstack ([a-z].*)", line):
+        fenced ^= line.startswith("```")
+        if (fenced or line.startswith("    ")) and (
+            found := re.match(r"\s*(?:for .*; do )?recstack ([a-z].*)", line)
+        ):
             yield re.split(r"\s+#|;", found[1])[0]
 
 
@@ -62,8 +66,8 @@ def test_files_that_are_named_exist(page: Path) -> None:
     known = {*files, *(str(parent) for name in files for parent in Path(name).parents)}
     known |= {name.rpartition(".")[0] for name in known}
     for quoted in re.findall(r"`([\w./*-]*/[\w./*-]*)[:`]", page.read_text()):
-        name = quoted.removeprefix("./").rstrip("/")
-        if name.startswith(("out", "/", "id/", ".venv")):
+        name = quoted.lstrip("./").rstrip("/")
+        if quoted.startswith(("out", "OUT", "/", "id/", ".venv")):
             continue
         assert any(fnmatch.fnmatch(one, f"*{name}") for one in known), quoted
 

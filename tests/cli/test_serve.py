@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -73,6 +74,13 @@ def post(port: int, path: str, body: bytes) -> tuple[int, dict[str, object]]:
         return reply.status, json.loads(reply.read())
 
 
+def metric(port: int, name: str) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+        found = re.search(rf"^{name}\S* (\S+)$", page.read().decode(), re.MULTILINE)
+    assert found
+    return float(found[1])
+
+
 @pytest.mark.parametrize("options", [(), ("--adapt", "--sla", "p99<=50ms"), ("--monitor", "1")])
 def test_a_plan_is_served_until_a_signal(folder: Path, options: tuple[str, ...]) -> None:
     with serving(folder, "plan.toml", "--name", "shop", *options) as (process, port):
@@ -98,10 +106,18 @@ def test_work_that_nobody_waits_for_does_not_hold_up_the_end(tmp_path: Path) -> 
     heavy.save(tmp_path / "m")
     body = infer(heavy, 100)  # tens of milliseconds
     with serving(tmp_path, "m") as (process, port):
-        for _ in range(300):
-            client = HTTPConnection("127.0.0.1", port)
+        clients = [HTTPConnection("127.0.0.1", port) for _ in range(300)]
+        for client in clients:
             client.request("POST", "/v2/models/dlrm-dcnv2/infer", body)
+        while metric(port, "recstack_in_flight") < 200:
+            time.sleep(0.05)
+        for client in clients:
+            assert client.sock is not None
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
+        while metric(port, "recstack_connections") > 1:
+            time.sleep(0.05)
+        assert metric(port, "recstack_in_flight") > 100
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         assert process.wait(60) == 0
@@ -137,4 +153,4 @@ def test_a_port_that_is_taken_is_one_sentence_and_exit_code_2(folder: Path) -> N
             timeout=60, check=False, env={**os.environ, "COLUMNS": "160"},
         )  # fmt: skip
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert f"cannot listen on 127.0.0.1:{port}: address already in use" in done.stderr
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in done.stderr
