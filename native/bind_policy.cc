@@ -78,17 +78,17 @@ void bind_simulator(nb::module_& m) {
       .def(
           "__init__",
           [](LaneKind* self, int32_t lanes, const CostCurve& cost, const std::string& spread,
-             double sigma, std::vector<double> quantiles, int64_t idle_ns) {
+             double sigma, std::vector<double> factors, int64_t idle_ns) {
             if (idle_ns < 0) throw nb::value_error("expected idle_ns >= 0");
             if (lanes < 1) throw nb::value_error("expected at least one lane");
             const auto kind = spread == "none"          ? Spread::Kind::none
                               : spread == "lognormal"   ? Spread::Kind::lognormal
                               : spread == "exponential" ? Spread::Kind::exponential
                                                         : Spread::Kind::empirical;
-            new (self) LaneKind{lanes, cost, Spread(kind, sigma, std::move(quantiles)), idle_ns};
+            new (self) LaneKind{lanes, cost, Spread(kind, sigma, std::move(factors)), idle_ns};
           },
           "lanes"_a, "cost"_a, "spread"_a = "none", "sigma"_a = 0.0,
-          "quantiles"_a = std::vector<double>{}, "idle_ns"_a = 0);
+          "factors"_a = std::vector<double>{}, "idle_ns"_a = 0);
   m.def(
       "simulate",
       [](const std::shared_ptr<Policy>& policy, const std::vector<LaneKind>& kinds,

@@ -127,7 +127,7 @@ class LaneKind:
         cost: CostCurve,
         spread: Literal["none", "lognormal", "exponential", "empirical"] = "none",
         sigma: float = 0.0,
-        quantiles: Sequence[float] = (),
+        factors: Sequence[float] = (),
         idle_ns: int = 0,
     ) -> None: ...
 

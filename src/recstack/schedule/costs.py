@@ -24,7 +24,7 @@ class Costs(BaseModel):
     query_us: what each further query of a merged batch adds.
     idle_us: what a batch takes longer on a lane that stood idle for half a millisecond or more:
         caches and the core's clock have to come back.
-    spread: quantiles, at equal steps from 0 to 1, of a batch's time over its mean; () for none.
+    spread: equally likely multiples of that time, ascending; () for none.
     origin: measured on a machine, or made up by a model.
     what: of which model, on how many threads, as text.
 
@@ -52,8 +52,8 @@ class Costs(BaseModel):
                 f"expected {len(self.busy)} rows of service_us, of one length >= 2, "
                 f"got lengths {[len(times) for times in self.service_us]}"
             )
-        if self.spread and (len(self.spread) < 2 or list(self.spread) != sorted(self.spread)):
-            raise ValueError("expected at least two ascending quantiles of spread")
+        if list(self.spread) != sorted(self.spread):
+            raise ValueError("expected an ascending spread")
         return self
 
     @property

@@ -15,7 +15,7 @@ class Service:
     """A distribution of service times.
 
     costs: their means, and what the policy believes at first.
-    spread: around the mean: "measured" (the quantiles in `costs`; none where it has none),
+    spread: around the mean: "measured" (what `costs` has; none where it has none),
         "none", "exponential", or "lognormal" whose logarithm has the deviation `sigma`.
 
     >>> Service.constant(100_000.0, spread="exponential").costs.curve().service_ns(7)

@@ -14,6 +14,7 @@ from recstack.data import random_batch
 from recstack.engine import Engine, HybridEngine
 from recstack.model import Model
 from recstack.schedule import Costs, measure_costs
+from recstack.schedule.measure import likely
 from recstack.tune.deployment import executor_factory
 from recstack.types import Executor
 
@@ -65,12 +66,11 @@ def executor_costs(
         rounds = [_round(executor, queries, seconds_each) for _ in range(ROUNDS)]
         took_us.append(min(rounds, key=lambda us: float(us.mean())))
     typical = took_us[max(nodes - 4, 0)]
-    spread = np.quantile(typical / typical.mean(), np.linspace(0.0, 1.0, 41))
     means = itertools.accumulate((float(us.mean()) for us in took_us), max)
     return Costs(
         busy=(1,),
         service_us=(tuple(round(us, 2) for us in means),),
-        spread=tuple(round(float(factor), 4) for factor in spread),
+        spread=likely(typical / typical.mean()),
         what=what,
     )
 
