@@ -43,7 +43,10 @@ from recstack.tune import Deployment, compile_deployment, read_deployment, start
 
 def load(
     plan: Annotated[
-        str, typer.Argument(help="plan.toml, a model folder or a zoo name: what queries must fit.")
+        str,
+        typer.Argument(
+            metavar="PLAN", help="plan.toml, a model folder or a zoo name: what queries must fit."
+        ),
     ],
     qps: Annotated[float, typer.Option(min=1e-3, help="Arrival rate.")] = 100.0,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of the schedule.")] = 10.0,
@@ -116,15 +119,21 @@ def load(
 
 
 def _ms(latency_ns: float) -> str:
-    return f"{latency_ns / 1e6:.2f}" if math.isfinite(latency_ns) else "-"
+    """Milliseconds, three digits or more."""
+    ms = latency_ns / 1e6
+    if not math.isfinite(ms):
+        return "-"
+    return f"{ms:.{2 if ms < 10 else 1 if ms < 100 else 0}f}"
 
 
 def _with_interval(found: Quantile) -> str:
     return f"{_ms(found.value)}\n{_ms(found.low)}..{_ms(found.high)}"
 
 
-def load_table(runs: list[tuple[str, LoadResult]], origin: str = "measured") -> Any:
-    """Latency percentiles with 95% intervals, and losses, of runs."""
+def load_table(
+    runs: list[tuple[str, LoadResult]], origin: str = "measured", rates: str = ""
+) -> Any:
+    """Latency percentiles with 95% intervals, and losses, of runs; rates: what their names mean."""
     rows = []
     for label, run in runs:
         s = summarise(run)
@@ -133,7 +142,7 @@ def load_table(runs: list[tuple[str, LoadResult]], origin: str = "measured") -> 
         late = _ms(s.lateness_p99_ns)
         rows.append((label, s.queries, f"{s.achieved_qps:.0f}", *tail, late, unanswered))
     heads = ("run", "queries", "qps", "p50 ms", "p95 ms", "p99 ms", "late ms", "lost")
-    return table(f"Latency from the schedule ({origin}, 95% intervals)", heads, rows)
+    return table(f"Latency from the schedule{rates} ({origin}, 95% intervals)", heads, rows)
 
 
 def null_table(null: NullLatency) -> Any:

@@ -28,7 +28,10 @@ DEEPRECSCHED = "deeprecsched"
 def simulate(
     source: Annotated[
         str,
-        typer.Argument(help="costs.json, a plan.toml with costs, a model folder or a zoo name."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="costs.json, a plan.toml with costs, a model folder or a zoo name.",
+        ),
     ],
     lanes: Annotated[int | None, typer.Option(min=1, help="Lanes; the plan's if none.")] = None,
     policy: Annotated[

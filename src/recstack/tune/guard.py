@@ -130,10 +130,12 @@ class Guard:
             self._refreshing = False
             self._fall_back()
 
-    def close(self) -> None:
-        """End the watch, then refuse new queries and finish the waiting ones."""
-        self._shadow.close()
-        self._switch.close()
+    def close(self, *, drain: bool = True) -> None:
+        """End the watch, then refuse new queries; finish the waiting ones, or with `drain=False`
+        end them.
+        """
+        self._shadow.close(drain=drain)
+        self._switch.close(drain=drain)
 
     def _again(self, batch: Batch) -> tuple[Scores, float]:
         scores, values = self._inside.run(batch)
