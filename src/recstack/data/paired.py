@@ -133,8 +133,8 @@ def _ranking_parts(
     trivial, longest = (k if which == "hr" else 1), int(np.diff(offsets)[known].max(initial=0))
     if longest <= trivial:
         raise ConfigError(
-            f"expected queries of more than {trivial} rows for {which}@{k}, which is 1 whatever the "
-            f"scores otherwise; got at most {longest}"
+            f"expected queries of more than {trivial} rows for {which}@{k}, which is 1 whatever "
+            f"the scores otherwise; got at most {longest}"
         )
     before, after = (f[column] for f in found)
     values = np.stack([before, after, np.ones(len(known))], axis=1)
