@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recstack.data.labelled import LabelledData
+from recstack.engine import compile
 from recstack.engine.precision import FP32, LayerPrecision, layer_inputs, layer_names
 from recstack.errors import ConfigError
 from recstack.model import Model
@@ -58,8 +59,8 @@ class Histogram:
 class OpReport:
     """One op.
 
-    unit, precision: its layer or table as a plan names it, and the precision of that; "" where it
-        has none to choose.
+    unit, precision: its layer or table as a plan names it, and the precision of that, with what it
+        runs in where no kernel has that precision; "" where it has none to choose.
     total: with the errors of all ops before it. own: of its own precision alone, fp32 inputs.
     saturation: share of its inputs outside a static range; None where the range is dynamic.
     columns: input columns that stand out from the others: outliers, where they are not yet.
@@ -95,7 +96,7 @@ def debug(model: Model, plan: PrecisionPlan, data: LabelledData) -> list[OpRepor
     names = list(dict.fromkeys([op.output for op in ops] + sorted(reads)))
     reference = values_of(model, names, data)
     found = values_of(quantised, names, data, config)
-    layers = layer_names(model)
+    layers, runs = layer_names(model), compile(quantised, config).formats
     reports = []
     for op in ops:
         name = op.output
@@ -111,7 +112,10 @@ def debug(model: Model, plan: PrecisionPlan, data: LabelledData) -> list[OpRepor
         elif name in layers:
             unit = layers[name]
             precision = plan.layer(unit)
+            used = runs.get(unit, (precision.format,))
             label = describe_layer(precision)
+            if precision.format not in used:
+                label, precision = f"{label}, runs {' and '.join(used)}", FP32
             saturation, columns = _inputs(model, name, precision, reference)
             own = None if precision == FP32 else _own(model, name, precision, reference)
         reports.append(
