@@ -267,7 +267,8 @@ void bind_histogram(nb::module_& m) {
            "How many values are at most `limit`; the bucket that holds it counts whole.")
       .def("merge", &HistogramSnapshot::merge, "other"_a)
       .def("subtract", &HistogramSnapshot::subtract, "earlier"_a,
-           "Take away what an earlier snapshot of the same histogram had; the maximum stays.");
+           "Take away what an earlier snapshot of the same histogram had; the maximum is then\n"
+           "known to its bucket.");
   nb::class_<Histogram>(m, "Histogram", "Logarithmic buckets, at most 1/64 wide; any thread.")
       .def(nb::init<>())
       .def("record", &Histogram::record, "value"_a)

@@ -31,14 +31,10 @@ void FixedPolicy::decide(const PolicyState& state, int64_t now_ns, Decision* dec
   }
   decision->lane = state.idle_lanes.back();
   decision->kind = Decision::Kind::run;
-  if (head.rows > options_.chunk_rows) {
-    const int64_t chunks = ceil_div(head.left(), options_.chunk_rows);
-    const int64_t rows = ceil_div(head.left(), chunks);
-    decision->pieces.push_back({slot, head.next_row, head.next_row + rows});
-    return;
-  }
-  decision->pieces.push_back({slot, 0, head.rows});
-  if (head.rows >= options_.merge_rows) return;
+  const int64_t chunks = ceil_div(head.left(), options_.chunk_rows);
+  const int64_t rows = ceil_div(head.left(), chunks);
+  decision->pieces.push_back({slot, head.next_row, head.next_row + rows});
+  if (rows < head.rows || rows >= options_.merge_rows) return;
   merge(state, now_ns, &decision->pieces);
   if (static_cast<int32_t>(decision->pieces.size()) < waiting.queries()) return;
   // All that waits is in this batch: the lane may stay idle for more, where that is wanted.
@@ -63,7 +59,8 @@ void FixedPolicy::merge(const PolicyState& state, int64_t now_ns,
     if (rows >= limit || looked_at++ == kLookAhead || pieces->size() == kMaxPieces) return;
     const Waiting& query = waiting[slot];
     if (query.merge_class != waiting[head].merge_class || query.deadline_ns <= now_ns) continue;
-    if (query.rows > options_.chunk_rows || rows + query.rows > limit) continue;
+    if (query.next_row > 0 || query.rows > options_.chunk_rows) continue;
+    if (rows + query.rows > limit) continue;
     pieces->push_back({slot, 0, query.rows});
     rows += query.rows;
   }

@@ -52,6 +52,21 @@ void histogram_percentiles_are_within_one_percent() {
   CHECK_EQ(Histogram().snapshot().percentile(0.5), 0);
 }
 
+void a_window_of_a_histogram_knows_nothing_of_what_was_before() {
+  Histogram histogram;
+  histogram.record(1'000'000);
+  const HistogramSnapshot earlier = histogram.snapshot();
+  for (int i = 0; i < 10; ++i) histogram.record(100);
+  HistogramSnapshot window = histogram.snapshot();
+  window.subtract(earlier);
+  CHECK_EQ(window.count(), 10);
+  CHECK_NEAR(static_cast<double>(window.percentile(0.95)), 100, 1);  // the rank of its maximum
+  CHECK_NEAR(static_cast<double>(window.max()), 100, 2);
+  HistogramSnapshot nothing;
+  nothing.subtract(earlier);
+  CHECK_EQ(nothing.percentile(1.0), 0);
+}
+
 void an_order_is_that_of_a_sorted_list() {
   constexpr int32_t kSlots = 200;
   std::mt19937 random(3);
@@ -211,6 +226,26 @@ void idle_lanes_share_what_waits() {
   CHECK_EQ(static_cast<int>(world.slots().size()), 2);
 }
 
+void a_begun_query_goes_on_where_it_was_under_another_policy() {
+  World world({.chunk_rows = 50});
+  world.push(0, {.rows = 100});
+  world.push(1, {.rows = 10});
+  CHECK(world.decide(0) == Decision::Kind::run && world.decision.pieces[0].row_end == 50);
+  world.policy = FixedPolicy({.chunk_rows = 256, .merge_rows = 256});
+  CHECK(world.decide(0) == Decision::Kind::run);
+  CHECK_EQ(world.decision.pieces.size(), size_t{1});
+  CHECK_EQ(world.decision.pieces[0].row_begin, 50);
+  CHECK_EQ(world.decision.pieces[0].row_end, 100);
+
+  World behind({.chunk_rows = 50, .order = Order::deadline});
+  behind.push(0, {.rows = 100, .deadline_ns = 900});
+  CHECK(behind.decide(0) == Decision::Kind::run && behind.backlog[0].next_row == 50);
+  behind.policy = FixedPolicy({.chunk_rows = 256, .merge_rows = 256, .order = Order::deadline});
+  behind.push(1, {.rows = 10, .deadline_ns = 800});
+  CHECK(behind.decide(0) == Decision::Kind::run);  // alone: what is left of the other is no whole
+  CHECK((behind.slots() == std::vector<int64_t>{1}));
+}
+
 void a_passed_deadline_is_refused() {
   World world({.chunk_rows = 4, .merge_rows = 8, .order = Order::deadline});
   world.push(0, {.rows = 9, .deadline_ns = 100});
@@ -252,6 +287,7 @@ void a_window_waits_only_while_nothing_else_can_run() {
 int main() {
   recstack::histogram_buckets_are_narrow_and_in_order();
   recstack::histogram_percentiles_are_within_one_percent();
+  recstack::a_window_of_a_histogram_knows_nothing_of_what_was_before();
   recstack::an_order_is_that_of_a_sorted_list();
   recstack::backlog_keeps_its_orders();
   recstack::a_large_query_is_cut_in_nearly_equal_chunks();
@@ -259,6 +295,7 @@ int main() {
   recstack::small_queries_merge_up_to_the_limit();
   recstack::a_batch_has_a_bounded_number_of_queries();
   recstack::idle_lanes_share_what_waits();
+  recstack::a_begun_query_goes_on_where_it_was_under_another_policy();
   recstack::a_passed_deadline_is_refused();
   recstack::a_window_waits_only_while_nothing_else_can_run();
   return recstack::test::finish();
