@@ -144,7 +144,7 @@ struct World {
   }
 
   Decision::Kind decide(int64_t now_ns) {
-    policy.decide({backlog, lane_states, idle}, now_ns, &decision);
+    policy.decide({backlog, lane_states, idle, {}, pace}, now_ns, &decision);
     if (decision.kind == Decision::Kind::run) {
       for (const Piece& piece : decision.pieces) {
         Waiting query = backlog[piece.slot];
@@ -171,6 +171,7 @@ struct World {
   Backlog backlog;
   std::vector<LaneState> lane_states;
   std::vector<int32_t> idle;
+  Pace pace;
   Decision decision;
 };
 
@@ -260,8 +261,60 @@ void a_passed_deadline_is_refused() {
   merging.push(0, {.rows = 2});
   merging.push(1, {.rows = 2, .deadline_ns = 10});
   merging.push(2, {.rows = 2});
+  CHECK(merging.decide(10) == Decision::Kind::refuse && merging.decision.refused == 1);
   CHECK(merging.decide(10) == Decision::Kind::run);
   CHECK((merging.slots() == std::vector<int64_t>{0, 2}));
+}
+
+void a_deadline_is_kept_while_all_lanes_are_busy() {
+  World world({.chunk_rows = 50});
+  world.idle.clear();
+  world.push(0, {.rows = 9, .deadline_ns = 300});
+  world.push(1, {.rows = 9, .deadline_ns = 100});
+  world.push(2, {.rows = 9});
+  CHECK(world.decide(99) == Decision::Kind::wait);
+  CHECK(world.decision.lane == -1 && world.decision.wake_ns == 100);
+  CHECK(world.decide(100) == Decision::Kind::refuse && world.decision.refused == 1);
+  CHECK(world.decide(100) == Decision::Kind::wait && world.decision.wake_ns == 300);
+}
+
+void a_pace_is_the_line_through_what_was_seen() {
+  Pace pace;
+  CHECK_EQ(pace.batch_ns(100), 0);
+  for (int i = 0; i < 3; ++i) pace.observe(10, 5000);
+  CHECK(pace.batch_ns(10) == 5000 && pace.batch_ns(1000) == 5000);
+  for (int i = 0; i < 200; ++i) pace.observe(1 + i % 50, 2000 + 100 * (1 + i % 50));
+  for (const int64_t rows : {1, 25, 200}) {
+    CHECK_NEAR(static_cast<double>(pace.batch_ns(rows)), 2000.0 + 100.0 * rows, 50.0);
+  }
+  const int64_t before_ns = pace.batch_ns(25);
+  pace.observe(25, 1'000'000'000);  // preempted
+  CHECK(pace.batch_ns(25) < before_ns + before_ns / 4);
+  for (int i = 0; i < 200; ++i) pace.observe(25, 50'000);
+  CHECK_NEAR(static_cast<double>(pace.batch_ns(25)), 50'000, 500);
+}
+
+void what_the_pace_foretells_to_be_late_is_refused() {
+  World world({.chunk_rows = 50}, 2);
+  world.pace.observe(10, 1000);
+  world.idle.clear();
+  for (LaneState& lane : world.lane_states) lane = {.idle = false, .until_ns = 1000};
+  int32_t slot = 0;
+  for (; slot < 20; ++slot) {
+    world.push(slot, {.rows = 10, .deadline_ns = 10'000});
+    if (world.decide(0) == Decision::Kind::refuse) break;
+  }
+  // 500 of reserve, 1000 until both lanes are free, and then two at a time.
+  CHECK(slot == 16 && world.decision.refused == slot);
+  CHECK(world.decide(0) == Decision::Kind::wait);
+  // A lane is late: its next query would end too late, the one after it is the head's turn.
+  world.idle.push_back(0);
+  world.lane_states[0] = {};
+  CHECK(world.decide(8600) == Decision::Kind::refuse && world.decision.refused == 0);
+  // Nothing else runs: a prediction that is never tried would never be corrected.
+  world.idle.push_back(1);
+  world.lane_states[1] = {};
+  CHECK(world.decide(8600) == Decision::Kind::run);
 }
 
 void a_window_waits_only_while_nothing_else_can_run() {
@@ -279,6 +332,12 @@ void a_window_waits_only_while_nothing_else_can_run() {
   CHECK_EQ(world.decision.wake_ns, 2500);
   world.push(1, {.rows = 100, .arrival_ns = 2000});
   CHECK(world.decide(2000) == Decision::Kind::run);  // the other query needs the lane
+
+  World paced(options);
+  paced.pace.observe(4, 1400);
+  paced.push(0, {.rows = 4, .arrival_ns = 0, .deadline_ns = 2000});
+  CHECK(paced.decide(0) == Decision::Kind::wait);
+  CHECK_EQ(paced.decision.wake_ns, 500);  // it takes 1400, and 100 are kept
 }
 
 }  // namespace
@@ -297,6 +356,9 @@ int main() {
   recstack::idle_lanes_share_what_waits();
   recstack::a_begun_query_goes_on_where_it_was_under_another_policy();
   recstack::a_passed_deadline_is_refused();
+  recstack::a_deadline_is_kept_while_all_lanes_are_busy();
+  recstack::a_pace_is_the_line_through_what_was_seen();
+  recstack::what_the_pace_foretells_to_be_late_is_refused();
   recstack::a_window_waits_only_while_nothing_else_can_run();
   return recstack::test::finish();
 }
