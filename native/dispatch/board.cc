@@ -63,7 +63,7 @@ void Board::end(int32_t lane_index, int64_t now_ns, bool went_well) {
   LaneState& lane = lanes_[lane_index];
   if (went_well) {
     const int64_t took_ns = now_ns - lane.started_ns;
-    pace_.observe(lane.rows, took_ns);
+    if (lane.kind == 0) pace_.observe(lane.rows, took_ns);
     if (!costs_.empty()) costs_[lane.kind].observe(lane.rows, lane.queries, lane.busy, took_ns);
   }
   lane = {.kind = lane.kind};

@@ -17,6 +17,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 void FixedPolicy::place(Costs, int32_t, Waiting* query) const {
   if (query->next_row > 0) return;  // keeps its place
   query->due_ns = options_.order == Order::deadline ? query->deadline_ns : 0;
+  query->line = options_.accelerator_rows > 0 && query->rows >= options_.accelerator_rows ? 1 : 0;
   if (query->deadline_ns != kNever) query->latest_start_ns = query->deadline_ns - 1;
 }
 
@@ -31,7 +32,13 @@ void FixedPolicy::decide(const PolicyState& state, int64_t now_ns, Decision* dec
     decision->kind = Decision::Kind::refuse;
     return;
   }
-  if (state.idle_lanes.empty()) {
+  int32_t line = 1;
+  for (; line >= 0; --line) {
+    if (waiting.first(line) < 0) continue;
+    decision->lane = idle_lane(state, line);
+    if (decision->lane >= 0) break;
+  }
+  if (line < 0) {
     const int32_t urgent = waiting.most_urgent();
     if (urgent < 0) return;
     decision->kind = Decision::Kind::wait;
@@ -39,19 +46,22 @@ void FixedPolicy::decide(const PolicyState& state, int64_t now_ns, Decision* dec
     return;
   }
 
-  const int32_t slot = waiting.first();
+  const int32_t slot = waiting.first(line);
   const Waiting& head = waiting[slot];
-  decision->lane = state.idle_lanes.back();
   decision->kind = Decision::Kind::run;
+  if (line == 1) {
+    decision->pieces.push_back({slot, 0, head.rows});
+    return;
+  }
   const int64_t chunks = ceil_div(head.left(), options_.chunk_rows);
   const int64_t rows = ceil_div(head.left(), chunks);
   decision->pieces.push_back({slot, head.next_row, head.next_row + rows});
   if (rows < head.rows || rows >= options_.merge_rows) return;
   merge(state, now_ns, &decision->pieces);
-  if (static_cast<int32_t>(decision->pieces.size()) < waiting.queries()) return;
+  if (static_cast<int32_t>(decision->pieces.size()) < waiting.queries(0)) return;
   // All that waits is in this batch: the lane may stay idle for more, where that is wanted.
   const int64_t latest_ns = latest_start_ns(state, head);
-  if (options_.merge_window_ns > 0 && now_ns < latest_ns && waiting.rows() < options_.merge_rows) {
+  if (options_.merge_window_ns > 0 && now_ns < latest_ns && waiting.rows(0) < options_.merge_rows) {
     decision->kind = Decision::Kind::wait;
     decision->wake_ns = latest_ns;
     decision->pieces.clear();
@@ -64,7 +74,7 @@ int32_t FixedPolicy::hopeless(const PolicyState& state, int64_t now_ns) const {
   const int32_t urgent = waiting.most_urgent();
   if (urgent < 0) return -1;
   if (now_ns > waiting[urgent].latest_start_ns) return urgent;
-  if (state.idle_lanes.size() == state.lanes.size()) return -1;
+  if (state.idle_lanes.size() == state.lanes.size() || options_.accelerator_rows > 0) return -1;
   const int32_t slot = state.idle_lanes.empty() ? waiting.last() : waiting.first();
   const Waiting& query = waiting[slot];
   if (query.next_row > 0 || query.deadline_ns == kNever) return -1;
@@ -98,13 +108,29 @@ int64_t FixedPolicy::work_ns(const Pace& pace, int64_t queries, int64_t rows) co
   return batches * pace.batch_ns(ceil_div(rows, batches));
 }
 
+// The most recently busy one that serves a line; -1: none.
+int32_t FixedPolicy::idle_lane(const PolicyState& state, int32_t line) const {
+  for (auto lane = state.idle_lanes.rbegin(); lane != state.idle_lanes.rend(); ++lane) {
+    const bool accelerator = state.lanes[*lane].kind > 0;
+    if (line == 1 ? accelerator : !accelerator || options_.accelerator_rows == 0) return *lane;
+  }
+  return -1;
+}
+
+// How many serve the first line.
+int64_t FixedPolicy::idle_lanes(const PolicyState& state) const {
+  if (options_.accelerator_rows == 0) return static_cast<int64_t>(state.idle_lanes.size());
+  return std::count_if(state.idle_lanes.begin(), state.idle_lanes.end(),
+                       [&](int32_t lane) { return state.lanes[lane].kind == 0; });
+}
+
 void FixedPolicy::merge(const PolicyState& state, int64_t now_ns,
                         std::vector<Piece>* pieces) const {
   const Backlog& waiting = state.waiting;
   const int32_t head = waiting.first();
   // With several idle lanes each gets a share: an idle lane costs more than a small batch.
-  const auto idle = static_cast<int64_t>(state.idle_lanes.size());
-  const int64_t limit = std::min(options_.merge_rows, ceil_div(waiting.rows(), idle));
+  const int64_t idle = idle_lanes(state);
+  const int64_t limit = std::min(options_.merge_rows, ceil_div(waiting.rows(0), idle));
   int64_t rows = waiting[head].rows;
   int64_t deadline_ns = waiting[head].deadline_ns;
   int32_t looked_at = 1;

@@ -34,7 +34,7 @@ struct PolicyState {
   std::span<const LaneState> lanes;
   std::span<const int32_t> idle_lanes;  // the most recently busy one last
   Costs costs = {};
-  Pace pace = {};
+  Pace pace = {};  // of lanes of kind 0
 };
 
 // Rows [row_begin, row_end) of a waiting query; row_begin is its `next_row`.
