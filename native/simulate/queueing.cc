@@ -145,7 +145,7 @@ void Queueing::start(const Decision& decision) {
 
 void Queueing::refuse(int32_t slot) {
   counts_.early += now_ns_ < board_.waiting()[slot].deadline_ns;
-  board_.remove(slot);
+  board_.refuse(slot, now_ns_);
   slots_[slot].waiting = false;
   slots_[slot].outcome = code(Outcome::deadline);
   if (slots_[slot].running == 0) finish(slot);
