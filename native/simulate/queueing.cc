@@ -42,6 +42,7 @@ Queueing::Queueing(std::shared_ptr<const Policy> policy, std::vector<LaneKind> k
   lane_slots_.resize(board_.lanes());
   for (auto& slots : lane_slots_) slots.reserve(kMaxPieces);
   ends_.reserve(board_.lanes());
+  trace_.begin(options_.trace_chunks);
 }
 
 QueueingCounts Queueing::run(const Arrivals& arrivals, const QueueingRecord& record) {
@@ -134,6 +135,14 @@ void Queueing::start(const Decision& decision) {
   const auto mean_ns =
       static_cast<double>(kind.cost.service_ns(state.rows, state.queries, state.busy));
   const auto service_ns = std::max<int64_t>(std::llround(mean_ns * kind.spread.draw(&random_)), 1);
+  for (const Piece& piece : decision.pieces) {
+    trace_.add({.tag = static_cast<uint64_t>(slots_[piece.slot].query),
+                .lane = lane,
+                .started_ns = now_ns_,
+                .executed_ns = now_ns_ + service_ns,
+                .row_begin = piece.row_begin,
+                .row_end = piece.row_end});
+  }
   ends_.push_back({now_ns_ + service_ns, lane});
   std::push_heap(ends_.begin(), ends_.end(),
                  [](const End& a, const End& b) { return a.at_ns > b.at_ns; });

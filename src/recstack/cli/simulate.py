@@ -11,8 +11,10 @@ from recstack import results
 from recstack.cli.load import load_table
 from recstack.cli.models import RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress
+from recstack.cli.policies import PoliciesOption, ScalesText, compare_policies, simulated_setting
 from recstack.cli.traffic import DEFAULT_SIZES, DEFAULT_SLA, SizesOption, SlaOption
 from recstack.engine import compile
+from recstack.errors import ConfigError
 from recstack.loadtest import SLA, SearchConfig, make_traffic, summarise
 from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
@@ -44,7 +46,11 @@ def simulate(
     save_costs: Annotated[
         Path | None, typer.Option(help="Write the costs that were used as JSON.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Result file (JSON lines) of --qps.")] = None,
+    policies: PoliciesOption = None,
+    sla_scale: ScalesText = "0.5,1,1.5",
+    out: Annotated[
+        Path | None, typer.Option(help="Result file (JSON lines) of --qps or --policies.")
+    ] = None,
     rows_scale: RowsScale = 1.0,
     seed: Seed = 0,
     json: Json = False,
@@ -54,6 +60,8 @@ def simulate(
     A model's costs are measured here first. Past the busy lanes that were measured, co-running
     lanes are taken to slow each other down no further.
     """
+    if policies and (qps or policy or chunk_rows):
+        raise ConfigError("expected --policies without --qps, --policy and --chunk-rows")
     deployment, costs = _read(source, rows_scale, seed)
     target = sla_forms.parse(sla or deployment.sla or DEFAULT_SLA)
     distribution = size_forms.parse(sizes or deployment.sizes or DEFAULT_SIZES)
@@ -70,7 +78,12 @@ def simulate(
         kinds.append(Lanes(accelerators, Service(read_costs(accelerator))))
     # A fixed policy serves what is late all the same; ten limits on it is hopeless.
     deadline_ns = None if schedule.policy == "slack" else 10 * target.limit_ns
-    if qps is None:
+    if policies:
+        setting = simulated_setting(
+            kinds, distribution, seed=seed, model=deployment.model or costs.what or source
+        )
+        met = compare_policies(setting, policies, target, sla_scale, out, json)
+    elif qps is None:
         met = _search(schedule, kinds, distribution, target, deadline_ns, seed, json)
     else:
         traffic = make_traffic(qps, queries, seed=seed, distribution=distribution)

@@ -1,0 +1,116 @@
+"""What a results file of `bench/policies.py` says, as Markdown; nothing is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any
+
+from recstack.loadtest import SLA
+from recstack.report.compared import Compared, Setting, geometric, goodput_shares
+from recstack.report.records import SORTS
+
+# facts of DeepRecSys (ISCA 2020): p95 limits in milliseconds.
+SLA_MS = {"ncf": 5, "rm1": 100, "rm2": 400, "rm3": 100, "wnd": 25, "mt-wnd": 25, "din": 100,
+          "dien": 35}  # fmt: skip
+LEAST = 3
+
+
+def upgraded(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Records of a file, cells of its first form as the sorts that pages show."""
+    return [new for old in records for new in (_cell(old) if old["record"] == "cell" else [old])]
+
+
+def _cell(old: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """That form kept no probes, and latencies nowhere."""
+    sla = str(SLA(95.0, round(SLA_MS[old["model"]] * old["sla"] * 1e6)))
+    key = {name: old[name] for name in ("origin", "model", "engine", "lanes", "policy")}
+    key |= {"sla": sla, "label": f"{old['policy']}, {old['lanes']} lanes"}
+    yield {
+        "record": "qps_at_sla", **key, "low_qps": old["qps"], "high_qps": None,
+        "high_outcome": None, "confidence": 0.95, "probes": [], "chunk_rows": old["chunk_rows"],
+        "steps": old["steps"],
+    }  # fmt: skip
+    loads = {"1.0": old} if "refused" in old else {}
+    for share, at in (loads | old.get("overload", {})).items():
+        names = ("goodput_qps", "goodput_rows", "refused", "longest_refusal_ms")
+        yield {
+            "record": "at_load", **key, **{name: at[name] for name in names},
+            "rate_qps": float(share) * old["qps"], "of_qps_at_sla": float(share),
+        }  # fmt: skip
+
+
+def render(records: Iterable[dict[str, Any]]) -> str:
+    """Tables by setting: cells, ratios, chunks, goodput in overload, small queries beside large."""
+    read: dict[str, list[Any]] = {"qps_at_sla": [], "at_load": [], "large": []}
+    for record in records:
+        if (sort := record["record"]) in read:
+            read[sort].append(SORTS[sort].model_validate(record))
+    compared = Compared(*read.values())
+    return "\n".join(line for s in compared.settings for line in _setting(compared, s))
+
+
+def _setting(compared: Compared, setting: Setting) -> Iterator[str]:
+    yield f"## {setting.name}, {setting.origin}\n"
+    yield from _cells(compared, setting)
+    for ratio in compared.ratios(setting):
+        cells = compared.cells(setting, ratio.base, ratio.better)
+        least = sorted(cells, key=cells.__getitem__)[:LEAST]
+        told = "; ".join(f"{model} {_plain(sla)} {cells[model, sla]:.3f}" for model, sla in least)
+        mean = f"**{ratio.mean:.3f}** ({ratio.low:.3f} to {ratio.high:.3f}), {ratio.cells} cells"
+        yield f"- {ratio.better} / {ratio.base}: geometric mean {mean}; least: {told}"
+    yield from _overload(compared, setting)
+    large = [x for x in compared.large if (x.origin, x.lanes) == (setting.origin, setting.lanes)]
+    if large:
+        told = ", ".join(f"{x.model} {x.ratio:.2f}" for x in large)
+        yield f"- p95 of small queries, large ones among them / alone: {told}"
+    yield ""
+
+
+def _cells(compared: Compared, setting: Setting) -> Iterator[str]:
+    """QPS@SLA of each policy, deeprecsched's chunk, and the ratios between neighbours."""
+    policies = compared.policies
+    ratios = {f"{b} / {a}": compared.cells(setting, a, b) for a, b in pairwise(policies)}
+    heads = ["model", "SLA", *policies, "chunk (rows)", *ratios, "slack refused"]
+    yield _row(*heads)
+    yield _row(*["---"] * len(heads))
+    for model in compared.models(setting):
+        for sla in compared.slas(setting, model):
+            found = {p: compared.find(setting, model, sla, p) for p in policies}
+            climbed = found.get("deeprecsched")
+            slack = [x for x in compared.at(setting, model, sla, "slack") if x.of_qps_at_sla == 1]
+            yield _row(
+                model, _plain(sla), *(f"{f.low_qps:.1f}" if f else "" for f in found.values()),
+                str(climbed.chunk_rows) if climbed else "",
+                *(f"{of[model, sla]:.3f}" if (model, sla) in of else "" for of in ratios.values()),
+                f"{slack[0].refused:.1%}" if slack else "",
+            )  # fmt: skip
+    yield ""
+
+
+def _overload(compared: Compared, setting: Setting) -> Iterator[str]:
+    """Goodput past the QPS@SLA as a share of its peak, and the longest wait for a refusal."""
+    for policy in compared.policies:
+        shares: dict[float, list[float]] = {}
+        refusals: list[float] = []
+        for model in compared.models(setting):
+            for sla in compared.slas(setting, model):
+                curve = compared.at(setting, model, sla, policy)
+                refusals += [x.longest_refusal_ms * 1e6 / sla.limit_ns for x in curve]
+                for share, good in goodput_shares(curve).items():
+                    shares.setdefault(share, []).append(good)
+        told = "; ".join(
+            f"{share:g}x {geometric(goods)[0]:.2f} (least {min(goods):.2f})"
+            for share, goods in sorted(shares.items()) if share > 1
+        )  # fmt: skip
+        if told:
+            yield (f"- goodput / peak of {policy}: {told}; longest to a refusal "
+                   f"{max(refusals):.2f} limits")  # fmt: skip
+
+
+def _plain(sla: object) -> str:
+    return f"{sla}".replace("\u00a0", " ")
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
