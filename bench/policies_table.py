@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from recstack.loadtest import SLA
-from recstack.report.compared import Compared, Setting, geometric, goodput_shares
-from recstack.report.records import SORTS
+from recstack.report.compared import Compared, Setting, kept
+from recstack.report.records import SORTS, AtLoad
 
 # facts of DeepRecSys (ISCA 2020): p95 limits in milliseconds.
 SLA_MS = {"ncf": 5, "rm1": 100, "rm2": 400, "rm3": 100, "wnd": 25, "mt-wnd": 25, "din": 100,
@@ -89,23 +91,29 @@ def _cells(compared: Compared, setting: Setting) -> Iterator[str]:
 
 
 def _overload(compared: Compared, setting: Setting) -> Iterator[str]:
-    """Goodput past the QPS@SLA as a share of its peak, and the longest wait for a refusal."""
+    """Median and least goodput past the QPS@SLA, of the best at any lower load, over models and
+    SLAs; the longest wait for a refusal."""
     for policy in compared.policies:
-        shares: dict[float, list[float]] = {}
-        refusals: list[float] = []
-        for model in compared.models(setting):
-            for sla in compared.slas(setting, model):
-                curve = compared.at(setting, model, sla, policy)
-                refusals += [x.longest_refusal_ms * 1e6 / sla.limit_ns for x in curve]
-                for share, good in goodput_shares(curve).items():
-                    shares.setdefault(share, []).append(good)
-        told = "; ".join(
-            f"{share:g}x {geometric(goods)[0]:.2f} (least {min(goods):.2f})"
-            for share, goods in sorted(shares.items()) if share > 1
-        )  # fmt: skip
-        if told:
-            yield (f"- goodput / peak of {policy}: {told}; longest to a refusal "
-                   f"{max(refusals):.2f} limits")  # fmt: skip
+        curves = [
+            (sla, compared.at(setting, model, sla, policy))
+            for model in compared.models(setting) for sla in compared.slas(setting, model)
+        ]  # fmt: skip
+        refusals = [x.longest_refusal_ms * 1e6 / sla.limit_ns for sla, of in curves for x in of]
+        parts = [_kept([of for _, of in curves], rows) for rows in (False, True)]
+        if refusals and all(parts):
+            yield (f"- goodput of {policy} past its QPS@SLA, of its best so far: {parts[0]}; in "
+                   f"rows {parts[1]}; longest to a refusal {max(refusals):.2f} limits")  # fmt: skip
+
+
+def _kept(curves: Iterable[Sequence[AtLoad]], rows: bool) -> str:
+    found: dict[float, list[float]] = {}
+    for curve in curves:
+        for share, good in kept(curve, rows=rows).items():
+            found.setdefault(share, []).append(good)
+    return ", ".join(
+        f"{share:g}x {np.median(goods):.2f} (least {min(goods):.2f})"
+        for share, goods in sorted(found.items()) if share > 1
+    )  # fmt: skip
 
 
 def _plain(sla: object) -> str:

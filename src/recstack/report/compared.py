@@ -134,7 +134,14 @@ def geometric(values: Sequence[float]) -> tuple[float, float, float, float]:
     return math.exp(float(logs.mean())), float(low), float(high), min(values)
 
 
-def goodput_shares(loads: Sequence[AtLoad]) -> dict[float, float]:
-    """Goodput at each share of the QPS@SLA, over the best of all."""
-    peak = max((x.goodput_qps for x in loads), default=0.0)
-    return {x.of_qps_at_sla: x.goodput_qps / peak for x in loads} if peak else {}
+def kept(loads: Sequence[AtLoad], *, rows: bool = False) -> dict[float, float]:
+    """Goodput at each share of the QPS@SLA, over the best at this or any lower load.
+
+    rows: of rows, not of queries.
+    """
+    found, best = {}, 0.0
+    for load in sorted(loads, key=lambda x: x.rate_qps):
+        good = load.goodput_rows if rows else load.goodput_qps
+        best = max(best, good)
+        found[load.of_qps_at_sla] = good / best if best else 0.0
+    return found

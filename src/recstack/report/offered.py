@@ -2,106 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
-from recstack.report.compared import Compared, Setting, goodput_shares
+from recstack.report.compared import Compared, Setting, kept
 from recstack.report.figure import figure, section, table
 from recstack.report.markup import Markup, join, tag
-from recstack.report.policies import colour
-from recstack.report.records import SLA, AtLoad
+from recstack.report.policies import by_setting, colour
+from recstack.report.records import AtLoad
 from recstack.report.records.schedule import Quantile
 from recstack.report.svg.marks import Key
 from recstack.report.svg.plot import Axis, Plot
 from recstack.report.svg.scale import linear, log
-from recstack.report.text import UNITS_NS, badge, figures, interval, share
+from recstack.report.text import UNITS_NS, figures, interval, share
 
 MS = UNITS_NS["ms"]
-Curves = dict[str, list[AtLoad]]
-Chart = Callable[[Compared, Setting, str, SLA, Curves, str], Markup]
 
 
 def offered(compared: Compared) -> Markup:
     """Goodput, then latency, against the offered load; each model at its middle SLA."""
+    limit, infinite = Key("limit", "", "limit"), Key("up", "plain", "infinite: too few answered")
+    goodput = by_setting(
+        compared, "goodput", lambda *of: _goodput(compared, *of), [Key("line", "plain", "offered")]
+    )
+    tail = by_setting(compared, "tail", lambda *of: _latency(compared, *of), [limit, infinite])
     return join(
         (
-            _section(
-                compared, "goodput", "Policies: goodput against offered load",
-                "Queries answered within the limit, per second. The thin line is what is offered; "
-                "each policy is loaded up to twice its own QPS@SLA.", _goodput,
-            ),
-            _section(
-                compared, "tail", "Policies: latency against offered load",
-                "From the scheduled arrival; a query that was refused counts as infinite. Whiskers "
-                "are 95% intervals from order statistics, which take queries as independent.",
-                _latency,
-            ),
+            section(
+                "goodput", "Policies: goodput against offered load",
+                tag("p", "Queries answered within the limit, per second. The thin line is what is "
+                    "offered; each policy is loaded up to twice its own QPS@SLA."),
+                goodput,
+            ) if goodput else None,
+            section(
+                "tail", "Policies: latency against offered load",
+                tag("p", "From the scheduled arrival; a query that was refused counts as infinite. "
+                    "Whiskers are 95% intervals from order statistics, which take queries as "
+                    "independent."),
+                tail,
+            ) if tail else None,
         )
     )  # fmt: skip
 
 
-def _section(compared: Compared, ident: str, heading: str, text: str, chart: Chart) -> Markup:
-    parts: list[Markup] = []
-    for i, setting in enumerate(compared.settings):
-        charts = []
-        for j, model in enumerate(compared.models(setting)):
-            sla = compared.middle(setting, model)
-            curves = {p: compared.at(setting, model, sla, p) for p in compared.policies}
-            curves = {p: curve for p, curve in curves.items() if curve}
-            if curves:
-                charts.append(chart(compared, setting, model, sla, curves, f"{ident}-{i}-{j}"))
-        if any(charts):
-            parts.append(tag("h3", setting.name, " ", badge(setting.origin), class_="setting"))
-            parts.append(tag("div", *charts, class_="charts small"))
-    return section(ident, heading, tag("p", text), *parts) if parts else Markup()
+def _curves(compared: Compared, setting: Setting, model: str) -> dict[str, list[AtLoad]]:
+    """By policy, under the middle SLA."""
+    sla = compared.middle(setting, model)
+    curves = {policy: compared.at(setting, model, sla, policy) for policy in compared.policies}
+    return {policy: curve for policy, curve in curves.items() if curve}
 
 
-def _goodput(
-    compared: Compared, setting: Setting, model: str, sla: SLA, curves: Curves, ident: str
-) -> Markup:
+def _goodput(compared: Compared, setting: Setting, model: str, ident: str) -> Markup | None:
+    curves, sla = _curves(compared, setting, model), compared.middle(setting, model)
+    if not curves:
+        return None
     every = [x for curve in curves.values() for x in curve]
     rates = linear(x.rate_qps for x in every)
     goods = linear(x.goodput_qps for x in every)
     plot = Plot(Axis(rates, "offered load (queries/s)"), Axis(goods, "goodput (queries/s)"), 200)
     end = min(rates.high, goods.high)
-    plot.line([(0.0, 0.0), (end, end)], "offered")
+    plot.line([(0.0, 0.0), (end, end)], "plain thin")
     numbers: list[Sequence[str]] = []
     for policy, curve in curves.items():
         of = colour(compared, policy)
         plot.line([(x.rate_qps, x.goodput_qps) for x in curve], of)
-        peaks = goodput_shares(curve)
+        shares = kept(curve)
         for x in curve:
             words = f"{policy}: {figures(x.goodput_qps, 4)} of {figures(x.rate_qps, 4)} queries/s"
             plot.mark((x.rate_qps, x.goodput_qps), "dot", of, words)
-            numbers.append(
-                (
-                    policy, f"{x.of_qps_at_sla:g}", figures(x.rate_qps, 4),
-                    figures(x.goodput_qps, 4), share(peaks.get(x.of_qps_at_sla, 0.0)),
-                    share(x.refused), figures(x.longest_refusal_ms),
-                )
-            )  # fmt: skip
+            numbers.append(_goodput_row(policy, x, shares[x.of_qps_at_sla]))
     title = f"Goodput of {model}, {setting.name}, {sla}"
     columns = ["Policy", "of its QPS@SLA", "offered (queries/s)", "goodput (queries/s)"]
-    columns += ["of its peak", "not answered", "longest to a refusal (ms)"]
-    keys = [Key("line", colour(compared, policy), policy) for policy in curves]
+    columns += [
+        "of its best so far",
+        "goodput (rows/s)",
+        "not answered",
+        "longest to a refusal (ms)",
+    ]
     return figure(
         f"{model}, {sla}",
         "",
         plot.svg(ident, title, "Goodput at each offered load, a line for each policy."),
         table(title, columns, numbers),
         [setting.origin],
-        [*keys, Key("line", "offered", "offered")],
     )
 
 
-def _latency(
-    compared: Compared, setting: Setting, model: str, sla: SLA, curves: Curves, ident: str
-) -> Markup:
+def _goodput_row(policy: str, load: AtLoad, kept_share: float) -> Sequence[str]:
+    rates = [figures(qps, 4) for qps in (load.rate_qps, load.goodput_qps)]
+    rows = figures(load.goodput_rows, 4)
+    refused = share(load.refused), figures(load.longest_refusal_ms)
+    return (policy, f"{load.of_qps_at_sla:g}", *rates, share(kept_share), rows, *refused)
+
+
+def _latency(compared: Compared, setting: Setting, model: str, ident: str) -> Markup | None:
+    curves, sla = _curves(compared, setting, model), compared.middle(setting, model)
     name = f"p{sla.percentile:g}"
     found = {p: [x for x in curve if name in x.latency_ns] for p, curve in curves.items()}
     every = [x for curve in found.values() for x in curve]
     if not every:
-        return Markup()
+        return None
     times = [q.value / MS for x in every if (q := x.latency_ns[name]).value]
     plot = Plot(
         Axis(linear(x.rate_qps for x in every), "offered load (queries/s)"),
@@ -115,10 +115,6 @@ def _latency(
             for x in curve
         ]
     plot.across(sla.limit_ns / MS)
-    keys = [Key("line", colour(compared, p), p) for p, curve in found.items() if curve]
-    keys.append(Key("limit", "", "limit"))
-    if any(x.latency_ns[name].value is None for x in every):
-        keys.append(Key("up", "plain", "infinite: too few answered"))
     title = f"Latency of {model}, {setting.name}, {sla}"
     columns = ["Policy", "offered (queries/s)"]
     columns += [f"{p} (ms), 95% interval" for p in _listed(name)]
@@ -128,7 +124,6 @@ def _latency(
         plot.svg(ident, title, f"{name} at each offered load, a line for each policy."),
         table(title, columns, numbers),
         [setting.origin],
-        keys,
     )
 
 

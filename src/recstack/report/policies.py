@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from recstack.report.compared import Compared, Setting
+from recstack.report.compared import Compared, Setting, setting_of
 from recstack.report.document import Document
 from recstack.report.figure import figure, section, table
 from recstack.report.headline import bracket
 from recstack.report.markup import Markup, join, tag
 from recstack.report.records import AtLoad, BatchCosts, Found, Large
-from recstack.report.svg.marks import SERIES, Key
+from recstack.report.svg.marks import SERIES, Key, legend
 from recstack.report.svg.plot import Axis, Plot
-from recstack.report.svg.scale import linear, log
+from recstack.report.svg.scale import at_values, linear
 from recstack.report.text import UNITS_NS, badge, figures, interval, share, whole
 
 MS = UNITS_NS["ms"]
@@ -45,10 +45,31 @@ def policies(compared: Compared) -> Markup:
             "the limit, the more a policy must leave lanes free. Whiskers span the rates between "
             "which each answer lies."),
         _ratios(compared),
+        by_setting(compared, "policies", lambda *of: _chart(compared, *of)),
         _large(compared),
-        *(_setting(compared, setting, i) for i, setting in enumerate(compared.settings)),
         _costs(compared),
     )  # fmt: skip
+
+
+def by_setting(
+    compared: Compared, ident: str, chart: Callable[[Setting, str, str], Markup | None],
+    keys: Sequence[Key] = (),
+) -> Markup | None:  # fmt: skip
+    """A legend of the policies and `keys`, then a chart for each model, setting by setting.
+
+    chart: of a setting and a model, with an identity of its own, or None.
+    """
+    parts: list[Markup] = []
+    for i, setting in enumerate(compared.settings):
+        models = enumerate(compared.models(setting))
+        charts = [chart(setting, model, f"{ident}-{i}-{j}") for j, model in models]
+        if any(charts):
+            parts.append(tag("h3", setting.name, " ", badge(setting.origin), class_="setting"))
+            parts.append(tag("div", *charts, class_="charts small"))
+    if not parts:
+        return None
+    named = [Key("line", colour(compared, policy), policy) for policy in compared.policies]
+    return join((legend([*named, *keys]), *parts))
 
 
 def _ratios(compared: Compared) -> Markup | None:
@@ -75,34 +96,38 @@ def _ratios(compared: Compared) -> Markup | None:
 def _large(compared: Compared) -> Markup | None:
     if not compared.large:
         return None
-    title = "Small queries beside a large one: p95 under slack"
+    found = {(setting_of(x), x.model): x for x in compared.large}
+    settings = sorted({setting for setting, _ in found})
+    title = "Small queries beside a large one"
     rows = [
-        (x.model, str(x.lanes), figures(x.alone_p95_ms), figures(x.among_p95_ms),
-         figures(x.ratio), badge(x.origin))
-        for x in compared.large
-    ]  # fmt: skip
-    columns = ["Model", "lanes", "alone (ms)", "large among them (ms)", "ratio", ""]
-    return join((tag("h3", title), table(title, columns, rows, text=(0, 5))))
-
-
-def _setting(compared: Compared, setting: Setting, index: int) -> Markup:
-    models = compared.models(setting)
-    charts = [_chart(compared, setting, m, f"policies-{index}-{i}") for i, m in enumerate(models)]
+        (model, *(_beside(found.get((setting, model))) for setting in settings))
+        for model in dict.fromkeys(model for _, model in found)
+    ]
+    columns = ["Model", *(f"{setting.name}, {setting.origin}" for setting in settings)]
     return join(
         (
-            tag("h3", setting.name, " ", badge(setting.origin), class_="setting"),
-            tag("div", *charts, class_="charts small"),
+            tag("h3", title, " ", badge(*(s.origin for s in settings)), class_="setting"),
+            tag("p", "p95 of queries of 10 rows under slack, with one of 1,000 rows among each "
+                "thousand, over their p95 alone."),
+            table(title, columns, rows),
         )
-    )
+    )  # fmt: skip
+
+
+def _beside(found: Large | None) -> str:
+    if not found:
+        return "–"
+    times = f"{figures(found.among_p95_ms)} / {figures(found.alone_p95_ms)} ms"
+    return f"{figures(found.ratio)} ({times})"
 
 
 def _chart(compared: Compared, setting: Setting, model: str, ident: str) -> Markup:
     lines = _lines(compared, setting, model)
     every = [found for line in lines.values() for found in line]
-    limits = log([f.sla.limit_ns / MS for f in every])
+    limits = at_values([f.sla.limit_ns / MS for f in every])
     rates = linear([f.high_qps or f.low_qps for f in every])
     plot = Plot(Axis(limits, "limit (ms)"), Axis(rates, "QPS@SLA (queries/s)"), 200)
-    keys, numbers = [], []
+    numbers = []
     for policy, line in lines.items():
         of = colour(compared, policy)
         plot.line([(f.sla.limit_ns / MS, f.low_qps) for f in line], of)
@@ -113,7 +138,6 @@ def _chart(compared: Compared, setting: Setting, model: str, ident: str) -> Mark
             chunk = "–" if f.chunk_rows is None or policy == "slack" else whole(f.chunk_rows)
             rate = figures(f.low_qps, 4)
             numbers.append((policy, str(f.sla), rate, bracket(f), share(f.confidence), chunk))
-        keys.append(Key("line", of, policy))
     title = f"QPS@SLA of {model}, {setting.name}"
     columns = ["Policy", "SLA", "QPS@SLA (queries/s)", "interval", "confidence", "chunk (rows)"]
     return figure(
@@ -122,7 +146,6 @@ def _chart(compared: Compared, setting: Setting, model: str, ident: str) -> Mark
         plot.svg(ident, title, "QPS@SLA at each limit, a line for each policy."),
         table(title, columns, numbers, text=(0, 1, 3)),
         [setting.origin],
-        keys,
     )
 
 

@@ -33,6 +33,8 @@ def timeline(document: Document) -> Markup:
     entries = [entry for entry in document.of(Timeline) if entry.data.chunk_query.size]
     if not entries:
         return Markup()
+    # The known policies, side by side.
+    columns = "charts small" if len(entries) % 3 == 0 else "charts"
     traced = [(_name(document, entry), entry.data, waits(entry.data)) for entry in entries]
     return section(
         "timeline",
@@ -42,7 +44,7 @@ def timeline(document: Document) -> Markup:
             "that time, named by their rows."),
         _totals(traced),
         legend(_keys(traced)),
-        tag("div", *(_chart(*one, i) for i, one in enumerate(traced)), class_="charts"),
+        tag("div", *(_chart(*one, i) for i, one in enumerate(traced)), class_=columns),
     )  # fmt: skip
 
 

@@ -60,7 +60,8 @@ class Quantile(BaseModel):
 class AtLoad(Record):
     """What a policy made of queries at an offered rate, `of_qps_at_sla` times its QPS@SLA.
 
-    goodput_qps: answered within the limit. refused: the share not answered, and the longest time
+    goodput_qps, goodput_rows: queries, and their rows, answered within the limit, per second of
+    offered load. refused: the share not answered, and the longest time
     from an arrival to a refusal.
     """
 
@@ -72,6 +73,7 @@ class AtLoad(Record):
     rate_qps: FiniteFloat = Field(gt=0)
     of_qps_at_sla: FiniteFloat
     goodput_qps: FiniteFloat = Field(ge=0)
+    goodput_rows: FiniteFloat = Field(ge=0)
     refused: FiniteFloat
     longest_refusal_ms: FiniteFloat = 0.0
     queries: StrictInt | None = None
