@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from policies_table import SLA_MS, render, upgraded
+from policies_table import render, upgraded
 
 import recstack as rs
 from recstack import results
@@ -34,6 +34,7 @@ from recstack.data import random_batch
 from recstack.loadtest import SLA, Traffic, make_traffic
 from recstack.loadtest.metrics import latencies_ns
 from recstack.loadtest.sizes import Fixed, Production
+from recstack.loadtest.sla import PUBLISHED_MS
 from recstack.schedule import Costs
 from recstack.simulate import Lanes, Service
 from recstack.tune import engine_costs
@@ -80,7 +81,10 @@ class Cells:
     def __init__(self, path: Path, seed: int) -> None:
         self._path, self._seed = path, seed
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.records = upgraded(results.read(path, "policies").records) if path.exists() else []
+        found = list(results.read(path, "policies").records) if path.exists() else []
+        self.records = upgraded(found)
+        if self.records != found:
+            self.add()
 
     def get(self, **key: Any) -> dict[str, Any] | None:
         """The record of this key."""
@@ -118,7 +122,7 @@ def fill(setting: Setting, cells: Cells, args: argparse.Namespace) -> None:
     """The cells, the traces and the large query of one model in one setting, where not there."""
     name = setting.key["model"]
     where = {**setting.key, "origin": setting.origin, "lanes": setting.lanes}
-    whole = SLA(95.0, SLA_MS[name] * 10**6)
+    whole = SLA(95.0, PUBLISHED_MS[name] * 10**6)
     for factor in factors(args.slas):
         sla = scaled(whole, factor)
         for policy in args.policies.split(","):
@@ -141,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--table", action="store_true", help="print what the file has, run nothing")
-    parser.add_argument("--models", default=",".join(SLA_MS))
+    parser.add_argument("--models", default=",".join(PUBLISHED_MS))
     parser.add_argument("--policies", default=",".join(POLICIES))
     parser.add_argument("--slas", default="0.5,1,1.5")
     parser.add_argument("--lanes", default="28,40", help="simulated; '' for none")

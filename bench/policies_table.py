@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from recstack.loadtest import SLA
+from recstack.loadtest.sla import PUBLISHED_MS
 from recstack.report.compared import Compared, Setting, kept
 from recstack.report.records import SORTS, AtLoad
 
-# facts of DeepRecSys (ISCA 2020): p95 limits in milliseconds.
-SLA_MS = {"ncf": 5, "rm1": 100, "rm2": 400, "rm3": 100, "wnd": 25, "mt-wnd": 25, "din": 100,
-          "dien": 35}  # fmt: skip
 LEAST = 3
 
 
@@ -25,7 +23,7 @@ def upgraded(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _cell(old: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """That form kept no probes, and latencies nowhere."""
-    sla = str(SLA(95.0, round(SLA_MS[old["model"]] * old["sla"] * 1e6)))
+    sla = str(SLA(95.0, round(PUBLISHED_MS[old["model"]] * old["sla"] * 1e6)))
     key = {name: old[name] for name in ("origin", "model", "engine", "lanes", "policy")}
     key |= {"sla": sla, "label": f"{old['policy']}, {old['lanes']} lanes"}
     yield {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,7 @@ from recstack.tune import start, trace_schedule
 from recstack.tune.policies import POLICIES, Setting, compare, traced
 
 KIND = "policies"
+LONGEST_S = 20.0
 TRACED_QUERIES, TRACED_CHUNKS = 300, 20_000
 PoliciesOption = Annotated[
     str | None,
@@ -68,7 +70,8 @@ def simulated_setting(
 
     return Setting(
         "simulated", lanes, costs, sizes, _capacity(kinds, sizes), run, trace,
-        tolerance=0.01, span=60.0, least=20_000, most=200_000, key=key, seed=seed,
+        tolerance=0.01, span=60.0,
+        least=20_000, most=200_000, longest_s=math.inf, key=key, seed=seed,
     )  # fmt: skip
 
 
@@ -98,7 +101,8 @@ def live_setting(
 
     return Setting(
         "measured", lanes, costs, sizes, costs.capacity_qps(_mean_rows(sizes), lanes), run, trace,
-        tolerance=0.03, span=20.0, least=1_000, most=8_000, key=key, seed=seed,
+        tolerance=0.03, span=20.0,
+        least=1_000, most=8_000, longest_s=LONGEST_S, key=key, seed=seed,
     )  # fmt: skip
 
 

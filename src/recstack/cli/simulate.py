@@ -79,9 +79,8 @@ def simulate(
     # A fixed policy serves what is late all the same; ten limits on it is hopeless.
     deadline_ns = None if schedule.policy == "slack" else 10 * target.limit_ns
     if policies:
-        setting = simulated_setting(
-            kinds, distribution, seed=seed, model=deployment.model or costs.what or source
-        )
+        name = costs.what.partition(",")[0] or Path(source).stem
+        setting = simulated_setting(kinds, distribution, seed=seed, model=name)
         met = compare_policies(setting, policies, target, sla_scale, out, json)
     elif qps is None:
         met = _search(schedule, kinds, distribution, target, deadline_ns, seed, json)

@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from recstack.report.records import SLA, AtLoad, BatchCosts, Found, Large
+from recstack.report.text import counted
 
 DRAWN = 2000
 ORDER = ("static", "deeprecsched", "slack")
@@ -27,7 +28,7 @@ class Setting:
     @property
     def name(self) -> str:
         """In words."""
-        lanes = f"{self.lanes} lane{'s' * (self.lanes != 1)}"
+        lanes = counted(self.lanes, "lane")
         return lanes if self.engine in ("", "recstack") else f"{lanes}, costs of {self.engine}"
 
 

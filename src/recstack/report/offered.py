@@ -14,9 +14,7 @@ from recstack.report.records.schedule import Quantile
 from recstack.report.svg.marks import Key
 from recstack.report.svg.plot import Axis, Plot
 from recstack.report.svg.scale import linear, log
-from recstack.report.text import UNITS_NS, figures, interval, share
-
-MS = UNITS_NS["ms"]
+from recstack.report.text import MS, figures, interval, share
 
 
 def offered(compared: Compared) -> Markup:

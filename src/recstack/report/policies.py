@@ -13,9 +13,8 @@ from recstack.report.records import AtLoad, BatchCosts, Found, Large
 from recstack.report.svg.marks import SERIES, Key, legend
 from recstack.report.svg.plot import Axis, Plot
 from recstack.report.svg.scale import at_values, linear
-from recstack.report.text import UNITS_NS, badge, figures, interval, share, whole
+from recstack.report.text import MS, badge, figures, interval, share, whole
 
-MS = UNITS_NS["ms"]
 COST_ROWS = (1, 16, 256, 1024)
 
 

@@ -15,10 +15,9 @@ from recstack.report.svg.gantt import Bar, Line, gantt
 from recstack.report.svg.marks import Key, legend
 from recstack.report.svg.plot import Axis
 from recstack.report.svg.scale import linear
-from recstack.report.text import UNITS_NS, badge, share, time, whole
+from recstack.report.text import MS, badge, share, time, whole
 from recstack.report.waits import CAUSES, Cause, Wait, waits
 
-MS = UNITS_NS["ms"]
 MOST_QUERIES = 24
 LONGEST = 8
 MANY_LANES, THIN_PX, LABELLED = 8, 8, 5

@@ -37,6 +37,7 @@ POLICIES = ("static", "deeprecsched", "slack")
 OFFERED = (0.4, 0.8, 1.0, 1.2, 2.0)
 """Loads to look at, as shares of a policy's QPS@SLA."""
 LATE = 10
+FEWEST = 50
 Run = Callable[[ScheduleConfig, Traffic, int | None], LoadResult]
 Trace = Callable[[ScheduleConfig, float, int | None, str], dict[str, Any]]
 
@@ -50,7 +51,7 @@ class Setting:
     capacity_qps: a guess at the highest rate, to begin searches from.
     largest_rows: the largest query; climb_from: rows of the first chunk of deeprecsched.
     span: length of a run in limits of the SLA, so that a queue that grows is seen to; least, most:
-        its queries.
+        its queries, where `longest_s` seconds of schedule have as many.
     tolerance, runs, seed: of searches.
     key: what records say of it all, such as model and engine.
     """
@@ -66,6 +67,7 @@ class Setting:
     span: float
     least: int
     most: int
+    longest_s: float
     key: dict[str, Any]
     runs: int = 3
     largest_rows: int = 1000
@@ -82,7 +84,8 @@ class Setting:
 
     def run_at(self, schedule: ScheduleConfig, qps: float, sla: SLA, seed: int) -> LoadResult:
         """Traffic at a rate."""
-        count = int(np.clip(self.span * qps * sla.limit_ns / 1e9, self.least, self.most))
+        wanted = np.clip(self.span * qps * sla.limit_ns / 1e9, self.least, self.most)
+        count = max(int(min(wanted, qps * self.longest_s)), FEWEST)
         traffic = make_traffic(qps, count, seed=seed, distribution=self.sizes)
         return self.run(schedule, traffic, deadline_ns(schedule, sla))
 
