@@ -11,6 +11,9 @@ Eight models, production-like sizes, Poisson arrivals, the SLAs of DeepRecSys ti
 is one model, SLA, engine, number of lanes and policy; cells that the file has are not run again.
 Costs are measured on this machine, once, and kept in the file. `static` cuts largest query / lanes,
 `deeprecsched` climbs from `--climb-from` rows; both serve late queries too, up to ten limits late.
+Live, the climb's chunk is that of a simulated climb on the same costs, and the policies are probed
+in turns, one probe each, so that a machine that drifts drifts for all. A live probe passes by the
+median of three runs: a stall of the machine, common to all, spoils one of them only.
 `slack` refuses what would be late. With more lanes than were measured, lanes are taken to slow each
 other down no more than those did.
 """
@@ -36,7 +39,6 @@ from recstack.loadtest.metrics import latencies_ns
 from recstack.loadtest.sizes import Fixed, Production
 from recstack.loadtest.sla import PUBLISHED_MS
 from recstack.schedule import Costs
-from recstack.simulate import Lanes, Service
 from recstack.tune import engine_costs
 from recstack.tune.policies import POLICIES, Setting, compare, traced
 
@@ -110,8 +112,8 @@ def settings(args: argparse.Namespace, name: str, cells: Cells) -> Iterator[Sett
         costs = Costs.model_validate(known["costs"])
     sizes, seed = Production(), args.seed
     for lanes in filter(None, args.lanes.split(",")):
-        kinds = [Lanes(int(lanes), Service(costs))]
-        yield replace(simulated_setting(kinds, sizes, seed=seed, **key), climb_from=args.climb_from)
+        made = simulated_setting(costs, int(lanes), sizes, seed=seed, **key)
+        yield replace(made, climb_from=args.climb_from)
     if args.live:
         lanes = costs.busy[-1]
         live = live_setting(rs.compile(model), costs, lanes, sizes, seed=seed, **key)
@@ -125,13 +127,12 @@ def fill(setting: Setting, cells: Cells, args: argparse.Namespace) -> None:
     whole = SLA(95.0, PUBLISHED_MS[name] * 10**6)
     for factor in factors(args.slas):
         sla = scaled(whole, factor)
-        for policy in args.policies.split(","):
-            key = {"record": "qps_at_sla", **where, "sla": str(sla), "policy": policy}
-            if cells.get(**key) is None:
-                made = list(compare(setting, policy, sla))
-                cells.add(*made)
-                print(f"{setting.origin} {setting.lanes} lanes {name} {sla} {policy}: "
-                      f"{made[0]['low_qps']:.1f} qps", flush=True)  # fmt: skip
+        key = {"record": "qps_at_sla", **where, "sla": str(sla)}
+        missing = [p for p in args.policies.split(",") if cells.get(**key, policy=p) is None]
+        for made in compare(setting, missing, sla):
+            cells.add(*made)
+            print(f"{setting.origin} {setting.lanes} lanes {name} {sla} {made[0]['policy']}: "
+                  f"{made[0]['low_qps']:.1f} qps", flush=True)  # fmt: skip
     if name in args.traces.split(",") and cells.get(record="timeline", **where) is None:
         own = [r for r in cells.records if all(r.get(k) == v for k, v in where.items())]
         cells.add(*traced(setting, own, whole))

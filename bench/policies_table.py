@@ -22,14 +22,14 @@ def upgraded(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _cell(old: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """That form kept no probes, and latencies nowhere."""
+    """That form kept probes of some searches only, and no latencies."""
     sla = str(SLA(95.0, round(PUBLISHED_MS[old["model"]] * old["sla"] * 1e6)))
     key = {name: old[name] for name in ("origin", "model", "engine", "lanes", "policy")}
     key |= {"sla": sla, "label": f"{old['policy']}, {old['lanes']} lanes"}
     yield {
-        "record": "qps_at_sla", **key, "low_qps": old["qps"], "high_qps": None,
-        "high_outcome": None, "confidence": 0.95, "probes": [], "chunk_rows": old["chunk_rows"],
-        "steps": old["steps"],
+        "record": "qps_at_sla", "low_qps": old["qps"], "high_qps": None, "high_outcome": None,
+        "confidence": 0.95, "probes": [], **old.get("found", {}), **key,
+        "chunk_rows": old["chunk_rows"], "steps": old["steps"],
     }  # fmt: skip
     loads = {"1.0": old} if "refused" in old else {}
     for share, at in (loads | old.get("overload", {})).items():

@@ -128,6 +128,7 @@ class LaneKind:
         spread: Literal["none", "lognormal", "exponential", "empirical"] = "none",
         sigma: float = 0.0,
         quantiles: Sequence[float] = (),
+        idle_ns: int = 0,
     ) -> None: ...
 
 def simulate(
@@ -153,6 +154,7 @@ class FixedPolicy(Policy):
         merge_rows: int = 0,
         merge_window_ns: int = 0,
         by_deadline: bool = False,
+        accelerator_rows: int = 0,
     ) -> None: ...
 
 class Dispatcher:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,7 @@ from recstack.loadtest import (
 from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
 from recstack.loadtest.quantiles import Quantile
+from recstack.machine.power import PowerMeter
 from recstack.model import Model
 from recstack.tune import Deployment, compile_deployment, engine_costs, read_deployment, start
 from recstack.tune.policies import Setting
@@ -77,6 +79,8 @@ def load(
         met = compare_policies(setting, policies, target, sla_scale, out, json)
         raise typer.Exit(0 if met else 1)
     factory = random_queries(model, seed, indices)
+    device = None if url else deployment.schedule.accelerator
+    meter = PowerMeter(device.device) if device else None
     if url:
         served = name or model.name
         run = over_http(url, served, factory, distribution, target, qps, seconds, seed, process)
@@ -87,9 +91,11 @@ def load(
         dispatcher = start(compile_deployment(deployment, model), deployment.schedule)
         try:
             config = DriverConfig(deadline_ns=10 * target.limit_ns)
-            run = drive(dispatcher, queries, traffic.scheduled_ns, config=config)
+            with meter or nullcontext():
+                run = drive(dispatcher, queries, traffic.scheduled_ns, config=config)
         finally:
             dispatcher.close(drain=False)
+    energy = meter.energy if meter else None
     null = measured_null(qps, http=url is not None)
     summary, verdict = summarise(run, target), judge(run, target)
     described = {
@@ -100,15 +106,21 @@ def load(
     record = {"record": "load", "label": url or "in process", "rate_qps": qps,
               "transport": "HTTP" if url else "in process", **described, **run.to_record(),
               "sla": str(target), "reasons": verdict.reasons}  # fmt: skip
+    answered = int((run.status == 0).sum())
+    if energy:
+        record["energy"] = energy.to_record(answered)
     if out:
         results.write(out, "load", [record, {"record": "null", **null.to_record()}], seed=seed)
         progress.print(f"wrote {out}", style="dim")
     if json:
         told = {"valid": verdict.valid, "reasons": verdict.reasons, "null": null.to_record()}
+        told |= {"energy": energy.to_record(answered)} if energy else {}
         print_json({**described, **summary.to_record(), **told})
     else:
         console.print(load_table([(f"{qps:g} qps offered", run)]))
         console.print(null_table(null))
+        if energy:
+            console.print(energy.text(answered), soft_wrap=True)
         console.print(", ".join(f"{name}: {text}" for name, text in described.items()))
         console.print(f"held against {target}: {verdict}", soft_wrap=True)
     met = verdict.valid and summary.latency_ns[target.percentile].value <= target.limit_ns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,13 +25,12 @@ from recstack.loadtest import (
 )
 from recstack.loadtest.sizes import Sizes
 from recstack.loadtest.timeline import ACCELERATOR, LANE, timeline_record
-from recstack.schedule import Costs, ScheduleConfig
-from recstack.simulate import Lanes, simulate
+from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig
+from recstack.simulate import simulate
 from recstack.tune import start, trace_schedule
 from recstack.tune.policies import POLICIES, Setting, compare, traced
 
 KIND = "policies"
-LONGEST_S = 20.0
 TRACED_QUERIES, TRACED_CHUNKS = 300, 20_000
 PoliciesOption = Annotated[
     str | None,
@@ -44,34 +42,30 @@ ScalesText = Annotated[
 
 
 def simulated_setting(
-    kinds: Sequence[Lanes], sizes: Sizes, *, seed: int = 0, **key: Any
-) -> Setting:
-    """Virtual time; the policy knows the costs of the first kind, and learns the others'.
-
-    Kinds after the first are accelerators. key: what records say of it.
-    """
-    costs, lanes = kinds[0].service.costs, sum(kind.count for kind in kinds)
-    names = [LANE] * kinds[0].count + [ACCELERATOR] * (lanes - kinds[0].count)
+    costs: Costs, lanes: int, sizes: Sizes, *, accelerator: AcceleratorConfig | None = None,
+    seed: int = 0, **key: Any,
+) -> Setting:  # fmt: skip
+    """Virtual time. key: what records say of it."""
 
     def run(schedule: ScheduleConfig, traffic: Traffic, deadline_ns: int | None) -> LoadResult:
         warmup = traffic.rows.size // 20
-        return simulate(
-            schedule, traffic, kinds, deadline_ns=deadline_ns, warmup=warmup, seed=seed
-        ).run
+        return simulate(schedule, traffic, deadline_ns=deadline_ns, warmup=warmup, seed=seed).run
 
     def trace(
         schedule: ScheduleConfig, qps: float, deadline_ns: int | None, label: str
     ) -> dict[str, Any]:
         traffic = make_traffic(qps, TRACED_QUERIES, seed=seed, distribution=sizes)
         done = simulate(
-            schedule, traffic, kinds, deadline_ns=deadline_ns, trace_chunks=TRACED_CHUNKS, seed=seed
+            schedule, traffic, deadline_ns=deadline_ns, seed=seed, trace_chunks=TRACED_CHUNKS
         )
-        return timeline_record(done.run, done.chunks, names, label=label)
+        beside = schedule.accelerator.lanes if schedule.accelerator else 0
+        kinds = [LANE] * schedule.lanes + [ACCELERATOR] * beside
+        return timeline_record(done.run, done.chunks, kinds, label=label)
 
     return Setting(
-        "simulated", lanes, costs, sizes, _capacity(kinds, sizes), run, trace,
-        tolerance=0.01, span=60.0,
-        least=20_000, most=200_000, longest_s=math.inf, key=key, seed=seed,
+        "simulated", lanes, costs, sizes, costs.capacity_qps(_mean_rows(sizes), lanes), run, trace,
+        tolerance=0.01, span=60.0, least_s=0.0, least=20_000, most=200_000, key=key, seed=seed,
+        accelerator=accelerator,
     )  # fmt: skip
 
 
@@ -101,8 +95,8 @@ def live_setting(
 
     return Setting(
         "measured", lanes, costs, sizes, costs.capacity_qps(_mean_rows(sizes), lanes), run, trace,
-        tolerance=0.03, span=20.0,
-        least=1_000, most=8_000, longest_s=LONGEST_S, key=key, seed=seed,
+        tolerance=0.03, span=10.0, least_s=1.3, least=200, most=20_000, key=key, seed=seed,
+        expected=simulated_setting(costs, lanes, sizes, seed=seed),
     )  # fmt: skip
 
 
@@ -125,9 +119,9 @@ def compare_policies(
 
     limits = [scaled(sla, factor) for factor in sorted(factors(scales))]
     for limit in limits:
-        for policy in names:
-            progress.print(f"{policy}, {limit}", style="dim")
-            keep(list(compare(setting, policy, limit, watch=_watch)))
+        progress.print(f"{', '.join(names)}, {limit}", style="dim")
+        for made in compare(setting, names, limit, watch=_watch):
+            keep(made)
     keep(list(traced(setting, records, limits[len(limits) // 2])))
     if out:
         progress.print(f"wrote {out}", style="dim")
@@ -174,11 +168,6 @@ def _show(setting: Setting, found: list[dict[str, Any]], loads: list[dict[str, A
 
 def _watch(probe: Any) -> None:
     progress.print(f"  {probe.rate_qps:10.0f} qps  {probe.outcome}", style="dim")
-
-
-def _capacity(kinds: Sequence[Lanes], sizes: Sizes) -> float:
-    mean = _mean_rows(sizes)
-    return sum(kind.service.costs.capacity_qps(mean, kind.count) for kind in kinds)
 
 
 def _mean_rows(sizes: Sizes) -> float:

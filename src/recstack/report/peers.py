@@ -38,8 +38,8 @@ def _table(case: str, cells: Sequence[Cell]) -> Markup:
         rows.append(
             (str(cell.rows), *(figures(times.get(n)) for n in names), figures(_ratio(cell.found)))
         )
-    columns = ["Rows", *(f"{name} (µs)" for name in names), "best peer / recstack"]
-    heading = tag("h3", case, " ", badge(*(cell.origin for cell in cells)))
+    columns = ["Rows", *names, "best peer / recstack"]
+    heading = tag("h3", f"{case} (µs) ", badge(*(cell.origin for cell in cells)))
     return join((heading, table(case, columns, rows)))
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from recstack.report.records import Timeline
 
+HANDOVER_NS = 20_000
+"""A lane that is idle no longer than this is between two batches, not kept idle."""
 Cause = Literal["queue", "lane", "window", "accelerator"]
 CAUSES: dict[Cause, str] = {
     "queue": "others went first",
@@ -90,7 +92,7 @@ class _Lanes:
         # (n, 2): from each change to "a lane is idle" to the next one back
         edges = np.concatenate([[np.iinfo(np.int64).min], times, [np.iinfo(np.int64).max]])
         idle = np.stack([edges[:-1][free], edges[1:][free]], axis=1)
-        self._idle = idle[idle[:, 1] > idle[:, 0]]
+        self._idle = idle[idle[:, 1] - np.maximum(idle[:, 0], 0) > HANDOVER_NS]
 
     def stretches(self, begin: int, end: int) -> list[Stretch]:
         """What a query that came at `begin` and started at `end` waited for."""

@@ -22,6 +22,8 @@ class Costs(BaseModel):
     busy: counts of lanes that run at the same time, ascending from 1.
     service_us: for each of them, the time of a batch of 1, 2, 4, ... rows of one query.
     query_us: what each further query of a merged batch adds.
+    idle_us: what a batch takes longer on a lane that stood idle for half a millisecond or more:
+        caches and the core's clock have to come back.
     spread: quantiles, at equal steps from 0 to 1, of a batch's time over its mean; () for none.
     origin: measured on a machine, or made up by a model.
     what: of which model, on how many threads, as text.
@@ -35,6 +37,7 @@ class Costs(BaseModel):
     busy: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(min_length=1)
     service_us: tuple[tuple[Microseconds, ...], ...]
     query_us: float = Field(default=0.0, ge=0.0, le=1e6)
+    idle_us: float = Field(default=0.0, ge=0.0, le=1e6)
     spread: tuple[Annotated[float, Field(gt=0.0, le=1e6)], ...] = ()
     origin: Origin = "measured"
     what: str = ""

@@ -45,8 +45,9 @@ class Service:
     def kind(self, lanes: int) -> _native.LaneKind:
         """So many native lanes of it."""
         curve = self.costs.curve()
+        idle_ns = round(1e3 * self.costs.idle_us)
         if self.spread != "measured":
-            return _native.LaneKind(lanes, curve, self.spread, self.sigma)
+            return _native.LaneKind(lanes, curve, self.spread, self.sigma, idle_ns=idle_ns)
         if not self.costs.spread:
-            return _native.LaneKind(lanes, curve)
-        return _native.LaneKind(lanes, curve, "empirical", 0.0, self.costs.spread)
+            return _native.LaneKind(lanes, curve, idle_ns=idle_ns)
+        return _native.LaneKind(lanes, curve, "empirical", 0.0, self.costs.spread, idle_ns)
