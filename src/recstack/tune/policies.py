@@ -198,6 +198,16 @@ def traced(setting: Setting, records: list[dict[str, Any]], sla: SLA) -> Iterato
         yield {**made, **setting.key, "policy": record["policy"]}
 
 
+def _schedule_of(setting: Setting, record: dict[str, Any], sla: SLA) -> ScheduleConfig:
+    """The schedule that a record says its policy ended with."""
+    schedule = setting.schedule(record["policy"], record["chunk_rows"], sla)
+    device = record.get("deployment", {}).get("schedule", {}).get("accelerator")
+    if device is None or schedule.accelerator is None:
+        return schedule.model_copy(update={"accelerator": None})
+    rows = {"threshold_rows": device["threshold_rows"]}
+    return schedule.model_copy(update={"accelerator": schedule.accelerator.model_copy(update=rows)})
+
+
 def _search(setting: Setting, policy: str, sla: SLA, watch: Callable[[Probe], None]) -> Searched:
     """One policy after its own chunk and, where there is an accelerator, its own threshold."""
     made: dict[str, Found] = {}
