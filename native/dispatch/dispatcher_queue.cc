@@ -13,7 +13,12 @@ void Dispatcher::settle(int32_t lane, int64_t now_ns, Effects* effects) {
   bool went_well = true;
   for (Part& part : self.batch->parts) {
     Slot& slot = slots_[part.slot];
-    trace_.add(slot.query.tag, lane, times, part);
+    trace_.add({.tag = slot.query.tag,
+                .lane = lane,
+                .started_ns = times.started_ns,
+                .executed_ns = times.executed_ns,
+                .row_begin = part.row_begin,
+                .row_end = part.row_end});
     slot.running -= 1;
     slot.started_ns = std::min(slot.started_ns, times.started_ns);
     slot.assemble_ns += times.assembled_ns - times.started_ns;

@@ -230,6 +230,28 @@ def test_what_cannot_be_simulated_is_refused():
         Service(COSTS, "lognormal", -1.0)
 
 
+def test_the_trace_says_what_each_lane_ran() -> None:
+    schedule = ScheduleConfig(lanes=2, chunk_rows=50, merge_rows=0)
+    traffic = make_traffic(4000.0, 2000, seed=3)
+    lanes = [Lanes(2, Service.constant(200_000.0, spread="exponential"))]
+    done = simulate(schedule, traffic, lanes, trace_chunks=100_000)
+    query, lane, start_ns, end_ns, row_begin, row_end = done.chunks.T
+    assert done.counts["batches"] == len(done.chunks)
+    assert (end_ns - start_ns).sum() == done.counts["busy_ns"]
+    rows = np.zeros(2000, np.int64)
+    np.add.at(rows, query, row_end - row_begin)
+    assert (rows == traffic.rows).all()
+    finished = np.zeros(2000, np.int64)
+    np.maximum.at(finished, query, end_ns)
+    assert (finished == done.run.finished_ns).all()
+    for which in range(2):
+        order = np.argsort(start_ns[lane == which])
+        begins, ends = start_ns[lane == which][order], end_ns[lane == which][order]
+        assert (begins[1:] >= ends[:-1]).all()
+    few = simulate(schedule, traffic, lanes, trace_chunks=7)
+    assert (few.chunks == done.chunks[:7]).all()
+
+
 def test_a_lane_that_stood_idle_takes_longer():
     costs = COSTS.model_copy(update={"idle_us": 100.0})
     arrivals = np.array([1, 2, 200, 200], np.int64) * 1_000_000
