@@ -76,7 +76,7 @@ def twin(model: Model, precision: LayerPrecision, seen: int, inputs: Sequence[Ar
         rows = x.reshape(-1, x.shape[-1])
         y = linear_int8(rows, weights[layer.weight], weights[layer.bias])
         y = np.where(y > 0, y, weights[layer.slope] * y)
-        x = y.reshape(*x.shape[:-1], -1)
+        x = y.reshape(*x.shape[:-1], y.shape[-1])
     return x[:, :, seen].astype(np.float64)
 
 

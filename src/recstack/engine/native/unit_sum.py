@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from recstack.engine.native.lower_dense8 import MIN_OUTPUTS
 from recstack.engine.precision import DenseFormat
 from recstack.model import Model, build
 from recstack.model.ops import (
@@ -65,6 +66,8 @@ def fits(
 ) -> bool:
     """Whether the fused unit has room for these layers on keys of `dim`, and their format."""
     widths = [shapes[layer.weight][0] for layer in layers]
+    if weights == "int8" and max(widths) < MIN_OUTPUTS:
+        weights = "fp32"
     if weights in ("bf16", "int8"):  # columns in pairs, and keys rounded into the room of a layer
         dim += dim % 2
         widths.append(dim)
