@@ -9,6 +9,9 @@ Eight models, production-like sizes, Poisson arrivals, the SLAs of DeepRecSys ti
 is one model, SLA, engine, number of lanes and policy; cells that the file has are not run again.
 Costs are measured on this machine, once, and kept in the file. `static` cuts largest query / lanes,
 `deeprecsched` climbs from `--climb-from` rows; both serve late queries too, up to ten limits late.
+Live, the climb's chunk is that of a simulated climb on the same costs, and the policies are probed
+in turns, one probe each, so that a machine that drifts drifts for all. A live probe passes by the
+median p95 of three runs: a stall of the machine, common to all, spoils one of them only.
 `slack` refuses what would be late; its cell says which share of queries that was at its highest
 rate, and how many rows per second were answered in time. With more lanes than were measured, lanes
 are taken to slow each other down no more than those did.
@@ -21,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,6 +45,7 @@ from recstack.loadtest import (
     qps_at_sla,
 )
 from recstack.loadtest.metrics import latencies_ns
+from recstack.loadtest.search import Probe, Search
 from recstack.loadtest.sizes import Fixed, Production
 from recstack.schedule import Costs, ScheduleConfig, climb_chunk_rows, static_chunk_rows
 from recstack.simulate import simulate
@@ -64,6 +68,7 @@ class Setting:
     run: Callable[[ScheduleConfig, Traffic, int | None], LoadResult]
     tolerance: float
     span: float
+    least_s: float
     least: int
     most: int
 
@@ -78,20 +83,27 @@ class Setting:
 
     def traffic(self, qps: float, sla: SLA, seed: int) -> Traffic:
         """Long enough that a queue which grows is seen to."""
-        count = int(np.clip(self.span * qps * sla.limit_ns / 1e9, self.least, self.most))
+        span_s = max(self.span * sla.limit_ns / 1e9, self.least_s)
+        count = int(np.clip(qps * span_s, self.least, self.most))
         return make_traffic(qps, count, seed=seed, distribution=Production())
 
     def find(self, schedule: ScheduleConfig, sla: SLA, seed: int) -> Found:
         """QPS@SLA."""
-        deadline_ns = None if schedule.policy == "slack" else 10 * sla.limit_ns
         start_qps = 0.8 * self.costs.capacity_qps(MEAN_ROWS, self.lanes)
-        config = SearchConfig(
-            start_qps=start_qps, min_qps=0.02 * start_qps, max_qps=10 * start_qps,
+        config = self.search(start_qps, seed)
+        return qps_at_sla(self.measure(schedule, sla), sla, config)
+
+    def search(self, start_qps: float, seed: int, factor: float = 2.0) -> SearchConfig:
+        """From a predicted rate."""
+        return SearchConfig(
+            start_qps=start_qps, min_qps=0.2 * start_qps, max_qps=10 * start_qps, factor=factor,
             tolerance=self.tolerance, runs=3, seed=seed,
         )  # fmt: skip
-        return qps_at_sla(
-            lambda qps, s: self.run(schedule, self.traffic(qps, sla, s), deadline_ns), sla, config
-        )
+
+    def measure(self, schedule: ScheduleConfig, sla: SLA) -> Callable[[float, int], LoadResult]:
+        """Runs at a rate."""
+        deadline_ns = None if schedule.policy == "slack" else 10 * sla.limit_ns
+        return lambda qps, seed: self.run(schedule, self.traffic(qps, sla, seed), deadline_ns)
 
 
 def simulated(costs: Costs, lanes: int) -> Setting:
@@ -101,7 +113,7 @@ def simulated(costs: Costs, lanes: int) -> Setting:
         warmup = traffic.rows.size // 20
         return simulate(schedule, traffic, deadline_ns=deadline_ns, warmup=warmup).run
 
-    return Setting("simulated", lanes, costs, run, 0.01, 60.0, 20_000, 200_000)
+    return Setting("simulated", lanes, costs, run, 0.01, 60.0, 0.0, 20_000, 200_000)
 
 
 def live(model: rs.Model, costs: Costs, seed: int) -> Setting:
@@ -118,7 +130,7 @@ def live(model: rs.Model, costs: Costs, seed: int) -> Setting:
         finally:
             dispatcher.close(drain=False)
 
-    return Setting("measured", lanes, costs, run, 0.03, 20.0, 1_000, 8_000)
+    return Setting("measured", lanes, costs, run, 0.03, 10.0, 1.3, 200, 20_000)
 
 
 def cell(setting: Setting, policy: str, sla: SLA, seed: int, climb_from: int) -> dict[str, Any]:
@@ -128,22 +140,65 @@ def cell(setting: Setting, policy: str, sla: SLA, seed: int, climb_from: int) ->
     if policy == "deeprecsched":
         climb = climb_chunk_rows(
             lambda rows: setting.find(setting.schedule(policy, rows, sla), sla, seed).low_qps,
-            start=climb_from, largest_rows=1000,
+            start=climb_from, largest_rows=1000, tolerance=2 * setting.tolerance,
         )  # fmt: skip
-        chunk, qps, steps = climb.chunk_rows, climb.qps, climb.steps
+        chunk, qps, steps = climb.rows, climb.qps, climb.steps
         schedule = setting.schedule(policy, chunk, sla)
     else:
         schedule = setting.schedule(policy, chunk, sla)
         qps = setting.find(schedule, sla, seed).low_qps
-    record: dict[str, Any] = {"qps": qps, "chunk_rows": chunk, "steps": steps}
+    return {"steps": steps, **described(setting, schedule, qps, sla, seed)}
+
+
+def described(
+    setting: Setting, schedule: ScheduleConfig, qps: float, sla: SLA, seed: int
+) -> dict[str, Any]:
+    """The cell of a policy whose QPS@SLA is known."""
+    record: dict[str, Any] = {"qps": qps, "chunk_rows": schedule.chunk_rows}
     if qps > 0:
         record |= at_rate(setting, schedule, qps, sla, seed)
-    if qps > 0 and policy == "slack":
+    if qps > 0 and schedule.policy == "slack":
         record["overload"] = {
             str(share): at_rate(setting, schedule, share * qps, sla, seed)
             for share in (0.8, 1.0, 1.2, 2.0)
         }
     return record
+
+
+def cells_in_turns(
+    setting: Setting, policies: list[str], sla: SLA, seed: int, climb_from: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The cells of several policies, live, started from what the simulator predicts of them."""
+    expected = simulated(setting.costs, setting.lanes)
+    predicted = {p: cell(expected, p, sla, seed, climb_from) for p in policies}
+    schedules = {p: setting.schedule(p, predicted[p]["chunk_rows"], sla) for p in policies}
+    least_qps = 0.05 * setting.costs.capacity_qps(MEAN_ROWS, setting.lanes)
+    searches = {
+        p: Search(setting.search(max(0.9 * predicted[p]["qps"], least_qps), seed, factor=1.15))
+        for p in policies
+    }
+    rates = {p: search.next_rate() for p, search in searches.items()}
+    while any(rates.values()):
+        for policy, qps in rates.items():
+            if qps is not None:
+                search, measure = searches[policy], setting.measure(schedules[policy], sla)
+                search.tell(median_probe(measure, qps, sla, seed))
+                rates[policy] = search.next_rate()
+    for policy, search in searches.items():
+        found = search.found(sla)
+        record = described(setting, schedules[policy], found.low_qps, sla, seed)
+        yield policy, {"steps": predicted[policy]["steps"], "found": found.to_record(), **record}
+
+
+def median_probe(
+    measure: Callable[[float, int], LoadResult], qps: float, sla: SLA, seed: int, runs: int = 3
+) -> Probe:
+    """A rate by the median over runs of the share of queries past the limit."""
+    late = [latencies_ns(measure(qps, seed + k)) > sla.limit_ns for k in range(runs)]
+    middle = sorted(late, key=np.mean)[runs // 2]
+    passes = middle.mean() <= sla.allowed
+    outcome: Literal["pass", "fail"] = "pass" if passes else "fail"
+    return Probe(qps, outcome, int(middle.sum()), middle.size, runs, 1.0, "median of runs")
 
 
 def at_rate(
@@ -308,13 +363,16 @@ def main() -> None:
             where = {"origin": setting.origin, "engine": args.engine, "lanes": setting.lanes}
             for factor in slas:
                 sla = SLA(95.0, round(SLA_MS[name] * factor * 1e6))
-                for policy in args.policies.split(","):
-                    key = {"record": "cell", **where, "model": name, "sla": factor}
-                    if cells.get(**key, policy=policy) is None:
-                        made = cell(setting, policy, sla, args.seed, args.climb_from)
-                        cells.add(**key, policy=policy, **made)
-                        print(f"{setting.origin} {setting.lanes} lanes {name} {sla} {policy}: "
-                              f"{made['qps']:.1f} qps", flush=True)  # fmt: skip
+                key = {"record": "cell", **where, "model": name, "sla": factor}
+                missing = [p for p in args.policies.split(",") if not cells.get(**key, policy=p)]
+                if setting.origin == "measured":
+                    made = cells_in_turns(setting, missing, sla, args.seed, args.climb_from)
+                else:
+                    made = ((p, cell(setting, p, sla, args.seed, args.climb_from)) for p in missing)
+                for policy, record in made:
+                    cells.add(**key, policy=policy, **record)
+                    print(f"{setting.origin} {setting.lanes} lanes {name} {sla} {policy}: "
+                          f"{record['qps']:.1f} qps", flush=True)  # fmt: skip
             key = {"record": "large", **where, "model": name}
             if args.engine == "recstack" and cells.get(**key) is None:
                 cells.add(**key, **one_large(setting, SLA(95.0, SLA_MS[name] * 10**6), args.seed))

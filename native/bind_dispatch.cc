@@ -65,9 +65,9 @@ void check_kinds(const Policy& policy, Costs costs, const std::vector<int32_t>& 
     throw nb::value_error("expected a cost curve: this policy predicts");
   }
   if (!kinds.empty() && kinds.size() != lanes) throw nb::value_error("expected a kind per lane");
-  const auto count = static_cast<int32_t>(std::max<size_t>(costs.size(), 1));
   for (const int32_t kind : kinds) {
-    if (kind < 0 || kind >= count) throw nb::value_error("expected kinds that have a cost curve");
+    const bool known = costs.empty() || kind < static_cast<int32_t>(costs.size());
+    if (kind < 0 || !known) throw nb::value_error("expected kinds that have a cost curve");
   }
 }
 

@@ -48,14 +48,19 @@ void bind_policies(nb::module_& m) {
       .def(
           "__init__",
           [](FixedPolicy* self, int64_t chunk_rows, int64_t merge_rows, int64_t merge_window_ns,
-             bool by_deadline) {
+             bool by_deadline, int64_t accelerator_rows) {
             if (chunk_rows < 1) throw nb::value_error("expected chunk_rows >= 1");
+            if (accelerator_rows < 0) throw nb::value_error("expected accelerator_rows >= 0");
             new (self) FixedPolicy({.chunk_rows = chunk_rows,
                                     .merge_rows = merge_rows,
                                     .merge_window_ns = merge_window_ns,
-                                    .order = by_deadline ? Order::deadline : Order::arrival});
+                                    .order = by_deadline ? Order::deadline : Order::arrival,
+                                    .accelerator_rows = accelerator_rows});
           },
-          "chunk_rows"_a, "merge_rows"_a = 0, "merge_window_ns"_a = 0, "by_deadline"_a = false);
+          "chunk_rows"_a, "merge_rows"_a = 0, "merge_window_ns"_a = 0, "by_deadline"_a = false,
+          "accelerator_rows"_a = 0,
+          "accelerator_rows: queries of so many rows or more go whole to lanes of kinds other than "
+          "0;\n0: all lanes are alike.");
   nb::class_<SlackPolicy, Policy>(m, "SlackPolicy", "Cuts by slack and by what else waits.")
       .def(
           "__init__",
@@ -73,16 +78,17 @@ void bind_simulator(nb::module_& m) {
       .def(
           "__init__",
           [](LaneKind* self, int32_t lanes, const CostCurve& cost, const std::string& spread,
-             double sigma, std::vector<double> quantiles) {
+             double sigma, std::vector<double> factors, int64_t idle_ns) {
+            if (idle_ns < 0) throw nb::value_error("expected idle_ns >= 0");
             if (lanes < 1) throw nb::value_error("expected at least one lane");
             const auto kind = spread == "none"          ? Spread::Kind::none
                               : spread == "lognormal"   ? Spread::Kind::lognormal
                               : spread == "exponential" ? Spread::Kind::exponential
                                                         : Spread::Kind::empirical;
-            new (self) LaneKind{lanes, cost, Spread(kind, sigma, std::move(quantiles))};
+            new (self) LaneKind{lanes, cost, Spread(kind, sigma, std::move(factors)), idle_ns};
           },
           "lanes"_a, "cost"_a, "spread"_a = "none", "sigma"_a = 0.0,
-          "quantiles"_a = std::vector<double>{});
+          "factors"_a = std::vector<double>{}, "idle_ns"_a = 0);
   m.def(
       "simulate",
       [](const std::shared_ptr<Policy>& policy, const std::vector<LaneKind>& kinds,

@@ -14,23 +14,24 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 void FixedPolicy::place(Costs, int32_t, Waiting* query) const {
   query->due_ns = options_.order == Order::deadline ? query->deadline_ns : 0;
+  if (query->next_row > 0) return;  // keeps its line
+  query->line = options_.accelerator_rows > 0 && query->rows >= options_.accelerator_rows ? 1 : 0;
 }
 
 void FixedPolicy::decide(const PolicyState& state, int64_t now_ns, Decision* decision) const {
   decision->kind = Decision::Kind::none;
   decision->pieces.clear();
   const Backlog& waiting = state.waiting;
-  if (state.idle_lanes.empty() || waiting.empty()) return;
-
-  const int32_t slot = waiting.first();
-  const Waiting& head = waiting[slot];
-  if (head.deadline_ns <= now_ns) {
-    decision->kind = Decision::Kind::refuse;
-    decision->refused = slot;
+  if (head_of(state, 1, now_ns, decision)) {
+    if (decision->kind == Decision::Kind::run) {
+      const int32_t slot = waiting.first(1);
+      decision->pieces.push_back({slot, 0, waiting[slot].rows});
+    }
     return;
   }
-  decision->lane = state.idle_lanes.back();
-  decision->kind = Decision::Kind::run;
+  if (!head_of(state, 0, now_ns, decision) || decision->kind == Decision::Kind::refuse) return;
+  const int32_t slot = waiting.first();
+  const Waiting& head = waiting[slot];
   if (head.rows > options_.chunk_rows) {
     const int64_t chunks = ceil_div(head.left(), options_.chunk_rows);
     const int64_t rows = ceil_div(head.left(), chunks);
@@ -40,14 +41,43 @@ void FixedPolicy::decide(const PolicyState& state, int64_t now_ns, Decision* dec
   decision->pieces.push_back({slot, 0, head.rows});
   if (head.rows >= options_.merge_rows) return;
   merge(state, now_ns, &decision->pieces);
-  if (static_cast<int32_t>(decision->pieces.size()) < waiting.queries()) return;
+  if (static_cast<int32_t>(decision->pieces.size()) < waiting.queries(0)) return;
   // All that waits is in this batch: the lane may stay idle for more, where that is wanted.
   const int64_t latest_ns = latest_start_ns(head);
-  if (options_.merge_window_ns > 0 && now_ns < latest_ns && waiting.rows() < options_.merge_rows) {
+  if (options_.merge_window_ns > 0 && now_ns < latest_ns && waiting.rows(0) < options_.merge_rows) {
     decision->kind = Decision::Kind::wait;
     decision->wake_ns = latest_ns;
     decision->pieces.clear();
   }
+}
+
+// Whether a line's head is to leave it, to a lane or refused.
+bool FixedPolicy::head_of(const PolicyState& state, int32_t line, int64_t now_ns,
+                          Decision* decision) const {
+  const int32_t slot = state.waiting.first(line);
+  if (slot < 0) return false;
+  decision->lane = idle_lane(state, line);
+  if (decision->lane < 0) return false;
+  const bool late = state.waiting[slot].deadline_ns <= now_ns;
+  decision->kind = late ? Decision::Kind::refuse : Decision::Kind::run;
+  if (late) decision->refused = slot;
+  return true;
+}
+
+// The most recently busy one that serves a line; -1: none.
+int32_t FixedPolicy::idle_lane(const PolicyState& state, int32_t line) const {
+  for (auto lane = state.idle_lanes.rbegin(); lane != state.idle_lanes.rend(); ++lane) {
+    const bool accelerator = state.lanes[*lane].kind > 0;
+    if (line == 1 ? accelerator : !accelerator || options_.accelerator_rows == 0) return *lane;
+  }
+  return -1;
+}
+
+// How many serve the first line.
+int64_t FixedPolicy::idle_lanes(const PolicyState& state) const {
+  if (options_.accelerator_rows == 0) return static_cast<int64_t>(state.idle_lanes.size());
+  return std::count_if(state.idle_lanes.begin(), state.idle_lanes.end(),
+                       [&](int32_t lane) { return state.lanes[lane].kind == 0; });
 }
 
 void FixedPolicy::merge(const PolicyState& state, int64_t now_ns,
@@ -55,8 +85,8 @@ void FixedPolicy::merge(const PolicyState& state, int64_t now_ns,
   const Backlog& waiting = state.waiting;
   const int32_t head = waiting.first();
   // With several idle lanes each gets a share: an idle lane costs more than a small batch.
-  const auto idle = static_cast<int64_t>(state.idle_lanes.size());
-  const int64_t limit = std::min(options_.merge_rows, ceil_div(waiting.rows(), idle));
+  const int64_t idle = idle_lanes(state);
+  const int64_t limit = std::min(options_.merge_rows, ceil_div(waiting.rows(0), idle));
   int64_t rows = waiting[head].rows;
   int32_t looked_at = 1;
   for (int32_t slot = waiting.next(head); slot >= 0; slot = waiting.next(slot)) {

@@ -40,6 +40,7 @@ Queueing::Queueing(std::shared_ptr<const Policy> policy, std::vector<LaneKind> k
   slots_.resize(capacity);
   for (int32_t s = capacity - 1; s >= 0; --s) free_slots_.push_back(s);
   lane_slots_.resize(board_.lanes());
+  lane_ended_ns_.resize(board_.lanes(), 0);
   for (auto& slots : lane_slots_) slots.reserve(kMaxPieces);
   ends_.reserve(board_.lanes());
 }
@@ -90,6 +91,7 @@ void Queueing::end() {
   }
   lane_slots_[lane].clear();
   counts_.busy_ns += now_ns_ - board_.lane(lane).started_ns;
+  lane_ended_ns_[lane] = now_ns_;
   board_.end(lane, now_ns_);
 }
 
@@ -133,7 +135,9 @@ void Queueing::start(const Decision& decision) {
   LaneKind& kind = kinds_[state.kind];
   const auto mean_ns =
       static_cast<double>(kind.cost.service_ns(state.rows, state.queries, state.busy));
-  const auto service_ns = std::max<int64_t>(std::llround(mean_ns * kind.spread.draw(&random_)), 1);
+  const int64_t idle_ns = now_ns_ - lane_ended_ns_[lane] >= kIdleNs ? kind.idle_ns : 0;
+  const auto service_ns =
+      std::max<int64_t>(std::llround(mean_ns * kind.spread.draw(&random_)) + idle_ns, 1);
   ends_.push_back({now_ns_ + service_ns, lane});
   std::push_heap(ends_.begin(), ends_.end(),
                  [](const End& a, const End& b) { return a.at_ns > b.at_ns; });

@@ -3,7 +3,7 @@
 //   events   an arrival, a batch's end, the time that the policy asked for; in that order when they
 //            fall together, but that an end comes before an arrival
 //   service  the cost curve at the batch's rows and queries and at the lanes that are busy when it
-//            starts, times the spread
+//            starts, times the spread, and more on a lane that stood idle: its caches went cold
 //
 // What the policy believes of costs learns from what it sees, as in the live dispatcher, so that
 // `believed` may be wrong.
@@ -18,11 +18,14 @@
 
 namespace recstack {
 
+inline constexpr int64_t kIdleNs = 500'000;
+
 // Lanes of one kind.
 struct LaneKind {
   int32_t lanes = 1;
   CostCurve cost;
   Spread spread;
+  int64_t idle_ns = 0;  // what a batch takes longer that starts after kIdleNs without one
 };
 
 struct QueueingOptions {
@@ -91,7 +94,8 @@ class Queueing {
   std::vector<Slot> slots_;
   std::vector<int32_t> free_slots_;
   std::vector<std::vector<int32_t>> lane_slots_;  // of each lane's batch
-  std::vector<End> ends_;                         // a heap, the earliest first
+  std::vector<int64_t> lane_ended_ns_;
+  std::vector<End> ends_;  // a heap, the earliest first
   int64_t now_ns_ = 0;
   int64_t wake_ns_ = kNever;
   Arrivals arrivals_;

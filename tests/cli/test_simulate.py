@@ -51,6 +51,31 @@ def test_slack_on_an_accelerator_finds_a_higher_rate(costs: str, tmp_path: Path)
     assert found[1]["low_qps"] > 1.5 * found[0]["low_qps"]
 
 
+def test_a_recorded_accelerator_is_simulated_with_and_without(costs: str) -> None:
+    search = (costs, "--lanes", "2", "--sla", "p95<=100ms", "--accelerator", "gtx-1080-ti:rm3")
+    code, text = run(*search, "--policy", "deeprecsched")
+    assert code == 0
+    lines = text.splitlines()
+    assert lines[0].startswith("chunk climbed by rows: 16: ")
+    assert lines[1].startswith("threshold climbed by rows: 1: ")
+    assert "+ 1 gtx-1080-ti from" in lines[2] and "without the accelerator" in lines[3]
+    assert all("simulated" in line for line in lines)
+    code, text = run(*search, "--policy", "fixed", "--json")
+    found = json.loads(text)
+    steps = found["accelerator"]["threshold_steps"]
+    assert code == 0 and found["accelerator"]["origin"] == "simulated"
+    assert found["low_qps"] == max(qps for _, qps in steps) > 0
+    assert found["low_qps"] > found["accelerator"]["without"]["low_qps"]
+    code, text = run(*search, "--policy", "fixed", "--threshold-rows", "64", "--json")
+    assert json.loads(text)["accelerator"]["threshold_rows"] == 64
+
+
+def test_a_model_without_a_recorded_curve_is_named(costs: str) -> None:
+    args = ["simulate", costs, "--accelerator", "gtx-1080-ti", "--qps", "1"]
+    done = CliRunner().invoke(app, args)
+    assert "expected a model that gtx-1080-ti has a cost curve of (ncf, " in str(done.exception)
+
+
 def test_bad_input_says_what_was_expected(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text("{}")
     done = CliRunner().invoke(app, ["simulate", str(tmp_path / "bad.json"), "--qps", "1"])

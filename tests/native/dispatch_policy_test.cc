@@ -116,6 +116,26 @@ void backlog_keeps_its_orders() {
   CHECK(backlog.work_ns() == 0 && backlog.most_urgent() == -1 && backlog.largest() == -1);
 }
 
+void lines_of_a_backlog_are_apart() {
+  Backlog backlog(8);
+  for (int32_t s = 0; s < 6; ++s) {
+    backlog.push(s, {.rows = 10 + s, .line = s % 2, .due_ns = 100 - s});
+  }
+  CHECK_EQ(backlog.queries(), 6);
+  CHECK_EQ(backlog.rows(), 75);
+  CHECK_EQ(backlog.queries(1), 3);
+  CHECK_EQ(backlog.rows(0), 36);
+  CHECK_EQ(backlog.rows(1), 39);
+  std::vector<int32_t> walked;
+  for (int32_t s = backlog.first(1); s >= 0; s = backlog.next(s)) walked.push_back(s);
+  CHECK((walked == std::vector<int32_t>{5, 3, 1}));
+  for (const int32_t slot : walked) backlog.remove(slot);
+  CHECK_EQ(backlog.first(1), -1);
+  CHECK_EQ(backlog.rows(1), 0);
+  CHECK_EQ(backlog.first(), 4);
+  CHECK(!backlog.empty());
+}
+
 // A board as a caller of the policy keeps it; lanes stay idle unless a test says otherwise.
 struct World {
   explicit World(const FixedOptions& options, int lanes = 1)
@@ -246,6 +266,54 @@ void a_window_waits_only_while_nothing_else_can_run() {
   CHECK(world.decide(2000) == Decision::Kind::run);  // the other query needs the lane
 }
 
+void large_queries_go_whole_to_accelerators() {
+  World world({.chunk_rows = 10, .merge_rows = 4, .accelerator_rows = 30}, 3);
+  world.lane_states[2].kind = 1;
+  const int64_t rows[] = {100, 40, 29, 1, 2};
+  for (int32_t s = 0; s < 5; ++s) world.push(s, {.rows = rows[s]});
+  const auto ran = [&](int32_t slot, int64_t begin, int64_t end, int32_t lane) {
+    CHECK(world.decide(0) == Decision::Kind::run);
+    CHECK_EQ(world.decision.lane, lane);
+    CHECK_EQ(world.decision.pieces[0].slot, slot);
+    CHECK_EQ(world.decision.pieces[0].row_begin, begin);
+    CHECK_EQ(world.decision.pieces[0].row_end, end);
+    std::erase(world.idle, lane);
+  };
+  ran(0, 0, 100, 2);  // whole
+  ran(2, 0, 10, 0);   // past the large one that waits for the accelerator
+  ran(2, 10, 20, 1);
+  CHECK(world.decide(0) == Decision::Kind::none);
+  world.idle = {2};  // no lane for the first line
+  ran(1, 0, 40, 2);
+  world.idle = {2, 0};
+  ran(2, 20, 29, 0);  // what is left stays in its line, though an accelerator is idle
+  world.idle = {2, 1, 0};
+  ran(3, 0, 1, 0);
+  CHECK_EQ(static_cast<int>(world.decision.pieces.size()), 1);  // two idle lanes, two queries
+  ran(4, 0, 2, 1);
+  CHECK(world.backlog.empty());
+}
+
+void a_late_query_is_refused_when_its_kind_of_lane_is_idle() {
+  World world({.chunk_rows = 10, .accelerator_rows = 30}, 2);
+  world.lane_states[1].kind = 1;
+  world.push(0, {.rows = 50, .deadline_ns = 5});
+  world.push(1, {.rows = 3});
+  world.idle = {0};
+  CHECK(world.decide(9) == Decision::Kind::run && world.decision.pieces[0].slot == 1);
+  world.idle = {1};
+  CHECK(world.decide(9) == Decision::Kind::refuse && world.decision.refused == 0);
+}
+
+void without_a_threshold_all_lanes_are_alike() {
+  World world({.chunk_rows = 10}, 2);
+  world.lane_states[0].kind = 1;
+  world.push(0, {.rows = 20});
+  CHECK(world.decide(0) == Decision::Kind::run && world.decision.lane == 0);
+  world.idle = {1};
+  CHECK(world.decide(0) == Decision::Kind::run && world.decision.lane == 1);
+}
+
 }  // namespace
 }  // namespace recstack
 
@@ -254,6 +322,7 @@ int main() {
   recstack::histogram_percentiles_are_within_one_percent();
   recstack::an_order_is_that_of_a_sorted_list();
   recstack::backlog_keeps_its_orders();
+  recstack::lines_of_a_backlog_are_apart();
   recstack::a_large_query_is_cut_in_nearly_equal_chunks();
   recstack::test::context.clear();
   recstack::small_queries_merge_up_to_the_limit();
@@ -261,5 +330,8 @@ int main() {
   recstack::idle_lanes_share_what_waits();
   recstack::a_passed_deadline_is_refused();
   recstack::a_window_waits_only_while_nothing_else_can_run();
+  recstack::large_queries_go_whole_to_accelerators();
+  recstack::a_late_query_is_refused_when_its_kind_of_lane_is_idle();
+  recstack::without_a_threshold_all_lanes_are_alike();
   return recstack::test::finish();
 }

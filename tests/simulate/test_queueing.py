@@ -216,3 +216,12 @@ def test_what_cannot_be_simulated_is_refused():
         Lanes(0, Service(COSTS))
     with pytest.raises(ConfigError, match="sigma"):
         Service(COSTS, "lognormal", -1.0)
+
+
+def test_a_lane_that_stood_idle_takes_longer():
+    costs = COSTS.model_copy(update={"idle_us": 100.0})
+    arrivals = np.array([1, 2, 200, 200], np.int64) * 1_000_000
+    traffic = Traffic(arrivals, np.ones(4, np.int64))
+    run = simulate(FIXED.model_copy(update={"costs": costs}), traffic, warmup=0).run
+    after = (run.finished_ns - arrivals) // 1000
+    assert after.tolist() == [114, 114, 114, 128]

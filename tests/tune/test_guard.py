@@ -65,12 +65,12 @@ def guarding(**changes: object) -> Guard:
     return guard
 
 
-def drive(guard: Guard, batches: list[Batch]) -> float:
+def drive(guard: Guard, batches: list[Batch], key: str = "") -> float:
     """Each batch answered, and looked at again; the mean absolute error of the scores."""
     errors = []
     for i, batch in enumerate(batches):
         ended: list[Completion] = []
-        guard.issue(Query(i, batch), ended.append)
+        guard.issue(Query(i, batch, key=key), ended.append)
         while not ended:
             assert select.select([guard.fileno()], [], [], 10)[0]
             guard.drain()
@@ -131,6 +131,42 @@ def test_falling_back_serves_fp32() -> None:
     drive(guard, some(70_000, 100, scale=6.0))
     assert guard.stats()["monitor_fell_back"] == 1
     assert drive(guard, some(71_000, 5, scale=6.0)) < 1e-6
+    guard.close()
+
+
+def test_what_fell_back_is_not_refreshed_by_the_clock() -> None:
+    guard = guarding(act="fallback", refresh_every=40)
+    drive(guard, some(70_000, 39, scale=6.0))
+    assert guard.stats()["monitor_fell_back"] == 1
+    assert drive(guard, some(71_000, 80, scale=6.0)) < 1e-6
+    assert guard.stats()["monitor_refreshed"] == 0
+    guard.close()
+
+
+def test_labels_alone_lead_to_what_an_alarm_leads_to() -> None:
+    guard = guarding(act="fallback", drift=None, clipping=None, every=11.0)
+    for i, batch in enumerate(some(70_000, 200, scale=6.0)):
+        drive(guard, [batch], key=str(i))
+        scores = FP32.run(batch)
+        plan = compile(MODEL, EngineConfig(precision=PLAN)).run(batch)
+        guard.label(str(i), (scores > plan)[:, 0].astype(float))  # as if fp32 knew
+        if guard.stats()["monitor_fell_back"]:
+            break
+    assert guard.stats()["monitor_fell_back"] == 1
+    assert guard.lines[0].startswith("alarm: ne")  # type: ignore[attr-defined]
+    guard.close()
+
+
+def test_an_act_that_fails_is_said() -> None:
+    guard = guarding(act="fallback")
+
+    def none_left(engine: object) -> None:
+        raise MemoryError("no memory")
+
+    guard._start = none_left  # type: ignore[assignment]
+    drive(guard, some(70_000, 100, scale=6.0))
+    assert guard.stats()["monitor_failed"] == 1 and guard.stats()["monitor_alarm"] == 1
+    assert guard.lines[1] == "the watch failed: MemoryError: no memory"  # type: ignore[attr-defined]
     guard.close()
 
 

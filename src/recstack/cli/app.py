@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from recstack.cli import (
+    accelerator,
     bench,
     describe,
     doctor,
@@ -34,8 +35,8 @@ app = typer.Typer(
 )
 for verb in (
     zoo_verb.zoo, describe.describe, importing.import_, quantize.quantize, tune.tune, serve.serve,
-    load.load, mlperf.mlperf, bench.bench, simulate.simulate, report.report, doctor.doctor,
-    quickstart.quickstart,
+    load.load, mlperf.mlperf, bench.bench, simulate.simulate, accelerator.accelerator,
+    report.report, doctor.doctor, quickstart.quickstart,
 ):  # fmt: skip
     app.command(name=verb.__name__.rstrip("_"))(verb)
 

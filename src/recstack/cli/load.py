@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +37,7 @@ from recstack.loadtest import (
 from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
 from recstack.loadtest.quantiles import Quantile
+from recstack.machine.power import PowerMeter
 from recstack.tune import Deployment, compile_deployment, read_deployment, start
 
 
@@ -65,6 +67,8 @@ def load(
     distribution = size_forms.parse(sizes or deployment.sizes or DEFAULT_SIZES)
     process = arrivals.parse(arrival)
     factory = random_queries(model, seed, indices)
+    device = None if url else deployment.schedule.accelerator
+    meter = PowerMeter(device.device) if device else None
     if url:
         served = name or model.name
         run = over_http(url, served, factory, distribution, target, qps, seconds, seed, process)
@@ -75,9 +79,11 @@ def load(
         dispatcher = start(compile_deployment(deployment, model), deployment.schedule)
         try:
             config = DriverConfig(deadline_ns=10 * target.limit_ns)
-            run = drive(dispatcher, queries, traffic.scheduled_ns, config=config)
+            with meter or nullcontext():
+                run = drive(dispatcher, queries, traffic.scheduled_ns, config=config)
         finally:
             dispatcher.close(drain=False)
+    energy = meter.energy if meter else None
     null = measured_null(qps, http=url is not None)
     summary, verdict = summarise(run, target), judge(run, target)
     described = {
@@ -88,15 +94,21 @@ def load(
     record = {"record": "load", "label": url or "in process", "rate_qps": qps,
               "transport": "HTTP" if url else "in process", **described, **run.to_record(),
               "sla": str(target), "reasons": verdict.reasons}  # fmt: skip
+    answered = int((run.status == 0).sum())
+    if energy:
+        record["energy"] = energy.to_record(answered)
     if out:
         results.write(out, "load", [record, {"record": "null", **null.to_record()}], seed=seed)
         progress.print(f"wrote {out}", style="dim")
     if json:
         told = {"valid": verdict.valid, "reasons": verdict.reasons, "null": null.to_record()}
+        told |= {"energy": energy.to_record(answered)} if energy else {}
         print_json({**described, **summary.to_record(), **told})
     else:
         console.print(load_table([(f"{qps:g} qps offered", run)]))
         console.print(null_table(null))
+        if energy:
+            console.print(energy.text(answered), soft_wrap=True)
         console.print(", ".join(f"{name}: {text}" for name, text in described.items()))
         console.print(f"held against {target}: {verdict}", soft_wrap=True)
     met = verdict.valid and summary.latency_ns[target.percentile].value <= target.limit_ns

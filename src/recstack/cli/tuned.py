@@ -60,13 +60,16 @@ def show_progress(budget_s: float) -> Iterator[Progress]:
 
 def describe_schedule(schedule: ScheduleConfig) -> str:
     """Lanes, threads, chunk and merge in a few words."""
+    lanes = f"{schedule.lanes} x {schedule.threads_per_lane} threads"
+    device = schedule.accelerator
+    beside = f" + {device.lanes} {device.device}" if device else ""
     if schedule.policy != "fixed":
-        return f"{schedule.lanes} x {schedule.threads_per_lane} threads, {schedule.policy}"
+        return f"{lanes}{beside}, {schedule.policy}"
     merged = f", merge {schedule.merge_rows}" if schedule.merge_rows else ""
     if schedule.merge_rows and schedule.merge_window_us:
         merged += f" in {schedule.merge_window_us:g} us"
-    lanes = f"{schedule.lanes} x {schedule.threads_per_lane} threads"
-    return f"{lanes}, chunk {schedule.chunk_rows}{merged}"
+    beside += f" from {device.threshold_rows} rows" if device else ""
+    return f"{lanes}{beside}, chunk {schedule.chunk_rows}{merged}"
 
 
 def describe_candidate(candidate: Candidate) -> str:

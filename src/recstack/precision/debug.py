@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from recstack.data.labelled import LabelledData
 from recstack.engine.precision import FP32, LayerPrecision, layer_input, layer_inputs, layer_names
+from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.precision.alone import alone
 from recstack.precision.inside import Values
@@ -82,6 +83,8 @@ def debug(model: Model, plan: PrecisionPlan, data: LabelledData) -> list[OpRepor
     for a plan that does not fit the model and for data without rows.
     """
     quantised, config = apply(model, plan)
+    if not data.rows:
+        raise ConfigError("expected data with rows, got none")
     ops = [op for op in model.ops if model.values[op.output].scope != "const"]
     reads = {layer_input(model, name) for name in layer_names(model)}
     names = list(dict.fromkeys([op.output for op in ops] + sorted(reads)))
@@ -157,7 +160,7 @@ def _inputs(
     columns = tuple(int(kept[c]) for c in columns_that_stand_out(rows, len(kept)))
     if precision.activations is None:
         return None, columns
-    low, high = precision.activations.low, precision.activations.high
+    low, high = min(precision.activations.low, 0.0), max(precision.activations.high, 0.0)
     return float(np.mean((rows < low) | (rows > high))), columns
 
 

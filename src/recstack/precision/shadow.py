@@ -28,8 +28,9 @@ class Shadow:
 
     sut: what answers. reference: scores a batch again, in fp32, and tells the worst layer's
     clipping; it runs on a thread of its own that yields to others.
-    on_alarm: called once per alarm, on that thread. recent: as many of the last sampled batches are
-    kept, to calibrate on.
+    on_alarm: called once per alarm, on that thread; one that labels raised with the next sample.
+    on_error: told what went wrong in any of these, which is counted. recent: as many of the last
+    sampled batches are kept, to calibrate on.
 
     The sample is drawn by `seed`; a query is never held up by it.
     """
@@ -40,14 +41,15 @@ class Shadow:
         reference: Reference,
         monitor: Monitor,
         *,
-        on_alarm: Callable[[Alarm], None] | None = None,
+        on_alarm: Callable[[Alarm], None] = lambda alarm: None,
+        on_error: Callable[[Exception], None] = lambda error: None,
         recent: int = 64,
         seed: int = 0,
     ) -> None:
         self.sut = sut
         self.monitor = monitor
         self.reference = reference
-        self._on_alarm = on_alarm
+        self._on_alarm, self._on_error = on_alarm, on_error
         self._recent: deque[Batch] = deque(maxlen=recent)
         self._random = np.random.default_rng(seed)
         self._draws: NDArray[np.bool_] = np.zeros(0, np.bool_)
@@ -117,14 +119,18 @@ class Shadow:
 
     def _work(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        told: Alarm | None = None
         while (sample := self._samples.get()) is not None:
             key, batch, scores = sample
-            told = self.monitor.alarm
             try:
                 again, clipping = self.reference(batch)
                 alarm = self.monitor.observe(key, scores, again, clipping)
                 self._recent.append(batch)
-                if alarm is not None and told is None and self._on_alarm is not None:
+                if alarm is not None and alarm is not told:
+                    told = alarm
                     self._on_alarm(alarm)
-            except Exception:  # the traffic goes on; the count says that the watch does not
+            except (
+                Exception
+            ) as error:  # the traffic goes on; the count says that the watch does not
                 self._failed += 1
+                self._on_error(error)

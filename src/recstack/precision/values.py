@@ -67,6 +67,9 @@ def columns_that_stand_out(values: NDArray[np.float32], width: int) -> tuple[int
         return ()
     rows = values.reshape(-1, width)
     rows = rows[:: -(-len(rows) // MOST_ROWS)]
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if not len(rows):
+        return ()
     order = np.argsort(-np.abs(rows).max(axis=0), kind="stable")
     most = max(int(width * MOST_SHARE), 1)
     rest, large = rows[:, order[most:]], rows[:, order[:most][::-1]]

@@ -16,6 +16,28 @@ SPIN_US = 20.0
 ISSUE_SPIN_US = 60.0
 
 
+class AcceleratorConfig(BaseModel):
+    """Lanes on a device of their own, beside those on cores; frozen, unknown keys are errors.
+
+    device: torch's name of it, such as "cuda"; "cpu" runs the same code for a trial.
+    lanes: batches that it runs at once.
+    threshold_rows: of the policy "fixed": queries of so many rows or more go whole to the device,
+        the others to the cores. "slack" chooses by predicted finish.
+    largest_rows: the largest batch that the device is prepared for.
+    costs: what batches cost there, transfers included; "slack" needs them.
+
+    >>> AcceleratorConfig(threshold_rows=256).device
+    'cuda'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    device: str = "cuda"
+    lanes: int = Field(default=1, ge=1, le=64)
+    threshold_rows: int = Field(default=1, ge=1, le=1 << 30)
+    largest_rows: int = Field(default=1024, ge=1, le=1 << 16)
+    costs: Costs | None = None
+
+
 class ScheduleConfig(BaseModel):
     """Choices of a dispatcher; frozen, unknown keys are errors.
 
@@ -35,6 +57,7 @@ class ScheduleConfig(BaseModel):
     costs: what batches cost, by `measure_costs`; "slack" needs them.
     queue_queries: queries that may wait; more are refused.
     queue_rows: rows that may wait.
+    accelerator: further lanes, on a device; None for none.
     spin_us: how long an idle lane looks for work before it sleeps; None: 20 us where a core is left
         over for the thread that submits, else 0.
 
@@ -56,6 +79,7 @@ class ScheduleConfig(BaseModel):
     target_ms: float | None = Field(default=None, gt=0.0, le=1e7)
     shed: Literal["largest", "latest"] = "largest"
     costs: Costs | None = None
+    accelerator: AcceleratorConfig | None = None
     queue_queries: int = Field(default=1024, ge=1, le=1 << 20)
     queue_rows: int = Field(default=1 << 20, ge=1)
     spin_us: float | None = Field(default=None, ge=0.0, le=1e6)
@@ -66,6 +90,8 @@ class ScheduleConfig(BaseModel):
             raise ValueError(f"expected cores of {self.lanes} lanes, got {len(self.cores)}")
         if self.policy == "slack" and self.costs is None:
             raise ValueError("expected costs with policy 'slack', which predicts with them")
+        if self.policy == "slack" and self.accelerator and self.accelerator.costs is None:
+            raise ValueError("expected the accelerator's costs with policy 'slack'")
         return self
 
     def native_policy(self) -> _native.Policy:
@@ -78,7 +104,14 @@ class ScheduleConfig(BaseModel):
             self.merge_rows,
             round(self.merge_window_us * 1e3),
             self.order == "deadline",
+            self.accelerator.threshold_rows if self.accelerator else 0,
         )
+
+    def curves(self) -> list[_native.CostCurve]:
+        """A new curve for each kind of lane; none where one of them is not known."""
+        given = [self.costs] + ([self.accelerator.costs] if self.accelerator else [])
+        known = [costs for costs in given if costs is not None]
+        return [costs.curve() for costs in known] if len(known) == len(given) else []
 
     def lane_cores(self, allowed: Sequence[int] | None = None) -> list[list[int]]:
         """The cores of each lane; [] for one that is not bound. `allowed`: this process's cores."""

@@ -49,7 +49,10 @@ class Server:
         self._config = config or ServeConfig()
         self._clock = clock or RealClock()
         limits = Limits(
-            self._config.max_json_bytes, self._config.max_rows, self._config.max_queries
+            max_json_bytes=self._config.max_json_bytes,
+            max_rows=self._config.max_rows,
+            max_queries=self._config.max_queries,
+            max_reply_bytes=self._config.max_body_bytes,
         )
         self._models = {n: Served(n, model, sut, limits) for n, (model, sut) in models.items()}
         self._loop: asyncio.AbstractEventLoop | None = None

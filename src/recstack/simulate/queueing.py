@@ -61,7 +61,7 @@ def simulate(
 
     Parameters
     ----------
-    lanes: of each kind; `schedule.lanes` lanes of `schedule.costs` when empty.
+    lanes: of each kind; those of the schedule when empty.
     believed: what the policy believes at first that each kind costs; the truth when empty.
     deadline_ns: of every query, since its arrival.
     warmup: leading queries that metrics leave out.
@@ -69,7 +69,7 @@ def simulate(
 
     Raises
     ------
-    ConfigError: neither lanes nor costs are given, or a warm-up that leaves no query.
+    ConfigError: neither lanes nor all costs are given, or a warm-up that leaves no query.
 
     >>> one = ScheduleConfig(merge_rows=0)
     >>> traffic = Traffic(np.array([0, 10, 400]), np.array([1, 1, 1]))
@@ -77,9 +77,7 @@ def simulate(
     [100, 200, 500]
     """
     if not lanes:
-        if schedule.costs is None:
-            raise ConfigError("expected lanes, or a schedule with costs, to simulate")
-        lanes = [Lanes(schedule.lanes, Service(schedule.costs))]
+        lanes = lanes_of(schedule)
     n = traffic.rows.size
     if not 0 <= warmup < n:
         raise ConfigError(f"expected a warm-up shorter than {n} queries, got {warmup}")
@@ -105,6 +103,17 @@ def simulate(
     span_ns = max(int(finished.max()) - int(traffic.scheduled_ns[0]), 1)
     busy = counts["busy_ns"] / (span_ns * sum(kind.count for kind in lanes))
     return Simulated(run, counts, busy)
+
+
+def lanes_of(schedule: ScheduleConfig) -> list[Lanes]:
+    """A schedule's lanes, on cores and on its accelerator; ConfigError where it lacks costs."""
+    wanted = [(schedule.lanes, schedule.costs)]
+    if schedule.accelerator:
+        wanted.append((schedule.accelerator.lanes, schedule.accelerator.costs))
+    kinds = [Lanes(count, Service(costs)) for count, costs in wanted if costs is not None]
+    if len(kinds) < len(wanted):
+        raise ConfigError("expected lanes, or a schedule with costs, to simulate")
+    return kinds
 
 
 def simulated_qps_at_sla(

@@ -9,9 +9,10 @@ timeline              what lanes ran, for a page
 """
 
 from recstack.tune.adaptive import AdaptiveDispatcher
-from recstack.tune.costs import engine_costs
+from recstack.tune.costs import engine_costs, executor_costs
 from recstack.tune.deployment import (
     Deployment,
+    accelerator_factories,
     compile_deployment,
     executor_factory,
     read_deployment,
@@ -40,8 +41,10 @@ __all__ = [
     "Trial",
     "TuneConfig",
     "Tuned",
+    "accelerator_factories",
     "compile_deployment",
     "engine_costs",
+    "executor_costs",
     "executor_factory",
     "exhaustive",
     "measure_on",
