@@ -14,18 +14,13 @@ from numpy.typing import NDArray
 
 from recstack.data.labelled import LabelledData
 from recstack.engine import compile
-from recstack.engine.precision import FP32, LayerPrecision, layer_inputs, layer_names
+from recstack.engine.precision import FP32, LayerPrecision, layer_input, layer_inputs, layer_names
 from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.precision.alone import alone
 from recstack.precision.inside import Values
 from recstack.precision.plan import PrecisionPlan, apply, describe_layer
-from recstack.precision.values import (
-    columns_that_stand_out,
-    input_of,
-    run_alone,
-    values_of,
-)
+from recstack.precision.values import columns_that_stand_out, run_alone, values_of
 from recstack.rows import RowFormat
 
 BINS = 48
@@ -92,7 +87,7 @@ def debug(model: Model, plan: PrecisionPlan, data: LabelledData) -> list[OpRepor
     if not data.rows:
         raise ConfigError("expected data with rows, got none")
     ops = [op for op in model.ops if model.values[op.output].scope != "const"]
-    reads = {input_of(model, name) for name in layer_names(model)}
+    reads = {layer_input(model, name) for name in layer_names(model)}
     names = list(dict.fromkeys([op.output for op in ops] + sorted(reads)))
     reference = values_of(model, names, data)
     found = values_of(quantised, names, data, config)
@@ -163,7 +158,7 @@ def _inputs(
     model: Model, name: str, precision: LayerPrecision, values: Values
 ) -> tuple[float | None, tuple[int, ...]]:
     """Share of inputs outside the static range, and the columns that stand out."""
-    found, width = values[input_of(model, name)], layer_inputs(model, name)
+    found, width = values[layer_input(model, name)], layer_inputs(model, name)
     kept = np.setdiff1d(np.arange(width), precision.outliers)
     rows = found.reshape(-1, width)[:, kept]
     columns = tuple(int(kept[c]) for c in columns_that_stand_out(rows, len(kept)))
