@@ -21,7 +21,6 @@ other down no more than those did.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,13 +32,12 @@ from policies_table import render, upgraded
 import recstack as rs
 from recstack import results
 from recstack.cli.policies import factors, live_setting, scaled, simulated_setting
-from recstack.data import random_batch
 from recstack.loadtest import SLA, Traffic, make_traffic
 from recstack.loadtest.metrics import latencies_ns
 from recstack.loadtest.sizes import Fixed, Production
 from recstack.loadtest.sla import PUBLISHED_MS
 from recstack.schedule import Costs
-from recstack.tune import engine_costs
+from recstack.tune import engine_costs, executor_costs
 from recstack.tune.policies import POLICIES, Setting, compare, traced
 
 TRACED = "rm2,wnd"
@@ -60,21 +58,12 @@ def one_large(setting: Setting, sla: SLA, seed: int) -> dict[str, float]:
 
 
 def torch_costs(model: rs.Model, seed: int) -> Costs:
-    """Of torch eager on one thread: the fastest of five runs of each size; no spread."""
+    """Of torch eager on one thread."""
     from recstack.engine.torch_executor import TorchExecutor, use_threads
 
     use_threads(1)
-    executor = TorchExecutor(model)
-    times = []
-    for rows in (1 << k for k in range(11)):
-        batch = random_batch(model, rows, seed)
-        taken = []
-        for _ in range(5):
-            began = time.perf_counter()
-            executor.run(batch)
-            taken.append(1e6 * (time.perf_counter() - began))
-        times.append(max(min(taken), times[-1] if times else 0.0))
-    return Costs(busy=(1,), service_us=(tuple(times),), what=f"{model.name}, torch eager")
+    what = f"{model.name}, torch eager"
+    return executor_costs(TorchExecutor(model), model, seed=seed, what=what)
 
 
 class Cells:

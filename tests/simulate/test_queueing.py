@@ -13,7 +13,7 @@ from recstack.loadtest import SLA, SearchConfig, Traffic, make_traffic, summaris
 from recstack.loadtest.arrivals import poisson
 from recstack.loadtest.outcome import CODES, from_record
 from recstack.loadtest.sizes import Fixed, Production
-from recstack.schedule import Costs, ScheduleConfig
+from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig
 from recstack.simulate import Lanes, Service, simulate, simulated_qps_at_sla
 
 MEAN_NS = 100_000.0
@@ -190,6 +190,20 @@ def test_a_large_query_hardly_delays_small_ones():
 
     assert (among.status == 0).all()
     assert p95(among) <= 1.3 * p95(alone)
+
+
+def test_a_threshold_keeps_large_queries_for_the_accelerator():
+    flat = Costs(busy=(1,), service_us=((50.0, 50.0),))
+    schedule = FIXED.model_copy(
+        update={
+            "costs": COSTS,
+            "accelerator": AcceleratorConfig(costs=flat, threshold_rows=20),
+        }
+    )
+    traffic = Traffic(np.zeros(3, np.int64), np.array([100, 20, 10]))
+    done = simulate(schedule, traffic)
+    assert done.run.finished_ns.tolist() == [50_000, 100_000, 68_000]
+    assert done.counts["split_queries"] == 0
 
 
 def test_an_accelerator_takes_what_it_ends_first():

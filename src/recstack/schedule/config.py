@@ -140,7 +140,8 @@ class ScheduleConfig(BaseModel):
 
     def _leaves_a_core(self, allowed: Sequence[int] | None) -> bool:
         cores = len(_allowed() if allowed is None else allowed)
-        return cores > self.lanes * self.threads_per_lane
+        taken = self.lanes * self.threads_per_lane
+        return cores > taken + (self.accelerator.lanes if self.accelerator else 0)
 
 
 def _allowed() -> list[int]:
