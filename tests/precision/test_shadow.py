@@ -105,6 +105,23 @@ def test_a_slow_shadow_holds_nobody_up() -> None:
     shadow.close()
 
 
+def test_a_shadow_in_a_hurry_leaves_the_samples_that_wait() -> None:
+    gate, seen = threading.Event(), []
+
+    def slow(given: Batch) -> tuple[np.ndarray, float]:
+        seen.append(given)
+        gate.wait(10)
+        return same(given)
+
+    shadow = Shadow(Direct(), slow, Monitor(MonitorConfig(share=1.0)))
+    for i in range(2 * WAITING):
+        shadow.issue(Query(i, batch()), lambda completion: None)
+    until(lambda: bool(seen))
+    threading.Timer(0.05, gate.set).start()
+    shadow.close(drain=False)
+    assert len(seen) == 1
+
+
 def test_a_shadow_that_fails_is_counted_and_goes_on() -> None:
     def failing(given: Batch) -> tuple[np.ndarray, float]:
         if len(given.dense) == 1:

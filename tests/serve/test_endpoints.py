@@ -43,6 +43,8 @@ def test_metadata(shop: Any) -> None:
     assert answer["outputs"] == [{"name": "scores", "datatype": "FP32", "shape": [-1, 2]}]
     packed = [i["name"] for i in answer["parameters"]["packed_inputs"]]
     assert packed == ["dense", "user_dense", "values", "lengths", "weights", "query_offsets"]
+    user = answer["parameters"]["user_inputs"]
+    assert user == ["age", "history", "history.lengths", "history.weights"]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from recstack.tune import tune as tune_engines
 
 
 def tune(
-    model: Annotated[str, typer.Argument(help="A model folder.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder.")],
     sla: SlaText = "p95<=10ms",
     sizes: SizesText = "production",
     out: Annotated[Path, typer.Option(help="Deployment file to write.")] = Path("plan.toml"),

@@ -7,6 +7,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -57,6 +58,7 @@ class Shadow:
         self._samples: queue.Queue[Sample | None] = queue.Queue(WAITING)
         self._passed_over = 0
         self._failed = 0
+        self._hurry = False
         self._thread = threading.Thread(target=self._work, name="recstack-shadow", daemon=True)
         self._thread.start()
 
@@ -95,9 +97,13 @@ class Shadow:
         """Call the `done` of every completion of the system that waits."""
         return self.sut.drain()  # type: ignore[attr-defined]
 
-    def close(self) -> None:
-        """End the shadow's thread after what it has begun; the system stays open."""
-        self._samples.put(None)
+    def close(self, *, drain: bool = True) -> None:
+        """End the shadow's thread after the samples that wait, or with `drain=False` after the one
+        that it has begun; the system stays open.
+        """
+        self._hurry = not drain
+        with suppress(queue.Full):  # it is then awake anyway, and looks at _hurry
+            self._samples.put(None, block=drain)
         self._thread.join()
 
     def _drawn(self) -> bool:
@@ -120,7 +126,7 @@ class Shadow:
     def _work(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         told: Alarm | None = None
-        while (sample := self._samples.get()) is not None:
+        while (sample := self._samples.get()) is not None and not self._hurry:
             key, batch, scores = sample
             try:
                 again, clipping = self.reference(batch)

@@ -109,6 +109,7 @@ class Inference:
 
     def _issue(self, exchange: Exchange, served: Served, decoded: Decoded) -> None:
         request, parts, decode_ns = decoded
+        exchange.body = b""  # what the batch views of it stays, what it copied need not
         metrics = served.metrics
         metrics.rows.add(request.batch.rows)
         metrics.queries += len(parts)
