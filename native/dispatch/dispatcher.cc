@@ -125,7 +125,7 @@ void Dispatcher::set_policy(std::shared_ptr<const Policy> policy) {
     if (policy->needs_costs() && board_.costs().empty()) {
       throw std::invalid_argument("expected a policy that does without cost curves");
     }
-    policy_ = std::move(policy);
+    policy_.swap(policy);  // the one before goes without the mutex: that may take Python's lock
     board_.set_policy(policy_.get());
     pump(now_ns(), &effects);
   }

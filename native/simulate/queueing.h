@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "dispatch/policy.h"
+#include "dispatch/trace.h"
 #include "simulate/spread.h"
 
 namespace recstack {
@@ -33,6 +34,7 @@ struct QueueingOptions {
   int64_t queue_rows = 1 << 20;
   uint64_t seed = 0;
   std::vector<CostCurve> believed;  // by kind; none: as it is
+  int64_t trace_chunks = 0;         // the first so many are kept
 };
 
 // Queries to come; the arrays stay alive for as long as the run.
@@ -66,6 +68,9 @@ class Queueing {
 
   // All queries, to the last end. Once.
   QueueingCounts run(const Arrivals& arrivals, const QueueingRecord& record);
+
+  // In the order in which they started; tagged by the query's place in the arrivals.
+  const std::vector<TracedChunk>& traced() const { return trace_.chunks(); }
 
  private:
   struct Slot {
@@ -101,6 +106,7 @@ class Queueing {
   Arrivals arrivals_;
   QueueingRecord record_;
   QueueingCounts counts_;
+  Trace trace_;
 };
 
 }  // namespace recstack

@@ -144,6 +144,7 @@ def simulate(
     started_ns: NDArray[Any],
     finished_ns: NDArray[Any],
     status: NDArray[Any],
+    chunks: NDArray[Any],
 ) -> dict[str, int]: ...
 
 class FixedPolicy(Policy):

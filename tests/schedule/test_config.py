@@ -22,6 +22,8 @@ def test_given_cores_are_kept_and_none_can_be_asked_for():
 def test_lanes_spin_only_where_a_core_is_left_over():
     assert ScheduleConfig(lanes=2).spin_ns([0, 1]) == 0
     assert ScheduleConfig(lanes=2).spin_ns([0, 1, 2]) == 20_000
+    beside = ScheduleConfig(lanes=2, accelerator=AcceleratorConfig())
+    assert (beside.spin_ns(range(3)), beside.spin_ns(range(4))) == (0, 20_000)
     assert ScheduleConfig(lanes=2, spin_us=1.5).spin_ns([0]) == 1500
 
 

@@ -10,13 +10,12 @@ import pytest
 from recstack.batch import Batch
 from recstack.data import random_batch
 from recstack.engine import EngineConfig, compile
-from recstack.engine.precision import LayerPlan, LayerPrecision, quantisable
+from recstack.engine.precision import LayerPlan, LayerPrecision, layer_input, quantisable
 from recstack.errors import ConfigError
 from recstack.model import Model, zoo
 from recstack.model.model import build
 from recstack.precision.calibrate import calibrate, clipping, static_ranges
 from recstack.precision.inside import Inside
-from recstack.precision.values import input_of
 from recstack.schedule import ScheduleConfig
 from recstack.tune import start
 from recstack.tune.guard import Guard, GuardConfig
@@ -91,7 +90,7 @@ def settle(guard: Guard) -> None:
 def test_ranges_hold_what_they_were_calibrated_on() -> None:
     ranges = static_ranges(PLAN)
     assert list(ranges) == list(INT8.layers)
-    inside = Inside(MODEL, [input_of(MODEL, name) for name in ranges])
+    inside = Inside(MODEL, [layer_input(MODEL, name) for name in ranges])
     clean, drifted = (
         [clipping(MODEL, PLAN, inside.run(b)[1]) for b in some(900, 20, scale)] for scale in (1, 6)
     )

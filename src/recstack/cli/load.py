@@ -12,6 +12,7 @@ import typer
 from recstack import results
 from recstack.cli.models import RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress, table
+from recstack.cli.policies import PoliciesOption, ScalesText, compare_policies, live_setting
 from recstack.cli.traffic import (
     DEFAULT_SIZES,
     DEFAULT_SLA,
@@ -23,6 +24,7 @@ from recstack.cli.traffic import (
     over_http,
     random_queries,
 )
+from recstack.errors import ConfigError
 from recstack.loadtest import (
     DriverConfig,
     LoadResult,
@@ -38,7 +40,9 @@ from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
 from recstack.loadtest.quantiles import Quantile
 from recstack.machine.power import PowerMeter
-from recstack.tune import Deployment, compile_deployment, read_deployment, start
+from recstack.model import Model
+from recstack.tune import Deployment, compile_deployment, engine_costs, read_deployment, start
+from recstack.tune.policies import Setting
 
 
 def load(
@@ -56,6 +60,8 @@ def load(
     arrival: ArrivalsText = "poisson",
     sizes: SizesOption = None,
     indices: IndicesText = "uniform",
+    policies: PoliciesOption = None,
+    sla_scale: ScalesText = "0.5,1,1.5",
     out: Annotated[Path | None, typer.Option(help="Result file (JSON lines) to write.")] = None,
     rows_scale: RowsScale = 1.0,
     seed: Seed = 0,
@@ -69,6 +75,12 @@ def load(
     target = sla_forms.parse(sla or deployment.sla or DEFAULT_SLA)
     distribution = size_forms.parse(sizes or deployment.sizes or DEFAULT_SIZES)
     process = arrivals.parse(arrival)
+    if policies:
+        if url or arrival != "poisson":
+            raise ConfigError("expected --policies in process, without --url, on poisson arrivals")
+        setting = _setting(deployment, model, distribution, indices, seed)
+        met = compare_policies(setting, policies, target, sla_scale, out, json)
+        raise typer.Exit(0 if met else 1)
     factory = random_queries(model, seed, indices)
     device = None if url else deployment.schedule.accelerator
     meter = PowerMeter(device.device) if device else None
@@ -116,6 +128,18 @@ def load(
         console.print(f"held against {target}: {verdict}", soft_wrap=True)
     met = verdict.valid and summary.latency_ns[target.percentile].value <= target.limit_ns
     raise typer.Exit(0 if met else 1)
+
+
+def _setting(
+    deployment: Deployment, model: Model, sizes: size_forms.Sizes, indices: str, seed: int
+) -> Setting:
+    """This machine's lanes, for policies to be compared on."""
+    engine, costs = compile_deployment(deployment, model), deployment.schedule.costs
+    if costs is None:
+        progress.print(f"measuring what batches of {model.name} cost", style="dim")
+        costs = engine_costs(engine, seed=seed)
+    lanes = costs.busy[-1]
+    return live_setting(engine, costs, lanes, sizes, indices=indices, seed=seed, model=model.name)
 
 
 def _ms(latency_ns: float) -> str:

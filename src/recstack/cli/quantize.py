@@ -34,6 +34,7 @@ from recstack.tune.quantise import QuantiseConfig, Quantised, Step, quantise
 from recstack.tune.quantise.costs import plan_bytes, plan_ns
 from recstack.tune.quantise.publish import Published
 from recstack.tune.quantise.publish import publish as publish_plan
+from recstack.tune.quantise.run import UNITS
 
 DEBUG_ROWS = 2048
 
@@ -188,8 +189,8 @@ def _search(
             tried += 1
             bar.update(task, description="trying plans", completed=tried, total=None)
             progress.print(
-                f"  plan {tried} on the {step.rows} rows, cost {step.cost:,.0f}: "
-                f"{step.judgement.outcome}, {step.judgement.reason}",
+                f"  plan {tried} on the {step.rows} rows, {step.cost:,.0f} "
+                f"{UNITS[config.objective]}: {step.judgement.reason}",
                 style="dim", markup=False, soft_wrap=True,
             )  # fmt: skip
 

@@ -11,9 +11,11 @@ from recstack import results
 from recstack.cli.load import load_table
 from recstack.cli.models import RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress
+from recstack.cli.policies import PoliciesOption, ScalesText, compare_policies, simulated_setting
 from recstack.cli.simulated import Search, search_record, search_table
 from recstack.cli.traffic import DEFAULT_SIZES, DEFAULT_SLA, SizesOption, SlaOption
 from recstack.engine import compile
+from recstack.errors import ConfigError
 from recstack.loadtest import SLA, make_traffic, summarise
 from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
@@ -67,7 +69,11 @@ def simulate(
     save_costs: Annotated[
         Path | None, typer.Option(help="Write the costs that were used as JSON.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Result file (JSON lines) of --qps.")] = None,
+    policies: PoliciesOption = None,
+    sla_scale: ScalesText = "0.5,1,1.5",
+    out: Annotated[
+        Path | None, typer.Option(help="Result file (JSON lines) of --qps or --policies.")
+    ] = None,
     rows_scale: RowsScale = 1.0,
     seed: Seed = 0,
     json: Json = False,
@@ -77,6 +83,8 @@ def simulate(
     A model's costs are measured here first. Past the busy lanes that were measured, co-running
     lanes are taken to slow each other down no further.
     """
+    if policies and (qps or policy or chunk_rows or threshold_rows):
+        raise ConfigError("expected --policies without --qps, --policy and their rows")
     deployment, costs, name = _read(source, rows_scale, seed)
     target = sla_forms.parse(sla or deployment.sla or DEFAULT_SLA)
     distribution = size_forms.parse(sizes or deployment.sizes or DEFAULT_SIZES)
@@ -94,6 +102,13 @@ def simulate(
     )
     if save_costs:
         costs.save(save_costs)
+    if policies:
+        setting = simulated_setting(
+            costs, schedule.lanes, distribution, accelerator=schedule.accelerator, seed=seed,
+            model=name or Path(source).stem,
+        )  # fmt: skip
+        met = compare_policies(setting, policies, target, sla_scale, out, json)
+        raise typer.Exit(0 if met else 1)
     if qps is None:
         search = Search(target, distribution, seed)
         threshold_known = threshold_rows is not None or accelerator is None

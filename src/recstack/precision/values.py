@@ -51,12 +51,6 @@ def run_alone(
     return compile(part.model, EngineConfig(precision=plan)).run(batch)
 
 
-def input_of(model: Model, layer: str) -> str:
-    """The value that the layer's weight meets first, whose columns may be outliers."""
-    op = next(op for op in model.ops if op.output == layer)
-    return op.inputs[-1 if op.kind == "cross" else 0]
-
-
 def columns_that_stand_out(values: NDArray[np.float32], width: int) -> tuple[int, ...]:
     """Input columns so large that int8 would round all others to them: candidates for outliers.
 

@@ -43,15 +43,16 @@ class ScheduleConfig(BaseModel):
 
     lanes: batches that run at once, each on a thread that owns its cores.
     threads_per_lane: cores that a lane is given; the executor decides how many it uses.
-    policy: "fixed": the same chunks at all loads; "slack": chunks, merging, order and refusals by
-        what else waits and by deadlines, predicted from `costs`.
+    policy: "fixed": the same chunks at all loads, and refusals by the pace of the last batches;
+        "slack": chunks, merging, order and refusals by what else waits and by deadlines, predicted
+        from `costs`.
     cores: core numbers of each lane; None deals out the cores that this process may use, where
         there are enough of them, and binds nothing where there are not; () binds nothing.
     chunk_rows: a query larger than this is cut in nearly equal chunks of at most this many rows.
     merge_rows: waiting queries are merged into batches of at most this many rows; 0: never.
     merge_window_us: how long a lane may stay idle for queries to merge; 0: not at all.
     order: who is served first: "arrival", or the earliest "deadline". These four: of "fixed".
-    target_ms: the deadline of a query without one, since its arrival; None for none.
+    target_ms: the deadline that "slack" gives a query without one, since its arrival; None: none.
     shed: whom "slack" refuses when not all that waits can be done in time: the "largest" query, so
         that the fewest are lost, or the "latest".
     costs: what batches cost, by `measure_costs`; "slack" needs them.
@@ -139,7 +140,8 @@ class ScheduleConfig(BaseModel):
 
     def _leaves_a_core(self, allowed: Sequence[int] | None) -> bool:
         cores = len(_allowed() if allowed is None else allowed)
-        return cores > self.lanes * self.threads_per_lane
+        taken = self.lanes * self.threads_per_lane
+        return cores > taken + (self.accelerator.lanes if self.accelerator else 0)
 
 
 def _allowed() -> list[int]:

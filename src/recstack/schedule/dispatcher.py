@@ -192,7 +192,10 @@ class LoopDispatcher:
         return len(finished)
 
     def _text(self, query: Query, failure: Failure) -> str:
-        return self._explain(query, failure) if self._explain else str(failure)
+        try:
+            return self._explain(query, failure) if self._explain else str(failure)
+        except Exception as error:  # the query's end must be told all the same
+            return f"{failure} (explaining it raised {error!r})"
 
     def stats(self) -> Stats:
         """Counters and latency histograms so far."""

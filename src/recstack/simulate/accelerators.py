@@ -22,6 +22,7 @@ class Accelerator(BaseModel):
     name: of the device. origin: "measured" on one, or "simulated" from figures about it.
     source: where the figures are from. assumed: what is not known and was taken to be so.
     watts: its power under load, where that is known.
+    over: by model, the measured CPU curve that simulated figures were taken over; of one lane.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -31,6 +32,7 @@ class Accelerator(BaseModel):
     assumed: tuple[str, ...] = ()
     watts: float | None = Field(default=None, gt=0.0)
     costs: dict[str, Costs]
+    over: dict[str, Costs] = {}
 
     def of(self, model: str) -> Costs:
         """The curve of a model; of the released artifact's shapes where there is no nearer one.

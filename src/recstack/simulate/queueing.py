@@ -40,11 +40,14 @@ class Simulated:
     run: origin "simulated"; its stages are queue (until the first chunk starts) and total.
     counts: batches, merged_batches, split_queries, early refusals, rows, busy_ns over all lanes.
     utilisation: the share of time that lanes were busy.
+    chunks: (n, 6) int64, the first chunks that lanes ran, as many as were asked for; columns as of
+        `recstack.loadtest.timeline`.
     """
 
     run: LoadResult
     counts: Mapping[str, int]
     utilisation: float
+    chunks: NDArray[np.int64]
 
 
 def simulate(
@@ -56,6 +59,7 @@ def simulate(
     deadline_ns: int | None = None,
     warmup: int = 0,
     seed: int = 0,
+    trace_chunks: int = 0,
 ) -> Simulated:
     """Run traffic through a schedule's policy and queue in virtual time.
 
@@ -66,6 +70,7 @@ def simulate(
     deadline_ns: of every query, since its arrival.
     warmup: leading queries that metrics leave out.
     seed: of the service times.
+    trace_chunks: keep what lanes ran, up to so many chunks.
 
     Raises
     ------
@@ -83,12 +88,13 @@ def simulate(
         raise ConfigError(f"expected a warm-up shorter than {n} queries, got {warmup}")
     started, finished = np.full(n, -1, np.int64), np.full(n, -1, np.int64)
     status = np.full(n, LOST, np.uint8)
+    chunks = np.empty((trace_chunks, 6), np.int64)
     counts = _native.simulate(
         schedule.native_policy(), [kind.service.kind(kind.count) for kind in lanes],
         [costs.curve() for costs in believed],
         np.ascontiguousarray(traffic.scheduled_ns), np.ascontiguousarray(traffic.rows),
         -1 if deadline_ns is None else deadline_ns,
-        schedule.queue_queries, schedule.queue_rows, seed, started, finished, status,
+        schedule.queue_queries, schedule.queue_rows, seed, started, finished, status, chunks,
     )  # fmt: skip
     run = LoadResult(
         scheduled_ns=traffic.scheduled_ns.copy(),
@@ -102,7 +108,7 @@ def simulate(
     )
     span_ns = max(int(finished.max()) - int(traffic.scheduled_ns[0]), 1)
     busy = counts["busy_ns"] / (span_ns * sum(kind.count for kind in lanes))
-    return Simulated(run, counts, busy)
+    return Simulated(run, counts, busy, chunks[: counts.pop("traced")])
 
 
 def lanes_of(schedule: ScheduleConfig) -> list[Lanes]:

@@ -6,6 +6,7 @@ racing -> tuning      the search, and the search on this machine
 deployment            plan.toml: what was chosen
 online, adaptive      re-tunes a running dispatcher
 timeline              what lanes ran, for a page
+policies              static, deeprecsched and slack put to the same traffic
 """
 
 from recstack.tune.adaptive import AdaptiveDispatcher

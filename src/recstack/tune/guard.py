@@ -12,14 +12,13 @@ from pydantic import Field
 
 from recstack.batch import Batch
 from recstack.engine import Engine, EngineConfig, HybridEngine, compile
-from recstack.engine.precision import LayerPlan
+from recstack.engine.precision import LayerPlan, layer_input
 from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.precision.calibrate import clipping, static_ranges, with_ranges
 from recstack.precision.inside import Inside
 from recstack.precision.monitor import Alarm, Monitor, MonitorConfig
 from recstack.precision.shadow import Shadow
-from recstack.precision.values import input_of
 from recstack.schedule import LoopDispatcher, Switch
 from recstack.types import Completion, Query, Scores
 
@@ -71,7 +70,7 @@ class Guard:
         self._counts = {"refreshed": 0, "fell_back": 0}
         self._problem = ""
         self._acting = threading.Lock()
-        read = (input_of(reference, layer) for layer in static_ranges(self._plan))
+        read = (layer_input(reference, layer) for layer in static_ranges(self._plan))
         self._inside = Inside(reference, read, _in_fp32(config))
         self._switch = Switch(start(compile(model, config)))
         self._shadow = Shadow(

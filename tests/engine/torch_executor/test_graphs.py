@@ -6,23 +6,17 @@ import threading
 
 import numpy as np
 import pytest
-import torch
 
-from recstack.data import random_batch
 from recstack.engine import DeviceConfig, compile
 from recstack.engine.reference import reference
 from recstack.engine.torch_executor import GraphExecutor, RunCounts
 from recstack.engine.torch_executor.padding import empty_batch, one_query, pad
 from recstack.errors import ConfigError, IndexOutOfRange
-from recstack.model import Model, zoo
+from recstack.model import Model
+from tests.engine.devices import DEVICES
 from tests.engine.draft import QUERY_ROWS_CASES, Draft, make_batch
 from tests.engine.small_models import SMALL_MODELS
 
-NO_GPU = "NO GPU HERE: CUDA graphs, streams and page-locked memory were not tested"
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_GPU)),
-]
 pytestmark = pytest.mark.filterwarnings("ignore::recstack.engine.OpaqueWarning")
 
 
@@ -63,16 +57,6 @@ def test_every_op_agrees_with_the_reference(name, device):
         assert_agrees(executor, case)
     opaque = any(op.kind == "opaque" for op in model.ops)
     assert (executor.counts.fixed == 0) == opaque
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("name", zoo.names())
-def test_the_zoo_agrees_with_the_reference(name, device):
-    model = zoo.build(name, rows_scale=0.0005)
-    executor = made(model, device, largest_rows=64)
-    for rows, queries in ((1, 1), (37, 1), (64, 5)):
-        assert_agrees(executor, random_batch(model, rows, seed=rows, queries=queries))
-    assert executor.counts == RunCounts(fixed=3)
 
 
 def ragged() -> Model:

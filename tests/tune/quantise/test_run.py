@@ -73,7 +73,7 @@ def test_formats_that_cannot_hold_a_table_or_layer_are_not_on_offer() -> None:
     found = quantise(build(model.description, weights), data, NE, budget, config)
     assert found.outcome.verdict == "proven"
     assert found.plan.table("movie.weight") == "int8" and found.plan.table("user.weight") == "fp32"
-    assert found.notes["user.weight"] == "no other format fits and is cheaper"
+    assert found.notes["user.weight"] == "no cheaper format fits"
     names = [o.output for o in (first, second)]
     assert [found.plan.layer(n).format for n in names] == ["fp32", "fp16"]
 

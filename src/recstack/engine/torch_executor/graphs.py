@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -88,7 +87,7 @@ class GraphExecutor:
         if batch.rows == 0:
             return np.zeros((0, self.model.output_width), np.float32)
         batch = one_query(self.model, batch)
-        with self._turn, torch.inference_mode(), self._on_stream():
+        with self._turn, torch.inference_mode(), self._on_device():
             bucket = self._bucket_of(batch)
             scores = None if bucket is None else self._run_in(bucket, batch)
             self.counts.fixed += scores is not None
@@ -117,8 +116,20 @@ class GraphExecutor:
             self._stream.synchronize()
         return np.array(scores.numpy())
 
-    def _on_stream(self) -> AbstractContextManager[Any]:
-        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+    @contextmanager
+    def _on_device(self) -> Iterator[None]:
+        if self._stream is None:
+            yield
+            return
+        # cuDNN would round a recurrence's inputs to TF32. The setting is the whole process's.
+        rnn = torch.backends.cudnn.rnn
+        before = rnn.fp32_precision
+        rnn.fp32_precision = "ieee"
+        try:
+            with torch.cuda.stream(self._stream):
+                yield
+        finally:
+            rnn.fp32_precision = before
 
     def _prepare(self) -> None:
         self._turn = threading.Lock()
@@ -140,7 +151,9 @@ class GraphExecutor:
         )  # fmt: skip
         width = self.model.output_width
         self._scores = torch.empty(blank[-1].rows, width, pin_memory=pinned)
-        with torch.inference_mode(), self._on_stream():
+        if not self._on_cpu:
+            torch.cuda.synchronize(self._device)  # weights were brought there on another stream
+        with torch.inference_mode(), self._on_device():
             self._pool = None if self._on_cpu else torch.cuda.graph_pool_handle()
             for batch, layout in zip(blank, layouts, strict=True):
                 block = Block(layout, host, device)

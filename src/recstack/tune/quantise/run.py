@@ -18,6 +18,7 @@ from recstack.engine import EngineConfig
 from recstack.engine.precision import (
     DenseFormat,
     LayerPrecision,
+    layer_input,
     layer_inputs,
     quantisable,
 )
@@ -27,7 +28,7 @@ from recstack.precision.budget import Budget
 from recstack.precision.calibrate import calibrate
 from recstack.precision.plan import PrecisionPlan, tables_of
 from recstack.precision.proof import CHUNK_ROWS, check_labels
-from recstack.precision.values import columns_that_stand_out, input_of, values_of
+from recstack.precision.values import columns_that_stand_out, values_of
 from recstack.rows import RowFormat
 from recstack.tune.quantise import costs
 from recstack.tune.quantise.journal import Journal
@@ -215,7 +216,7 @@ def _precisions(
     formats = [f for f in ("fp16", "bf16", "int8") if f in config.layers]
     found = [LayerPrecision("fp32"), *(LayerPrecision(f) for f in formats)]
     if "int8" in config.layers:
-        read = input_of(model, name)
+        read = layer_input(model, name)
         values = values_of(model, [read], small)[read]
         if columns := columns_that_stand_out(values, layer_inputs(model, name)):
             found.insert(-1, LayerPrecision("int8", outliers=columns))

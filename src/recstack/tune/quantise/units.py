@@ -32,7 +32,7 @@ class Unit:
     kind: Literal["table", "layer"]
     name: str
     ladder: tuple[Rung, ...]
-    note: str = "no other format fits and is cheaper"
+    note: str = "no cheaper format fits"
 
     @property
     def top(self) -> int:
