@@ -131,7 +131,7 @@ class _Flood:
         with self._dispatcher(lanes, batches[0].rows, merge_rows=0) as dispatcher:
             run = _for_seconds(dispatcher, batches, seconds, least=64 // ROUNDS)
         took: NDArray[np.int64] = run.stages_ns["execute"]
-        return took / took.mean()
+        return np.asarray(took / took.mean(), np.float64)
 
     def _dispatcher(self, lanes: int, chunk_rows: int, merge_rows: int) -> LoopDispatcher:
         config = ScheduleConfig(
