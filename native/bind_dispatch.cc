@@ -8,6 +8,7 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -65,9 +66,9 @@ void check_kinds(const Policy& policy, Costs costs, const std::vector<int32_t>& 
     throw nb::value_error("expected a cost curve: this policy predicts");
   }
   if (!kinds.empty() && kinds.size() != lanes) throw nb::value_error("expected a kind per lane");
-  const auto count = static_cast<int32_t>(std::max<size_t>(costs.size(), 1));
   for (const int32_t kind : kinds) {
-    if (kind < 0 || kind >= count) throw nb::value_error("expected kinds that have a cost curve");
+    const bool known = costs.empty() || kind < static_cast<int32_t>(costs.size());
+    if (kind < 0 || !known) throw nb::value_error("expected kinds that have a cost curve");
   }
 }
 
@@ -84,7 +85,10 @@ class PyDispatcher {
       : factories_(factories),
         dispatcher_(start(make_lanes(factories, cores, kinds), std::move(policy), options)) {}
 
-  ~PyDispatcher() { close(false); }
+  ~PyDispatcher() {
+    if (forked()) (void)dispatcher_.release();
+    close(false);
+  }
 
   const char* submit(int64_t id, FloatMatrix dense, FloatMatrix user_dense, Indices values,
                      IntArray lengths, IntVector query_offsets, std::optional<FloatVector> weights,
@@ -141,6 +145,7 @@ class PyDispatcher {
   }
 
   void close(bool drain) {
+    if (forked()) return;
     nb::gil_scoped_release release;
     dispatcher_->shutdown(drain);
     completions_.wake();
@@ -214,6 +219,8 @@ class PyDispatcher {
   }
 
   const InputLayout& layout() const { return factories_[0]->layout(); }
+  // Whether this is a child of the process whose threads the lanes are: there is nobody to join.
+  bool forked() const { return getpid() != process_; }
 
   uint64_t hold(Held held) {
     if (free_.empty()) {
@@ -233,6 +240,7 @@ class PyDispatcher {
     return held.id;
   }
 
+  const pid_t process_ = getpid();
   const Factories factories_;
   std::vector<std::optional<Held>> held_;
   std::vector<uint64_t> free_;
@@ -267,7 +275,8 @@ void bind_histogram(nb::module_& m) {
            "How many values are at most `limit`; the bucket that holds it counts whole.")
       .def("merge", &HistogramSnapshot::merge, "other"_a)
       .def("subtract", &HistogramSnapshot::subtract, "earlier"_a,
-           "Take away what an earlier snapshot of the same histogram had; the maximum stays.");
+           "Take away what an earlier snapshot of the same histogram had; the maximum is then\n"
+           "known to its bucket.");
   nb::class_<Histogram>(m, "Histogram", "Logarithmic buckets, at most 1/64 wide; any thread.")
       .def(nb::init<>())
       .def("record", &Histogram::record, "value"_a)

@@ -84,6 +84,7 @@ def test_every_module_has_a_layer() -> None:
         ("openvino", {"bench/contenders/openvino"}),
         ("fbgemm_gpu", {"bench/contenders/fbgemm", "bench/contenders/fbgemm_low"}),
         ("mlperf_loadgen", {"mlperf/bridge"}),
+        ("pynvml", {"machine/power"}),
         ("uvloop", {"serve", "loadtest"}),
         ("httptools", {"serve/http"}),
         ("prometheus_client", {"serve"}),

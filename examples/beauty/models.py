@@ -54,7 +54,32 @@ def top(width: int, hidden: Sequence[int], dropout: float) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(width, 1))
 
 
-class DIN(nn.Module):
+class Network(nn.Module):
+    """What DIN and DIEN share: `tables`, `top`, and what they read and give."""
+
+    tables: Tables
+    top: nn.Sequential
+
+    def forward(
+        self,
+        history: Tensor,
+        history_category: Tensor,
+        item: Tensor,
+        category: Tensor,
+        attributes_values: Tensor,
+        attributes_offsets: Tensor,
+    ) -> Tensor:
+        """history, history_category (B, L), item, category (B,) int64; a bag of attributes."""
+        bag = attributes_values, attributes_offsets
+        return torch.sigmoid(self.logits(history, history_category, item, category, *bag))
+
+    def joined(self, interest: Tensor, past: Tensor, candidate: Tensor, *bag: Tensor) -> Tensor:
+        """(B, 1) before the sigmoid."""
+        about = self.tables.attributes(*bag)
+        return self.top(torch.cat([interest, past, past * candidate, candidate, about], dim=1))
+
+
+class DIN(Network):
     """Deep Interest Network (Zhou et al., KDD 2018): the history weighted by its bearing on the
     candidate, weights not normalised (section 4.3)."""
 
@@ -80,8 +105,7 @@ class DIN(nn.Module):
         history_category: Tensor,
         item: Tensor,
         category: Tensor,
-        attributes_values: Tensor,
-        attributes_offsets: Tensor,
+        *bag: Tensor,
     ) -> Tensor:
         keys = self.tables.keys(history, history_category)
         candidate = self.tables.keys(item, category)
@@ -90,24 +114,7 @@ class DIN(nn.Module):
         mask = (history != 0).unsqueeze(2).to(keys.dtype)
         interest = (weight * mask * keys).sum(dim=1)
         past = (mask * keys).sum(dim=1)
-        about = self.tables.attributes(attributes_values, attributes_offsets)
-        return self.top(torch.cat([interest, past, past * candidate, candidate, about], dim=1))
-
-    def forward(
-        self,
-        history: Tensor,
-        history_category: Tensor,
-        item: Tensor,
-        category: Tensor,
-        attributes_values: Tensor,
-        attributes_offsets: Tensor,
-    ) -> Tensor:
-        """history, history_category (B, L), item, category (B,) int64; a bag of attributes."""
-        return torch.sigmoid(
-            self.logits(
-                history, history_category, item, category, attributes_values, attributes_offsets
-            )
-        )
+        return self.joined(interest, past, candidate, *bag)
 
 
 class AUGRU(nn.Module):
@@ -135,7 +142,7 @@ class AUGRU(nn.Module):
         return state
 
 
-class DIEN(nn.Module):
+class DIEN(Network):
     """Deep Interest Evolution Network (Zhou et al., AAAI 2019): a GRU reads the history, its
     states' relevance to the candidate gates an AUGRU that reads them again."""
 
@@ -166,8 +173,7 @@ class DIEN(nn.Module):
         history_category: Tensor,
         item: Tensor,
         category: Tensor,
-        attributes_values: Tensor,
-        attributes_offsets: Tensor,
+        *bag: Tensor,
         states: Tensor | None = None,
     ) -> Tensor:
         if states is None:
@@ -178,8 +184,7 @@ class DIEN(nn.Module):
         interest = self.augru(states, scores)
         known = (history != 0).unsqueeze(2).to(states.dtype)
         past = (known * self.tables.keys(history, history_category)).sum(dim=1)
-        about = self.tables.attributes(attributes_values, attributes_offsets)
-        return self.top(torch.cat([interest, past, past * candidate, candidate, about], dim=1))
+        return self.joined(interest, past, candidate, *bag)
 
     def next_item_loss(
         self, history: Tensor, states: Tensor, follower: Tensor, other: Tensor
@@ -192,19 +197,3 @@ class DIEN(nn.Module):
         right = nn.functional.logsigmoid((states[:, :-1] * follower).sum(dim=2))
         wrong = nn.functional.logsigmoid(-(states[:, :-1] * other).sum(dim=2))
         return -((right + wrong) * known).sum() / known.sum().clamp(min=1)
-
-    def forward(
-        self,
-        history: Tensor,
-        history_category: Tensor,
-        item: Tensor,
-        category: Tensor,
-        attributes_values: Tensor,
-        attributes_offsets: Tensor,
-    ) -> Tensor:
-        """As DIN."""
-        return torch.sigmoid(
-            self.logits(
-                history, history_category, item, category, attributes_values, attributes_offsets
-            )
-        )

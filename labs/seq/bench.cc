@@ -7,6 +7,7 @@
 #include <cstring>
 #include <ctime>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "kernels/act/act.h"
@@ -71,6 +72,7 @@ void report(const char* name, Isa isa, const Buffer& out, double flops, double p
 }
 
 constexpr const char* kFormats[] = {"fp32", "bf16", "fp16"};  // by WeightFormat
+constexpr const char* kUnitFormats[] = {"fp32", "bf16", "int8"};
 // Between sets: a value close to the middle of two bf16 may round either way.
 constexpr float kTolerance[] = {1e-4f, 2e-2f, 1e-4f};
 
@@ -94,41 +96,61 @@ void activations(Isa isa) {
   });
 }
 
-// DIN's shapes: 250 positions of 32, 36 hidden with Dice, one score; one history for all rows.
-void unit(Isa isa, int64_t rows, int format) {
-  constexpr int64_t kT = 250, kPadded = 256, kDim = 32, kHidden = 36;
-  Buffer keys(kT * kDim), query(rows * kDim), key_w(kHidden * kDim), product(kHidden * kDim);
-  Buffer bias(kHidden), last(kHidden), out(rows * kT), panels(kPadded * kDim);
+// Layers of these widths with Dice, and a score, over positions of `dim`; one history for all rows.
+// int8: all layers but the last. The keys' panels, once per history, are in the time where `keyed`.
+void unit(Isa isa, int64_t rows, int format, int64_t positions, int64_t dim,
+          std::vector<int64_t> widths, bool keyed = false) {
+  const bool int8 = format == 2;
+  widths.push_back(1);
+  Buffer keys(positions * dim), query(rows * dim), bias(256), out(rows * positions);
+  Buffer panels(unit_panels_size(positions, dim, int8, 0)), product(widths[0] * dim);
   const std::vector<int32_t> entry(rows, 0);
-  char name[64];
-  std::snprintf(name, sizeof name, "unit 250 x (32-36-1), %ld rows, %s", rows, kFormats[format]);
-  const double flops = 2.0 * rows * kT * (kHidden * kDim + kHidden);
-  Buffer packed(4096), packed_product(4096), packed_last(4096);
+  std::vector<std::unique_ptr<Buffer>> weights, packed;
+  Buffer packed_product(1 << 16);
+  char name[96];
+  int at =
+      std::snprintf(name, sizeof name, "unit %ld%s x (%ld", positions, keyed ? "+keys" : "", dim);
+  double flops = 0;
+  for (int64_t l = 0, k = dim; l < static_cast<int64_t>(widths.size()); k = widths[l++]) {
+    weights.push_back(std::make_unique<Buffer>(widths[l] * k));
+    packed.push_back(std::make_unique<Buffer>(1 << 16));
+    flops += 2.0 * rows * positions * widths[l] * k;
+    at += std::snprintf(name + at, sizeof name - at, "-%ld", widths[l]);
+  }
+  std::snprintf(name + at, sizeof name - at, "), %ld rows, %s", rows, kUnitFormats[format]);
   Isa ready = Isa::avx512;
   bool first = true;
+  std::vector<UnitLayer> layers;
+  const auto panel = [&](const UnitKernels& kernels) {
+    kernels.key_panels(
+        {.keys = keys.data, .positions = positions, .dim = dim, .panels = panels.data});
+  };
   report(
       name, isa, out, flops, static_cast<double>(rows),
       [&](Isa set) {
         const UnitKernels& kernels = seq_kernels(set).unit[format];
         if (first || ready != set) {
-          kernels.pack(key_w.data, kHidden, kDim, packed.data);
-          kernels.pack(product.data, kHidden, kDim, packed_product.data);
-          kernels.pack_later(last.data, 1, kHidden, packed_last.data);
-          kernels.key_panels_f32(keys.data, kT, kDim, panels.data);
+          panel(kernels);
+          kernels.pack(product.data, widths[0], dim, packed_product.data);
+          layers.clear();
+          int64_t k = dim;
+          for (size_t l = 0; l < widths.size(); k = widths[l++]) {
+            const bool last = l + 1 == widths.size();
+            const UnitKernels& own = int8 && last ? seq_kernels(set).unit[0] : kernels;
+            (l == 0 ? own.pack : own.pack_later)(weights[l]->data, widths[l], k, packed[l]->data);
+            layers.push_back({widths[l], k, packed[l]->data, l == 0 ? packed_product.data : nullptr,
+                              nullptr, last ? UnitActivation::none : UnitActivation::dice,
+                              bias.data, bias.data, bias.data, int8 && !last});
+          }
           first = false;
           ready = set;
         }
-        UnitLayer layers[2] = {};
-        layers[0] = {
-            kHidden,   kDim,      packed.data, packed_product.data, nullptr, UnitActivation::dice,
-            bias.data, bias.data, bias.data};
-        layers[1].n = 1;
-        layers[1].k = kHidden;
-        layers[1].weight = packed_last.data;
-        kernels.attention_unit({query.data, kDim, panels.data, 0, entry.data(), bias.data, 0,
-                                layers, 2, rows, kT, UnitResult::scores, out.data, kT});
+        if (keyed) panel(kernels);
+        kernels.attention_unit({query.data, dim, panels.data, 0, entry.data(), bias.data, 0,
+                                layers.data(), static_cast<int64_t>(layers.size()), rows, positions,
+                                UnitResult::scores, out.data, positions});
       },
-      kTolerance[format]);
+      kTolerance[format] + (int8 ? 1e-2f : 0));
 }
 
 // DIEN's shapes: 40 positions, 64 hidden.
@@ -195,8 +217,11 @@ int main(int argc, char** argv) {
     std::printf("%s\n", isa_name(isa));
     activations(isa);
     for (int64_t rows : {1, 16, 64}) {
-      for (int format : {0, 1}) unit(isa, rows, format);
+      for (int format : {0, 1, 2}) unit(isa, rows, format, 250, 32, {36});
     }
+    for (int format : {0, 1, 2}) unit(isa, 1, format, 250, 32, {36}, true);
+    for (int format : {0, 1, 2}) unit(isa, 16, format, 250, 32, {80, 40});
+    for (int format : {0, 1, 2}) unit(isa, 16, format, 100, 64, {80, 40});
     for (int64_t rows : {1, 4, 16, 64}) {
       for (int format : {0, 1, 2}) recurrence(isa, rows, format);
     }

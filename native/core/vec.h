@@ -70,6 +70,7 @@ RECSTACK_INLINE float sum_lanes(V x) {
 
 RECSTACK_INLINE int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 RECSTACK_INLINE int64_t greater(int64_t a, int64_t b) { return a > b ? a : b; }
+RECSTACK_INLINE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // To L2: the distance is long, and L1 is too small to hold that many rows until they are used.
 RECSTACK_INLINE void prefetch_l2(uintptr_t address) {

@@ -12,9 +12,10 @@ constexpr int64_t kTypicalOf = 32;  // arrivals that the average work spans
 void Backlog::push(int32_t slot, const Waiting& query) {
   assert(query.rows > query.next_row);
   queries_[slot] = query;
-  order_.insert(slot, query.due_ns);
+  Line& line = lines_[query.line];
+  line.order.insert(slot, query.due_ns);
+  line.queries += 1;
   enter(slot);
-  count_ += 1;
   typical_work_ns_ = typical_work_ns_ == 0
                          ? query.work_ns
                          : typical_work_ns_ + (query.work_ns - typical_work_ns_) / kTypicalOf;
@@ -22,6 +23,7 @@ void Backlog::push(int32_t slot, const Waiting& query) {
 
 void Backlog::update(int32_t slot, const Waiting& query) {
   assert(query.left() > 0 && query.due_ns == queries_[slot].due_ns);
+  assert(query.line == queries_[slot].line);
   leave(slot);
   queries_[slot] = query;
   enter(slot);
@@ -29,13 +31,14 @@ void Backlog::update(int32_t slot, const Waiting& query) {
 
 void Backlog::remove(int32_t slot) {
   leave(slot);
-  order_.erase(slot);
-  count_ -= 1;
+  Line& line = lines_[queries_[slot].line];
+  line.order.erase(slot);
+  line.queries -= 1;
 }
 
 void Backlog::enter(int32_t slot) {
   const Waiting& query = queries_[slot];
-  rows_ += query.left();
+  lines_[query.line].rows += query.left();
   work_ns_ += query.work_ns;
   if (query.latest_start_ns == kNever) return;
   urgency_.insert(slot, query.latest_start_ns);
@@ -44,7 +47,7 @@ void Backlog::enter(int32_t slot) {
 
 void Backlog::leave(int32_t slot) {
   const Waiting& query = queries_[slot];
-  rows_ -= query.left();
+  lines_[query.line].rows -= query.left();
   work_ns_ -= query.work_ns;
   if (query.latest_start_ns == kNever) return;
   urgency_.erase(slot);

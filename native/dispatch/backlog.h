@@ -6,6 +6,7 @@
 // simulator keep one each; a policy reads it and never changes it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -13,6 +14,10 @@
 #include "dispatch/slot_order.h"
 
 namespace recstack {
+
+// Lines of queries, each in an order of its own: all in the first, unless a policy keeps some lanes
+// for queries of their own.
+inline constexpr int32_t kLines = 2;
 
 struct Waiting {
   int64_t rows = 0;      // of the whole query, at least 1
@@ -22,7 +27,8 @@ struct Waiting {
   int32_t merge_class = 0;  // only queries of equal class may share a batch
 
   // By Policy::place.
-  int64_t due_ns = 0;                // served in this order
+  int32_t line = 0;                  // where it waits, [0, kLines); for good
+  int64_t due_ns = 0;                // served in this order within its line
   int64_t latest_start_ns = kNever;  // too late for its deadline after this; kNever: has none
   int64_t work_ns = 0;               // predicted: of its rows that are left, on one lane
 
@@ -32,7 +38,10 @@ struct Waiting {
 class Backlog {
  public:
   explicit Backlog(int32_t capacity)
-      : queries_(capacity), order_(capacity), urgency_(capacity), sizes_(capacity) {}
+      : queries_(capacity),
+        lines_{Line(capacity), Line(capacity)},
+        urgency_(capacity),
+        sizes_(capacity) {}
 
   // Puts a query in its place; queries of one `due_ns` keep the order in which they came.
   void push(int32_t slot, const Waiting& query);
@@ -40,33 +49,42 @@ class Backlog {
   void update(int32_t slot, const Waiting& query);
   void remove(int32_t slot);
 
-  // Walks in serving order; -1 at the end.
-  int32_t first() const { return order_.first(); }
-  int32_t last() const { return order_.last(); }
-  int32_t next(int32_t slot) const { return order_.next(slot); }
+  // Walks a line in serving order; -1 at the end.
+  int32_t first(int32_t line = 0) const { return lines_[line].order.first(); }
+  int32_t last(int32_t line = 0) const { return lines_[line].order.last(); }
+  int32_t next(int32_t slot) const { return lines_[queries_[slot].line].order.next(slot); }
+  int32_t queries(int32_t line) const { return lines_[line].queries; }
+  int64_t rows(int32_t line) const { return lines_[line].rows; }  // still to be dispatched
   // Of the queries with a latest start: the one with the earliest, and the one with the most rows
   // of which none is dispatched yet; -1: none.
   int32_t most_urgent() const { return urgency_.first(); }
   int32_t largest() const { return sizes_.last(); }
   const Waiting& operator[](int32_t slot) const { return queries_[slot]; }
 
-  int32_t queries() const { return count_; }
-  int64_t rows() const { return rows_; }        // still to be dispatched
+  // Of all lines.
+  int32_t queries() const { return lines_[0].queries + lines_[1].queries; }
+  int64_t rows() const { return lines_[0].rows + lines_[1].rows; }
   int64_t work_ns() const { return work_ns_; }  // predicted, of these rows
-  bool empty() const { return count_ == 0; }
+  bool empty() const { return queries() == 0; }
   // Work of a query on its arrival: an average over the last few dozen that came.
   int64_t typical_work_ns() const { return typical_work_ns_; }
 
  private:
+  struct Line {
+    explicit Line(int32_t capacity) : order(capacity) {}
+
+    SlotOrder order;
+    int32_t queries = 0;
+    int64_t rows = 0;
+  };
+
   void enter(int32_t slot);
   void leave(int32_t slot);
 
   std::vector<Waiting> queries_;
-  SlotOrder order_;
+  std::array<Line, kLines> lines_;
   SlotOrder urgency_;
   SlotOrder sizes_;
-  int32_t count_ = 0;
-  int64_t rows_ = 0;
   int64_t work_ns_ = 0;
   int64_t typical_work_ns_ = 0;
 };

@@ -20,8 +20,15 @@ void Board::arrive(int32_t slot, Waiting query) {
   waiting_.push(slot, query);
 }
 
+void Board::refuse(int32_t slot, int64_t now_ns) {
+  if (busy() == 0 && now_ns < waiting_[slot].deadline_ns) {
+    for (CostCurve& cost : costs_) cost.doubt();
+  }
+  waiting_.remove(slot);
+}
+
 const Decision& Board::decide(int64_t now_ns) {
-  policy_->decide({waiting_, lanes_, idle_, costs_}, now_ns, &decision_);
+  policy_->decide({waiting_, lanes_, idle_, costs_, pace_}, now_ns, &decision_);
   return decision_;
 }
 
@@ -42,7 +49,7 @@ void Board::start(int64_t now_ns) {
   std::erase(idle_, decision_.lane);
   const auto queries = static_cast<int32_t>(decision_.pieces.size());
   const int64_t service_ns =
-      costs_.empty() ? 0 : costs_[lane.kind].service_ns(rows, queries, busy());
+      costs_.empty() ? pace_.batch_ns(rows) : costs_[lane.kind].service_ns(rows, queries, busy());
   lane = {.kind = lane.kind,
           .idle = false,
           .started_ns = now_ns,
@@ -52,10 +59,12 @@ void Board::start(int64_t now_ns) {
           .busy = busy()};
 }
 
-void Board::end(int32_t lane_index, int64_t now_ns) {
+void Board::end(int32_t lane_index, int64_t now_ns, bool went_well) {
   LaneState& lane = lanes_[lane_index];
-  if (!costs_.empty()) {
-    costs_[lane.kind].observe(lane.rows, lane.queries, lane.busy, now_ns - lane.started_ns);
+  if (went_well) {
+    const int64_t took_ns = now_ns - lane.started_ns;
+    if (lane.kind == 0) pace_.observe(lane.rows, took_ns);
+    if (!costs_.empty()) costs_[lane.kind].observe(lane.rows, lane.queries, lane.busy, took_ns);
   }
   lane = {.kind = lane.kind};
   idle_.push_back(lane_index);

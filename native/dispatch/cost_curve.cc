@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kWeight = 1.0 / 32;  // of one observation
 constexpr double kDrift = 4.0;
+constexpr double kDoubt = 1.0 / 256;
 
 void check(bool holds, const std::string& what) {
   if (!holds) throw std::invalid_argument(what);
@@ -144,6 +145,10 @@ void CostCurve::observe(int64_t rows, int64_t queries, int64_t busy, int64_t too
     drift_[i + 1] = std::max(drift_[i + 1], drift_[i] / rise_[i]);
   }
   for (int32_t i = k; i > 0; --i) drift_[i - 1] = std::min(drift_[i - 1], drift_[i] * rise_[i - 1]);
+}
+
+void CostCurve::doubt() {
+  for (double& drift : drift_) drift = std::max(drift * (1 - kDoubt), 1 / kDrift);
 }
 
 }  // namespace recstack

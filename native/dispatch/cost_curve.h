@@ -35,6 +35,8 @@ class CostCurve {
   // Lets what a batch really took move the curve near its rows: by an exponentially weighted mean
   // over a few dozen batches, never beyond four times what was measured or a quarter of it.
   void observe(int64_t rows, int64_t queries, int64_t busy, int64_t took_ns);
+  // Lowers the whole curve by a little, within the same bounds.
+  void doubt();
 
  private:
   double at(int64_t rows, int64_t busy) const;

@@ -102,8 +102,10 @@ void Dispatcher::shutdown(bool drain) {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
     const int64_t now = now_ns();
-    while (!drain && !board_.waiting().empty()) {
-      drop(board_.waiting().first(), Outcome::shutting_down, now, &effects);
+    for (int32_t line = 0; line < kLines && !drain; ++line) {
+      while (board_.waiting().queries(line) > 0) {
+        drop(board_.waiting().first(line), Outcome::shutting_down, now, &effects);
+      }
     }
     pump(now, &effects);
   }
@@ -123,7 +125,7 @@ void Dispatcher::set_policy(std::shared_ptr<const Policy> policy) {
     if (policy->needs_costs() && board_.costs().empty()) {
       throw std::invalid_argument("expected a policy that does without cost curves");
     }
-    policy_ = std::move(policy);
+    policy_.swap(policy);  // the one before goes without the mutex: that may take Python's lock
     board_.set_policy(policy_.get());
     pump(now_ns(), &effects);
   }

@@ -10,13 +10,20 @@ void Dispatcher::settle(int32_t lane, int64_t now_ns, Effects* effects) {
   Lane& self = *lanes_[lane];
   const BatchTimes& times = self.batch->times;
   counters_.busy_ns += times.executed_ns - times.started_ns;
+  bool went_well = true;
   for (Part& part : self.batch->parts) {
     Slot& slot = slots_[part.slot];
-    trace_.add(slot.query.tag, lane, times, part);
+    trace_.add({.tag = slot.query.tag,
+                .lane = lane,
+                .started_ns = times.started_ns,
+                .executed_ns = times.executed_ns,
+                .row_begin = part.row_begin,
+                .row_end = part.row_end});
     slot.running -= 1;
     slot.started_ns = std::min(slot.started_ns, times.started_ns);
     slot.assemble_ns += times.assembled_ns - times.started_ns;
     slot.executed_ns = std::max(slot.executed_ns, times.executed_ns);
+    went_well &= part.status.ok();
     if (!part.status.ok() && slot.outcome == Outcome::ok) {
       slot.status = part.status;
       slot.error = std::move(part.error);
@@ -28,7 +35,7 @@ void Dispatcher::settle(int32_t lane, int64_t now_ns, Effects* effects) {
     }
     if (!slot.waiting && slot.running == 0) finish(part.slot, now_ns, effects);
   }
-  board_.end(lane, now_ns);
+  board_.end(lane, now_ns, went_well);
 }
 
 // Asks the policy until it has nothing more to start.
@@ -112,8 +119,10 @@ void Dispatcher::start(const Decision& decision, int64_t now_ns) {
 void Dispatcher::drop(int32_t slot, Outcome outcome, int64_t now_ns, Effects* effects) {
   if (outcome == Outcome::deadline) {
     counters_.early += now_ns < board_.waiting()[slot].deadline_ns;
+    board_.refuse(slot, now_ns);
+  } else {
+    board_.remove(slot);
   }
-  board_.remove(slot);
   slots_[slot].waiting = false;
   slots_[slot].outcome = outcome;
   if (slots_[slot].running == 0) finish(slot, now_ns, effects);

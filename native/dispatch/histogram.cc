@@ -15,10 +15,15 @@ void HistogramSnapshot::merge(const HistogramSnapshot& other) {
 }
 
 void HistogramSnapshot::subtract(const HistogramSnapshot& earlier) {
-  if (earlier.count_ == 0) return;
-  for (int64_t b = 0; b < kBuckets; ++b) buckets_[b] -= earlier.buckets_[b];
+  if (earlier.count_ == 0 || buckets_.empty()) return;
+  int64_t last = 0;
+  for (int64_t b = 0; b < kBuckets; ++b) {
+    buckets_[b] -= earlier.buckets_[b];
+    if (buckets_[b] > 0) last = b;
+  }
   count_ -= earlier.count_;
   sum_ -= earlier.sum_;
+  if (last < kBuckets - 1) max_ = std::min(max_, bucket_begin(last + 1) - 1);  // the last is open
 }
 
 int64_t HistogramSnapshot::percentile(double share) const {

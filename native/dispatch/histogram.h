@@ -42,7 +42,8 @@ class HistogramSnapshot {
   // Adds what `other` holds.
   void merge(const HistogramSnapshot& other);
 
-  // Takes away what `earlier`, a snapshot of the same histogram, had; the maximum stays.
+  // Takes away what `earlier`, a snapshot of the same histogram, had; the maximum becomes the end
+  // of the last bucket that is left.
   void subtract(const HistogramSnapshot& earlier);
 
   // The smallest value that at least `share` (0 to 1) of the values do not exceed, within 0.8%;

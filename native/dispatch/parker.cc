@@ -5,6 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "dispatch/pause.h"
 
 namespace recstack {
@@ -34,7 +36,7 @@ void Parker::notify() {
 
 void Parker::wait(int64_t spin_ns, int64_t until_ns) {
   if (spin_ns > 0) {
-    const int64_t spin_until_ns = now_ns() + spin_ns;
+    const int64_t spin_until_ns = std::min(now_ns() + spin_ns, until_ns);
     while (state_.load(std::memory_order_relaxed) != notified && now_ns() < spin_until_ns) {
       for (int i = 0; i < 16; ++i) pause();
     }

@@ -3,7 +3,7 @@
 // Live dispatcher and simulator call `decide` after every event (an arrival, a lane that finished,
 // the time asked for by `wait`), apply the decision, and call again until it is `none` or `wait`.
 // A policy holds only constants: no clock, no thread, no memory of earlier calls. What it knows of
-// speed is in the state: the cost curves, by kind of lane.
+// speed is in the state: the cost curves, by kind of lane, and the pace of the last batches.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 
 #include "dispatch/backlog.h"
 #include "dispatch/cost_curve.h"
+#include "dispatch/pace.h"
 
 namespace recstack {
 
@@ -22,7 +23,7 @@ struct LaneState {
   int32_t kind = 0;  // whose cost curve holds for it
   bool idle = true;
   int64_t started_ns = 0;  // when its batch was dispatched, while busy
-  int64_t until_ns = 0;    // when it is predicted to end, while busy; started_ns without costs
+  int64_t until_ns = 0;    // when it is predicted to end, while busy: by costs, else by pace
   int64_t rows = 0;        // of that batch
   int32_t queries = 0;
   int32_t busy = 0;  // lanes that ran when it was dispatched, itself included
@@ -33,6 +34,7 @@ struct PolicyState {
   std::span<const LaneState> lanes;
   std::span<const int32_t> idle_lanes;  // the most recently busy one last
   Costs costs = {};
+  Pace pace = {};  // of lanes of kind 0
 };
 
 // Rows [row_begin, row_end) of a waiting query; row_begin is its `next_row`.
@@ -81,14 +83,17 @@ class Board {
 
   void arrive(int32_t slot, Waiting query);
   void remove(int32_t slot) { waiting_.remove(slot); }
+  // The last decision refuses it. Were all lanes idle, then nothing but curves said so, and no
+  // batch would ever set them right: they give way a little, so that in the end one is tried.
+  void refuse(int32_t slot, int64_t now_ns);
   const Decision& decide(int64_t now_ns);
   // Decides from now on; what waits keeps its place.
   void set_policy(const Policy* policy) { policy_ = policy; }
 
   // Takes the last decision's pieces off the backlog and makes its lane busy.
   void start(int64_t now_ns);
-  // A lane's batch has ended; the curves learn from how long it took.
-  void end(int32_t lane, int64_t now_ns);
+  // A lane's batch has ended; where all `went_well`, curves and pace learn from how long it took.
+  void end(int32_t lane, int64_t now_ns, bool went_well = true);
 
   const Backlog& waiting() const { return waiting_; }
   const LaneState& lane(int32_t lane) const { return lanes_[lane]; }
@@ -99,6 +104,7 @@ class Board {
  private:
   const Policy* policy_;
   std::vector<CostCurve> costs_;
+  Pace pace_;
   Backlog waiting_;
   std::vector<LaneState> lanes_;
   std::vector<int32_t> idle_;

@@ -87,20 +87,19 @@ void SlackPolicy::decide(const PolicyState& state, int64_t now_ns, Decision* dec
     decision->kind = Decision::Kind::refuse;
     return;
   }
-  if (state.idle_lanes.empty()) {
+  int32_t slot = -1, lane = -1;
+  if (!place_on(state, now_ns, &slot, &lane)) {
     const int32_t urgent = waiting.most_urgent();
     if (urgent < 0) return;
     decision->kind = Decision::Kind::wait;
     decision->wake_ns = waiting[urgent].latest_start_ns + 1;
     return;
   }
-  int32_t slot = pick_query(state, now_ns);
-  decision->lane = pick_lane(state, waiting[slot]);
-  if (state.costs.size() > 1 && !place_on(state, now_ns, &slot, &decision->lane)) return;
   const Waiting& query = waiting[slot];
   decision->kind = Decision::Kind::run;
-  const CostCurve& cost = state.costs[state.lanes[decision->lane].kind];
-  const int64_t rows = chunk_rows(state, query, decision->lane, now_ns);
+  decision->lane = lane;
+  const CostCurve& cost = state.costs[state.lanes[lane].kind];
+  const int64_t rows = chunk_rows(state, query, lane, now_ns);
   decision->pieces.push_back({slot, query.next_row, query.next_row + rows});
   if (rows == query.rows) merge(state, cost, now_ns, &decision->pieces);
 }
@@ -131,7 +130,6 @@ int32_t SlackPolicy::pick_query(const PolicyState& state, int64_t now_ns) const 
 
 int32_t SlackPolicy::pick_lane(const PolicyState& state, const Waiting& query) const {
   int32_t best = state.idle_lanes.back();
-  if (state.costs.size() == 1) return best;
   int64_t best_ns = kNever;
   for (auto lane = state.idle_lanes.rbegin(); lane != state.idle_lanes.rend(); ++lane) {
     const CostCurve& cost = state.costs[state.lanes[*lane].kind];
@@ -145,10 +143,16 @@ int32_t SlackPolicy::pick_lane(const PolicyState& state, const Waiting& query) c
 }
 
 // Looks for a query that an idle lane may take: not one that would be late there, but in time on a
-// busy lane of another kind. False: none of the first few.
+// busy lane of another kind. False: no lane is idle, or none of the first few queries may.
 bool SlackPolicy::place_on(const PolicyState& state, int64_t now_ns, int32_t* slot,
                            int32_t* lane) const {
+  if (state.idle_lanes.empty()) return false;
   const Backlog& waiting = state.waiting;
+  *slot = pick_query(state, now_ns);
+  if (state.costs.size() == 1) {
+    *lane = state.idle_lanes.back();
+    return true;
+  }
   int32_t tried = 0;
   for (int32_t next = waiting.first(); tried < kKindTries; ++tried) {
     const Waiting& query = waiting[*slot];

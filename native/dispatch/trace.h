@@ -4,8 +4,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "dispatch/lane_batch.h"
-
 namespace recstack {
 
 // Rows [row_begin, row_end) of one query; chunks of one merged batch have equal times and lane.
@@ -27,10 +25,8 @@ class Trace {
     capacity_ = chunks;
   }
 
-  void add(uint64_t tag, int32_t lane, const BatchTimes& times, const Part& part) {
-    if (static_cast<int64_t>(chunks_.size()) == capacity_) return;
-    chunks_.push_back(
-        {tag, lane, times.started_ns, times.executed_ns, part.row_begin, part.row_end});
+  void add(const TracedChunk& chunk) {
+    if (static_cast<int64_t>(chunks_.size()) < capacity_) chunks_.push_back(chunk);
   }
 
   const std::vector<TracedChunk>& chunks() const { return chunks_; }

@@ -1,5 +1,7 @@
 // DIN's attention unit: keys as panels once per entry, then all rows' scores.
 #include <algorithm>
+#include <deque>
+#include <optional>
 
 #include "core/aligned.h"
 #include "program/step.h"
@@ -7,29 +9,55 @@
 namespace recstack {
 namespace {
 
-// "key_panels": operands keys, out; ints = positions, dim.
+constexpr int64_t kInt8 = 2;  // of SeqKernels::unit
+
+RowScale8 range_of(const Kernels& kernels, const double* ends) {
+  return kernels.gemm8.row_scale(static_cast<float>(ends[0]), static_cast<float>(ends[1]));
+}
+
+// "key_panels": operands keys, out; ints = positions, dim, int8 (0 or 1), has a range (0 or 1),
+// then the columns that are outliers, ascending. floats = low and high of the range.
 class KeyPanelsStep final : public Step {
  public:
-  explicit KeyPanelsStep(const StepSpec& spec)
-      : Step(spec.scope), v_(spec.operands), ints_(spec.ints) {}
+  KeyPanelsStep(const StepSpec& spec, const Kernels& kernels)
+      : Step(spec.scope),
+        v_(spec.operands),
+        positions_(spec.ints[0]),
+        dim_(spec.ints[1]),
+        kernels_(kernels.seq.unit[spec.ints[2] ? kInt8 : 0]),
+        outliers_(spec.ints.begin() + 4, spec.ints.end()) {
+    if (spec.ints[3]) range_ = range_of(kernels, spec.floats.data());
+  }
 
   Status run(const Context& c) const override {
     for (int64_t e = 0; e < c.entries(scope); ++e) {
-      c.kernels->seq.unit[0].key_panels_f32(c.at(v_[0]) + e * v_[0].stride, ints_[0], ints_[1],
-                                            c.at(v_[1]) + e * v_[1].stride);
+      kernels_.key_panels({.keys = c.at(v_[0]) + e * v_[0].stride,
+                           .positions = positions_,
+                           .dim = dim_,
+                           .panels = c.at(v_[1]) + e * v_[1].stride,
+                           .range = range_ ? &*range_ : nullptr,
+                           .outliers = outliers_.data(),
+                           .outlier_count = static_cast<int64_t>(outliers_.size())});
     }
     return {};
   }
 
  private:
   std::vector<Operand> v_;
-  std::vector<int64_t> ints_;
+  int64_t positions_, dim_;
+  const UnitKernels& kernels_;
+  std::vector<int32_t> outliers_;
+  std::optional<RowScale8> range_;
 };
 
 // "attention_unit": operands query, panels, the first layer's bias if has_bias, out. Item steps
 // read panels of user scope by query.
-//   ints = positions, dim, has_bias, sum (0 scores, 1 sum), format (0 fp32, 1 bf16), then per layer
-//     n, activation and whether it has a product (the first) or a bias (the others).
+//   ints = positions, dim, has_bias, sum (0 scores, 1 sum), format (0 fp32, 1 bf16, 2 int8),
+//   layers,
+//     then per layer n, activation, whether it has a product (the first) or a bias (the others),
+//     and of a unit in int8 whether it is (0: fp32, 1: int8, 2: with a range); then the outliers of
+//     an int8 first layer.
+//   floats = low and high of each range.
 //   weights, per layer: weight (n, k), then the product's weights or the bias, then slope (n,) of
 //     prelu and dice, scale and shift (n,) of dice.
 class UnitStep final : public Step {
@@ -41,22 +69,30 @@ class UnitStep final : public Step {
         has_bias_(spec.ints[2]),
         result_(spec.ints[3] ? UnitResult::sum : UnitResult::scores),
         kernels_(kernels.seq.unit[spec.ints[4]]) {
-    constexpr size_t kFirst = 5;
-    size_t next = 0;
+    constexpr size_t kFirst = 6;
+    size_t next = 0, range = 0;
     int64_t k = spec.ints[1];
-    for (size_t i = kFirst; i < spec.ints.size(); i += 3) {
-      const int64_t n = spec.ints[i];
+    const size_t end = kFirst + 4 * static_cast<size_t>(spec.ints[5]);
+    for (size_t i = kFirst; i < end; i += 4) {
+      const int64_t n = spec.ints[i], int8 = spec.ints[i + 3];
+      const auto pack = [&](const WeightView& w, bool later) {
+        return packed(kernels.seq.unit[int8 ? kInt8 : spec.ints[4] % kInt8], w, n, k, later);
+      };
       UnitLayer layer = {.n = n,
                          .k = k,
-                         .weight = packed(spec.weights[next++], n, k, i > kFirst),
+                         .weight = pack(spec.weights[next++], i > kFirst),
                          .product = nullptr,
                          .bias = nullptr,
                          .activation = static_cast<UnitActivation>(spec.ints[i + 1]),
                          .slope = nullptr,
                          .scale = nullptr,
-                         .shift = nullptr};
-      if (spec.ints[i + 2] && i == kFirst)
-        layer.product = packed(spec.weights[next++], n, k, false);
+                         .shift = nullptr,
+                         .int8 = int8 != 0};
+      if (int8 == 2) {
+        layer.range = &ranges_.emplace_back(range_of(kernels, spec.floats.data() + range));
+        range += 2;
+      }
+      if (spec.ints[i + 2] && i == kFirst) layer.product = pack(spec.weights[next++], false);
       if (spec.ints[i + 2] && i > kFirst) layer.bias = copied(spec.weights[next++], n);
       if (layer.activation >= UnitActivation::prelu) layer.slope = copied(spec.weights[next++], n);
       if (layer.activation == UnitActivation::dice) {
@@ -66,6 +102,7 @@ class UnitStep final : public Step {
       layers_.push_back(layer);
       k = n;
     }
+    outliers_.assign(spec.ints.begin() + static_cast<ptrdiff_t>(end), spec.ints.end());
   }
 
   Status run(const Context& c) const override {
@@ -82,14 +119,17 @@ class UnitStep final : public Step {
                              .positions = positions_,
                              .result = result_,
                              .out = c.at(v_.back()),
-                             .out_stride = v_.back().stride});
+                             .out_stride = v_.back().stride,
+                             .outliers = outliers_.data(),
+                             .outlier_count = static_cast<int64_t>(outliers_.size())});
     return {};
   }
 
  private:
-  const float* packed(const WeightView& w, int64_t n, int64_t k, bool later) {
-    AlignedFloats& to = held_.emplace_back(kernels_.packed_size(n, k));
-    (later ? kernels_.pack_later : kernels_.pack)(w.data, n, k, to.data());
+  const float* packed(const UnitKernels& kernels, const WeightView& w, int64_t n, int64_t k,
+                      bool later) {
+    AlignedFloats& to = held_.emplace_back(kernels.packed_size(n, k));
+    (later ? kernels.pack_later : kernels.pack)(w.data, n, k, to.data());
     return to.data();
   }
   const float* copied(const WeightView& w, int64_t n) {
@@ -104,13 +144,15 @@ class UnitStep final : public Step {
   UnitResult result_;
   const UnitKernels& kernels_;
   std::vector<AlignedFloats> held_;
+  std::deque<RowScale8> ranges_;  // where the layers find theirs
   std::vector<UnitLayer> layers_;
+  std::vector<int32_t> outliers_;
 };
 
 }  // namespace
 
 StepPtr make_unit_step(const StepSpec& spec, const Parts& parts) {
-  if (spec.kind == "key_panels") return std::make_unique<KeyPanelsStep>(spec);
+  if (spec.kind == "key_panels") return std::make_unique<KeyPanelsStep>(spec, parts.kernels);
   if (spec.kind == "attention_unit") return std::make_unique<UnitStep>(spec, parts.kernels);
   return nullptr;
 }

@@ -40,8 +40,10 @@ Queueing::Queueing(std::shared_ptr<const Policy> policy, std::vector<LaneKind> k
   slots_.resize(capacity);
   for (int32_t s = capacity - 1; s >= 0; --s) free_slots_.push_back(s);
   lane_slots_.resize(board_.lanes());
+  lane_ended_ns_.resize(board_.lanes(), 0);
   for (auto& slots : lane_slots_) slots.reserve(kMaxPieces);
   ends_.reserve(board_.lanes());
+  trace_.begin(options_.trace_chunks);
 }
 
 QueueingCounts Queueing::run(const Arrivals& arrivals, const QueueingRecord& record) {
@@ -90,6 +92,7 @@ void Queueing::end() {
   }
   lane_slots_[lane].clear();
   counts_.busy_ns += now_ns_ - board_.lane(lane).started_ns;
+  lane_ended_ns_[lane] = now_ns_;
   board_.end(lane, now_ns_);
 }
 
@@ -133,7 +136,17 @@ void Queueing::start(const Decision& decision) {
   LaneKind& kind = kinds_[state.kind];
   const auto mean_ns =
       static_cast<double>(kind.cost.service_ns(state.rows, state.queries, state.busy));
-  const auto service_ns = std::max<int64_t>(std::llround(mean_ns * kind.spread.draw(&random_)), 1);
+  const int64_t idle_ns = now_ns_ - lane_ended_ns_[lane] >= kIdleNs ? kind.idle_ns : 0;
+  const auto service_ns =
+      std::max<int64_t>(std::llround(mean_ns * kind.spread.draw(&random_)) + idle_ns, 1);
+  for (const Piece& piece : decision.pieces) {
+    trace_.add({.tag = static_cast<uint64_t>(slots_[piece.slot].query),
+                .lane = lane,
+                .started_ns = now_ns_,
+                .executed_ns = now_ns_ + service_ns,
+                .row_begin = piece.row_begin,
+                .row_end = piece.row_end});
+  }
   ends_.push_back({now_ns_ + service_ns, lane});
   std::push_heap(ends_.begin(), ends_.end(),
                  [](const End& a, const End& b) { return a.at_ns > b.at_ns; });
@@ -141,7 +154,7 @@ void Queueing::start(const Decision& decision) {
 
 void Queueing::refuse(int32_t slot) {
   counts_.early += now_ns_ < board_.waiting()[slot].deadline_ns;
-  board_.remove(slot);
+  board_.refuse(slot, now_ns_);
   slots_[slot].waiting = false;
   slots_[slot].outcome = code(Outcome::deadline);
   if (slots_[slot].running == 0) finish(slot);

@@ -3,7 +3,7 @@
 //   events   an arrival, a batch's end, the time that the policy asked for; in that order when they
 //            fall together, but that an end comes before an arrival
 //   service  the cost curve at the batch's rows and queries and at the lanes that are busy when it
-//            starts, times the spread
+//            starts, times the spread, and more on a lane that stood idle: its caches went cold
 //
 // What the policy believes of costs learns from what it sees, as in the live dispatcher, so that
 // `believed` may be wrong.
@@ -14,15 +14,19 @@
 #include <vector>
 
 #include "dispatch/policy.h"
+#include "dispatch/trace.h"
 #include "simulate/spread.h"
 
 namespace recstack {
+
+inline constexpr int64_t kIdleNs = 500'000;
 
 // Lanes of one kind.
 struct LaneKind {
   int32_t lanes = 1;
   CostCurve cost;
   Spread spread;
+  int64_t idle_ns = 0;  // what a batch takes longer that starts after kIdleNs without one
 };
 
 struct QueueingOptions {
@@ -30,6 +34,7 @@ struct QueueingOptions {
   int64_t queue_rows = 1 << 20;
   uint64_t seed = 0;
   std::vector<CostCurve> believed;  // by kind; none: as it is
+  int64_t trace_chunks = 0;         // the first so many are kept
 };
 
 // Queries to come; the arrays stay alive for as long as the run.
@@ -64,6 +69,9 @@ class Queueing {
   // All queries, to the last end. Once.
   QueueingCounts run(const Arrivals& arrivals, const QueueingRecord& record);
 
+  // In the order in which they started; tagged by the query's place in the arrivals.
+  const std::vector<TracedChunk>& traced() const { return trace_.chunks(); }
+
  private:
   struct Slot {
     int64_t query;
@@ -91,12 +99,14 @@ class Queueing {
   std::vector<Slot> slots_;
   std::vector<int32_t> free_slots_;
   std::vector<std::vector<int32_t>> lane_slots_;  // of each lane's batch
-  std::vector<End> ends_;                         // a heap, the earliest first
+  std::vector<int64_t> lane_ended_ns_;
+  std::vector<End> ends_;  // a heap, the earliest first
   int64_t now_ns_ = 0;
   int64_t wake_ns_ = kNever;
   Arrivals arrivals_;
   QueueingRecord record_;
   QueueingCounts counts_;
+  Trace trace_;
 };
 
 }  // namespace recstack

@@ -14,21 +14,17 @@ double uniform(std::mt19937_64* random) {
 
 }  // namespace
 
-Spread::Spread(Kind kind, double sigma, std::vector<double> quantiles)
-    : kind_(kind), sigma_(sigma), quantiles_(std::move(quantiles)) {
+Spread::Spread(Kind kind, double sigma, std::vector<double> factors)
+    : kind_(kind), sigma_(sigma), factors_(std::move(factors)) {
   if (!(sigma_ >= 0 && sigma_ < 10)) throw std::invalid_argument("expected sigma in [0, 10)");
   if (kind_ != Kind::empirical) return;
-  if (quantiles_.size() < 2) throw std::invalid_argument("expected at least two quantiles");
-  for (size_t i = 0; i < quantiles_.size(); ++i) {
-    if (!(quantiles_[i] > 0 && std::isfinite(quantiles_[i])) ||
-        (i > 0 && quantiles_[i] < quantiles_[i - 1])) {
-      throw std::invalid_argument("expected ascending quantiles > 0");
-    }
+  if (factors_.empty()) throw std::invalid_argument("expected at least one factor");
+  for (const double factor : factors_) {
+    if (!(factor > 0 && std::isfinite(factor))) throw std::invalid_argument("expected factors > 0");
   }
-  const double ends = (quantiles_.front() + quantiles_.back()) / 2;
-  const double mean = (std::accumulate(quantiles_.begin(), quantiles_.end(), 0.0) - ends) /
-                      static_cast<double>(quantiles_.size() - 1);
-  for (double& quantile : quantiles_) quantile /= mean;
+  const double mean =
+      std::accumulate(factors_.begin(), factors_.end(), 0.0) / static_cast<double>(factors_.size());
+  for (double& factor : factors_) factor /= mean;
 }
 
 double Spread::draw(std::mt19937_64* random) {
@@ -42,10 +38,8 @@ double Spread::draw(std::mt19937_64* random) {
     case Kind::empirical:
       break;
   }
-  const double place = (1.0 - uniform(random)) * static_cast<double>(quantiles_.size() - 1);
-  const auto i = static_cast<size_t>(place);
-  const double part = place - static_cast<double>(i);
-  return quantiles_[i] + part * (quantiles_[i + 1] - quantiles_[i]);
+  return factors_[static_cast<size_t>((1.0 - uniform(random)) *
+                                      static_cast<double>(factors_.size()))];
 }
 
 }  // namespace recstack

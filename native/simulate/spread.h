@@ -11,9 +11,9 @@ class Spread {
  public:
   enum class Kind { none, lognormal, exponential, empirical };
 
-  // `sigma`: of the logarithm, for lognormal. `quantiles`: at equal steps from 0 to 1, at least
-  // two, for empirical; scaled so that their mean is 1. Throws std::invalid_argument.
-  Spread(Kind kind, double sigma, std::vector<double> quantiles);
+  // `sigma`: of the logarithm, for lognormal. `factors`: equally likely, for empirical; scaled
+  // so that their mean is 1. Throws std::invalid_argument.
+  Spread(Kind kind, double sigma, std::vector<double> factors);
   Spread() = default;
 
   double draw(std::mt19937_64* random);
@@ -21,7 +21,7 @@ class Spread {
  private:
   Kind kind_ = Kind::none;
   double sigma_ = 0.0;
-  std::vector<double> quantiles_;
+  std::vector<double> factors_;
   std::normal_distribution<double> normal_;
 };
 

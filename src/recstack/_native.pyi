@@ -127,7 +127,8 @@ class LaneKind:
         cost: CostCurve,
         spread: Literal["none", "lognormal", "exponential", "empirical"] = "none",
         sigma: float = 0.0,
-        quantiles: Sequence[float] = (),
+        factors: Sequence[float] = (),
+        idle_ns: int = 0,
     ) -> None: ...
 
 def simulate(
@@ -143,6 +144,7 @@ def simulate(
     started_ns: NDArray[Any],
     finished_ns: NDArray[Any],
     status: NDArray[Any],
+    chunks: NDArray[Any],
 ) -> dict[str, int]: ...
 
 class FixedPolicy(Policy):
@@ -152,6 +154,7 @@ class FixedPolicy(Policy):
         merge_rows: int = 0,
         merge_window_ns: int = 0,
         by_deadline: bool = False,
+        accelerator_rows: int = 0,
     ) -> None: ...
 
 class Dispatcher:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 import recstack as rs
 from recstack.cli.app import app
-from recstack.errors import ConfigError, DataError
+from recstack.errors import ConfigError, DataError, ModelFileError
+from recstack.model import storage
 from recstack.precision.plan import read_plan
 from recstack.tune import compile_deployment, read_deployment
 from tests.precision.movielens import COLUMN, EXAMPLE, LAYER, planted, ratings
@@ -65,6 +67,42 @@ def test_an_edited_plan_is_proven_as_it_was_edited(data: str, tmp_path: Path) ->
     assert model.table_formats["movie.weight"] == "int8"
     assert read_plan(out / "precision.toml") == read_plan(edited)
     assert read_plan(edited).layer("relu").format == "bf16"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_full_disk_leaves_the_old_deployment_whole(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "p.toml").write_text('format = 1\n[layers]\ndefault = "bf16"\n')
+    (tmp_path / "q.toml").write_text('format = 1\n[layers]\ndefault = "fp16"\n')
+    out = tmp_path / "out"
+    published = ("--data", data, "--publish", "-o", str(out), "--plan")
+    assert quantize(*published, str(tmp_path / "p.toml")).exit_code == 0
+    kept = ("precision.toml", "plan.toml", "model/model.json", "model/weights.safetensors")
+    before = {name: contents(out)[name] for name in kept}
+
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(storage, "write_safetensors", full)
+    with pytest.raises(ModelFileError, match="No space left"):
+        raise quantize(*published, str(tmp_path / "q.toml")).exception
+    assert {name: contents(out)[name] for name in kept} == before
+    assert {p.name for p in out.iterdir()} == {"precision.toml", "plan.toml", "model",
+                                               "quantize.jsonl", "report.html"}  # fmt: skip
+
+
+def test_the_model_itself_is_not_replaced(data: str, tmp_path: Path) -> None:
+    ratings("wnd")[0].save(tmp_path / "model")
+    with pytest.raises(ConfigError, match="another folder than that of the model"):
+        raise quantize("--data", data, "-o", str(tmp_path),
+                       model=str(tmp_path / "model")).exception  # fmt: skip
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot make the folder"):
+        raise quantize("--data", data, "-o", str(tmp_path / "file")).exception
 
 
 def test_a_plan_past_the_budget_exits_1_and_writes_no_model(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from recstack import results
 from recstack.cli.app import app
 from recstack.loadtest.outcome import from_record
+from recstack.report import render
 from recstack.schedule import Costs
 
 
@@ -49,6 +50,67 @@ def test_slack_on_an_accelerator_finds_a_higher_rate(costs: str, tmp_path: Path)
     found = [json.loads(text) for text in (alone, both)]
     assert found[0]["origin"] == "simulated"
     assert found[1]["low_qps"] > 1.5 * found[0]["low_qps"]
+
+
+def test_policies_are_compared_for_a_page(costs: str, tmp_path: Path) -> None:
+    out = tmp_path / "policies.jsonl"
+    code, text = run(
+        costs, "--lanes", "2", "--policies", "static,slack", "--sla", "p95<=20ms",
+        "--sla-scale", "1,0.5", "--out", str(out), "--json",
+    )  # fmt: skip
+    assert code == 0
+    printed = json.loads(text)
+    stored = results.read(out, "policies").records
+    found = [r for r in stored if r["record"] == "qps_at_sla"]
+    assert [(r["policy"], r["sla"]) for r in found] == [
+        ("static", "p95<=10ms"), ("slack", "p95<=10ms"), ("static", "p95<=20ms"),
+        ("slack", "p95<=20ms"),
+    ]  # fmt: skip
+    assert all(r["origin"] == "simulated" for r in stored)
+    assert [r["low_qps"] for r in printed if r["record"] == "qps_at_sla"] == [
+        r["low_qps"] for r in found
+    ]
+    assert found[3]["low_qps"] > found[2]["low_qps"]
+    # Past its highest rate slack keeps answering in time, and a fixed policy answers late.
+    loads = {(r["policy"], r["sla"], r["of_qps_at_sla"]): r for r in stored
+             if r["record"] == "at_load"}  # fmt: skip
+    assert loads["slack", "p95<=20ms", 2.0]["goodput_qps"] > 0.9 * found[3]["low_qps"]
+    assert loads["static", "p95<=20ms", 2.0]["goodput_qps"] < 0.5 * found[2]["low_qps"]
+    traces = [r for r in stored if r["record"] == "timeline"]
+    assert [r["policy"] for r in traces] == ["static", "slack"]
+    page = render([out])
+    assert "Policies: goodput against offered load" in page and "What queries waited for" in page
+
+
+def test_policies_exclude_a_rate_and_unknown_names(costs: str) -> None:
+    for wrong in (["all", "--qps", "1"], ["fifo"], ["all", "--sla-scale", "0"]):
+        done = CliRunner().invoke(app, ["simulate", costs, "--policies", *wrong])
+        assert done.exit_code != 0 and "expected --" in str(done.exception)
+
+
+def test_a_recorded_accelerator_is_simulated_with_and_without(costs: str) -> None:
+    search = (costs, "--lanes", "2", "--sla", "p95<=100ms", "--accelerator", "gtx-1080-ti:rm3")
+    code, text = run(*search, "--policy", "deeprecsched")
+    assert code == 0
+    lines = text.splitlines()
+    assert lines[0].startswith("chunk climbed by rows: 16: ")
+    assert lines[1].startswith("threshold climbed by rows: 1: ")
+    assert "+ 1 gtx-1080-ti from" in lines[2] and "without the accelerator" in lines[3]
+    assert all("simulated" in line for line in lines)
+    code, text = run(*search, "--policy", "fixed", "--json")
+    found = json.loads(text)
+    steps = found["accelerator"]["threshold_steps"]
+    assert code == 0 and found["accelerator"]["origin"] == "simulated"
+    assert found["low_qps"] == max(qps for _, qps in steps) > 0
+    assert found["low_qps"] > found["accelerator"]["without"]["low_qps"]
+    code, text = run(*search, "--policy", "fixed", "--threshold-rows", "64", "--json")
+    assert json.loads(text)["accelerator"]["threshold_rows"] == 64
+
+
+def test_a_model_without_a_recorded_curve_is_named(costs: str) -> None:
+    args = ["simulate", costs, "--accelerator", "gtx-1080-ti", "--qps", "1"]
+    done = CliRunner().invoke(app, args)
+    assert "expected a model that gtx-1080-ti has a cost curve of (ncf, " in str(done.exception)
 
 
 def test_bad_input_says_what_was_expected(tmp_path: Path) -> None:

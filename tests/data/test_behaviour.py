@@ -107,6 +107,9 @@ def test_a_bad_sequence_names_file_line_and_column(tmp_path, sequences, where):
         ('{"x": [1]}', r"a.json: expected an item id as key, got 'x'"),
         ('{"20": [1, true]}', r"a.json: expected a list of integers, .* - at `20`"),
         ('{"20": 5}', r"a.json: expected a list of integers, got 5 - at `20`"),
+        ('{"20": ' + "[" * 100_000, r"a.json: expected JSON: .*recursion"),
+        ('{"20": [' + "9" * 5000 + "]}", r"a.json: expected JSON: .*4300 digits"),
+        ('{"' + "9" * 5000 + '": [1]}', r"a.json: expected an item id as key"),
         ('{"20": [-1]}', r"a.json: expected a list of integers"),
     ],
 )

@@ -105,6 +105,16 @@ def test_a_wrong_file_is_refused_by_name_and_place(change, message, tmp_path: Pa
         read_labelled(path, model.inputs)
 
 
+def test_a_type_that_numpy_lacks_is_refused(tmp_path: Path) -> None:
+    model, path = zoo.outline("ncf"), tmp_path / "data.safetensors"
+    draw(model, rows=5, queries=2).save(path)
+    raw = path.read_bytes()  # 4 bytes a label, or 2 x 2
+    at = raw.index(b'"labels":{"dtype":"F32","shape":[5,1]')
+    path.write_bytes(raw[:at] + raw[at:].replace(b'F32","shape":[5,1]', b'BF16","shape":[10]', 1))
+    with pytest.raises(DataError, match=r"data\.safetensors: cannot read: .*bfloat16"):
+        read_labelled(path, model.inputs)
+
+
 def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.safetensors"
     with pytest.raises(DataError, match="cannot read"):

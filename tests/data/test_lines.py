@@ -19,12 +19,18 @@ def test_files_are_read_as_they_are_asked_for(tmp_path):
     path.write_bytes(b"fine\n" * 9000 + b"\xff\n")
     source = lines(path)
     assert next(source) == (1, "fine\n")
-    with pytest.raises(DataError, match=r"a.txt:\d+: .*0xff"):
+    with pytest.raises(DataError, match=r"a.txt:9001: .*0xff"):
         list(source)
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes("\ufeffone\n\ufefftwo\n".encode())
+    assert list(lines(path)) == [(1, "one\n"), (2, "\ufefftwo\n")]
+
+
 def test_unreadable_files_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"absent.txt:1: .*No such file"):
+    with pytest.raises(DataError, match=r"absent.txt:1: cannot read: No such file or directory$"):
         list(lines(tmp_path / "absent.txt"))
     cut = tmp_path / "cut.gz"
     cut.write_bytes(gzip.compress(b"line\n" * 50_000)[:-20])

@@ -118,7 +118,7 @@ def test_missing_broken_and_empty_files(tmp_path):
     with pytest.raises(DataError, match=r"ratings.csv.gz:"):
         ml.load(packed, movies)
     packed.write_text(RATINGS)
-    with pytest.raises(DataError, match=r"ratings.csv.gz:1: Not a gzipped file"):
+    with pytest.raises(DataError, match=r"ratings.csv.gz:1: cannot read: Not a gzipped file"):
         ml.load(packed, movies)
     ratings.write_text("userId,movieId,rating,timestamp\n")
     with pytest.raises(DataError, match=r"ratings.csv:2: expected ratings, got none"):

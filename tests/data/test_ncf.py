@@ -61,6 +61,7 @@ def test_ranking_puts_the_test_item_first_in_each_query(tmp_path):
         ({"negative": "(3,12)\t13\n"}, r"test.negative:2: expected 2 lines, as set.test.rating"),
         ({"negative": "(3,11)\t1\n"}, r"negative:1: expected \(3,12\) as in the test .*'\(3,11\)'"),
         ({"negative": "3,12\t1\n"}, r"test.negative:1: expected \(user,item\), got '3,12'"),
+        ({"negative": f"({'3' * 5000},12)\t1\n"}, r"negative:1: expected \(user,item\)"),
         ({"negative": "(3,12)\n"}, r"test.negative:1: expected negatives, got none"),
         ({"negative": "(3,12)\t1\t\n"}, r"test.negative:1: .* got '' - at column 3"),
         ({"negative": "(3,12)\t1\t2\t1\n"}, r"negative:1: .* once, got 1 - at column 4"),

@@ -172,6 +172,30 @@ def test_no_change_seen_does_not_mean_that_there_is_none() -> None:
     assert (moved.low, moved.high) == pytest.approx((-3e-3, 3e-3), rel=0.02)
 
 
+def test_metrics_that_scores_cannot_change_are_refused() -> None:
+    labels, before, after = scores(0.05)
+    one_class = PairedTest(labels * 0, before, ONE_EACH, resamples=10)
+    for name in ("ne", "auc"):
+        with pytest.raises(ConfigError, match="expected both classes in labels, got 0 ones"):
+            one_class.compare(parse_metric(name), after, relative=True)
+    tens = PairedTest(labels, before, np.arange(0, ROWS + 1, 10), resamples=10)
+    with pytest.raises(ConfigError, match=r"more than 10 rows for hr@10.* at most 10"):
+        tens.compare(parse_metric("hr@10"), after, relative=False)
+    tens.compare(parse_metric("ndcg@10"), after, relative=False)
+    with pytest.raises(ConfigError, match=r"more than 1 rows for ndcg@10.* at most 1"):
+        PairedTest(labels, before, ONE_EACH, resamples=10).compare(
+            parse_metric("ndcg@10"), after, relative=False
+        )
+
+
+def test_queries_without_a_positive_row_are_no_groups_of_a_ranking() -> None:
+    labels, before, after = scores(0.05)
+    labels[100:] = 0
+    test = PairedTest(labels, before, np.arange(0, ROWS + 1, 20), resamples=10)
+    found = {n: test.compare(parse_metric(n), after, relative=False)[0] for n in ("hr@5", "auc")}
+    assert (found["hr@5"].groups, found["auc"].groups) == (5, ROWS // 20)
+
+
 def test_what_does_not_fit_is_refused() -> None:
     labels, before, after = scores(0.1)
     test = PairedTest(labels, before, ONE_EACH, resamples=10)

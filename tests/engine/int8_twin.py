@@ -6,24 +6,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recstack.batch import Batch
 from recstack.engine import DenseFormat, LayerPlan, LayerPrecision
 from recstack.engine.native.build import make_plan
 from recstack.engine.native.hoist import ResumedLinear
+from recstack.engine.native.lower_attention import fold_features
 from recstack.engine.native.lower_dense8 import runs_in_int8
 from recstack.engine.native.plan import Plan
 from recstack.engine.native.rnn import Rnn
-from recstack.engine.native.unit_sum import UnitSum
+from recstack.engine.native.unit_sum import UnitSum, fits
 from recstack.engine.reference import reference
 from recstack.engine.reference.arrays import Array
 from recstack.engine.reference.dense import activate, affine
 from recstack.engine.reference.elementwise import sigmoid
 from recstack.engine.reference.executor import Computed
-from recstack.engine.reference.int8 import linear_int8
-from recstack.engine.reference.sequence import attention_layer
+from recstack.engine.reference.int8 import folded_int8, linear_int8
+from recstack.engine.reference.sequence import (
+    attention_activation,
+    attention_features,
+    attention_result,
+)
 from recstack.model import Model
-from recstack.model.ops import Augru, Cross, Gru, GruCell, Linear, Op
+from recstack.model.ops import (
+    AttentionLayer,
+    AttentionPooling,
+    Augru,
+    Cross,
+    Gru,
+    GruCell,
+    Linear,
+    Op,
+)
 from recstack.types import Scores
 
 
@@ -48,6 +63,8 @@ def twin(plan: Plan, op: Op) -> Computed | None:
         return lambda inputs: recurrence(plan, op, precision, inputs)
     if isinstance(op, Rnn):
         return lambda inputs: rnn(plan, op, inputs)
+    if isinstance(op, AttentionPooling):
+        return lambda inputs: attention(plan, op, precision, inputs)
     if isinstance(op, UnitSum):
         return lambda inputs: unit_sum(plan, op, inputs)
     return None
@@ -63,18 +80,24 @@ def product(
 ) -> Array:
     """start + x @ weight.T + bias in the precision that runs."""
     weights = plan.model.weights
-    if not runs_in_int8(precision, *weights[weight].shape):
-        y = affine(x, weights, weight, bias)
+    return multiply(x, weights[weight], weights[bias] if bias else None, precision, start)
+
+
+def multiply(
+    x: Array,
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    precision: LayerPrecision,
+    start: Array | None = None,
+) -> Array:
+    """start + x @ weight.T + bias in the precision that runs."""
+    if not runs_in_int8(precision, *weight.shape):
+        y = x @ weight.T.astype(np.float64) + (0 if bias is None else bias)
         return y if start is None else start + y
     rows = np.ascontiguousarray(x.reshape(-1, x.shape[-1]), np.float32)
-    y = linear_int8(
-        rows,
-        weights[weight],
-        weights[bias] if bias else None,
-        precision=precision,
-        start=None if start is None else start.astype(np.float32),
-    )
-    return y.reshape(*x.shape[:-1], len(weights[weight])).astype(np.float64)
+    begin = None if start is None else start.astype(np.float32)
+    y = linear_int8(rows, weight, bias, precision=precision, start=begin)
+    return y.reshape(*x.shape[:-1], len(weight)).astype(np.float64)
 
 
 def linear(plan: Plan, op: Linear, precision: LayerPrecision, inputs: Sequence[Array]) -> Array:
@@ -137,8 +160,61 @@ def rnn(plan: Plan, op: Rnn, inputs: Sequence[Array]) -> Array:
 def unit_sum(plan: Plan, op: UnitSum, inputs: Sequence[Array]) -> Array:
     keys, row = inputs
     weights, first = plan.model.weights, op.layers[0]
-    y = affine(keys, weights, first.weight, first.bias)
-    x = activate(y + affine(row, weights, op.row_weight, None)[:, None, :], first.activation)
-    for layer in op.layers[1:]:
-        x = attention_layer(layer, x, weights)
-    return x.sum(axis=1)
+    precisions = [plan.precisions[name] for name in op.made_of]
+    bias = weights[first.bias] if first.bias else None
+    added = multiply(row, weights[op.row_weight], bias, precisions[0])
+    x = folded(row, keys, weights[first.weight], None, added, precisions[0])
+    return later_layers(plan, op.layers, precisions, x).sum(axis=1)
+
+
+def attention(
+    plan: Plan, op: AttentionPooling, precision: LayerPrecision, inputs: Sequence[Array]
+) -> Array:
+    weights, (query, keys), first = plan.model.weights, inputs[:2], op.layers[0]
+    dim, inner = keys.shape[-1], precision.of_inner()
+    bias = weights[first.bias] if first.bias else None
+    if fits(op.layers, plan.model.shapes, dim, precision.format):
+        of_query, of_key, of_product = fold_features(op.features, weights[first.weight], dim)
+        of_product = None if of_product is None else of_product.astype(np.float32)
+        added = np.zeros((len(query), len(of_key))) + (0 if bias is None else bias)
+        if of_query is not None:
+            added = multiply(query, of_query.astype(np.float32), bias, inner)
+        x = folded(query, keys, of_key.astype(np.float32), of_product, added, precision)
+    else:
+        outliers = (f * dim + o for f in range(len(op.features)) for o in precision.outliers)
+        spread = LayerPrecision(precision.format, None, tuple(outliers))
+        x = attention_features(op.features, query, keys)
+        x = multiply(x, weights[first.weight], bias, spread)
+    x = later_layers(plan, op.layers, [precision] + [inner] * (len(op.layers) - 1), x)
+    return attention_result(op, x[:, :, 0], inputs)
+
+
+def folded(
+    query: Array,
+    keys: Array,
+    weight: NDArray[np.float32],
+    by_query: NDArray[np.float32] | None,
+    added: Array,
+    precision: LayerPrecision,
+) -> Array:
+    """A unit's first layer, its weights folded, before the activation."""
+    if runs_in_int8(precision, *weight.shape):
+        narrow = (a.astype(np.float32) for a in (query, keys))
+        added = added.astype(np.float32)
+        return folded_int8(*narrow, weight, by_query, added, precision).astype(np.float64)
+    w = weight.astype(np.float64) + (0 if by_query is None else by_query * query[:, None, :])
+    return np.matmul(keys, w.swapaxes(-1, -2)) + added[:, None, :]
+
+
+def later_layers(
+    plan: Plan,
+    layers: Sequence[AttentionLayer],
+    precisions: Sequence[LayerPrecision],
+    x: Array,
+) -> Array:
+    """The activation of a unit's first layer, then the others."""
+    x = attention_activation(layers[0], x, plan.model.weights)
+    for layer, precision in zip(layers[1:], precisions[1:], strict=True):
+        x = product(plan, x, layer.weight, layer.bias, precision)
+        x = attention_activation(layer, x, plan.model.weights)
+    return x

@@ -9,12 +9,20 @@ import pytest
 
 from recstack.batch import Batch, SparseInput
 from recstack.data import random_batch, slice_rows
-from recstack.engine import Engine, EngineConfig, HybridEngine, compile, instruction_sets
+from recstack.engine import (
+    DeviceConfig,
+    Engine,
+    EngineConfig,
+    HybridEngine,
+    compile,
+    instruction_sets,
+)
 from recstack.engine.reference import reference
 from recstack.engine.torch_executor import TorchExecutor
 from recstack.errors import BatchError, IndexOutOfRange, NonFinite, RecstackError
 from recstack.model import Model, zoo
 from recstack.types import Executor
+from tests.engine.devices import DEVICES
 from tests.engine.draft import QUERY_ROWS_CASES, make_batch
 from tests.engine.small_models import SMALL_MODELS
 
@@ -59,6 +67,9 @@ def zoo_case(name: str, variant: str | None, shape: tuple[int, int, bool, bool])
 def engine_of(name: str, variant: str | None, isa: str) -> Executor:
     if isa == "torch":
         return TorchExecutor(small_zoo(name, variant))
+    if isa in ("cpu", "cuda"):
+        fields = {"largest_rows": 128, "largest_queries": 64}
+        return compile(small_zoo(name, variant), DeviceConfig(device=isa, **fields))
     return compile(small_zoo(name, variant), EngineConfig(isa=isa))
 
 
@@ -66,7 +77,7 @@ def assert_close(got: np.ndarray, want: np.ndarray) -> None:
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("isa", [*ISAS, "torch"])
+@pytest.mark.parametrize("isa", [*ISAS, "torch", *DEVICES])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize(("name", "variant"), ZOO, ids=ZOO_IDS)
 def test_zoo_agrees_with_the_reference(name, variant, shape, isa) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -46,6 +47,20 @@ def scores_of(request: dict, blobs: bytes) -> bytes:
     answer = {"model_name": "rm2", "outputs": [tensor], "parameters": {"run_ns": 5}}
     head = json.dumps(answer).encode()
     return respond(200, head + scores.tobytes(), f"Inference-Header-Content-Length: {len(head)}")
+
+
+def hang_up(request: dict, blobs: bytes) -> bytes | None:
+    return None
+
+
+def after(wait: Callable[[], object], answer: Answer = scores_of) -> Answer:
+    """An answer that comes once `wait` has returned."""
+
+    def answering(request: dict, blobs: bytes) -> bytes | None:
+        wait()
+        return answer(request, blobs)
+
+    return answering
 
 
 class ScriptedServer:
@@ -169,13 +184,7 @@ def test_scores_and_stages_come_back(connect: Callable[..., HttpSUT]) -> None:
 def test_connections_are_kept_and_bounded(
     server: ScriptedServer, connect: Callable[..., HttpSUT]
 ) -> None:
-    slow = server.answer
-
-    def wait(request: dict, blobs: bytes) -> bytes | None:
-        time.sleep(0.01)
-        return slow(request, blobs)
-
-    server.answer = wait
+    server.answer = after(partial(time.sleep, 0.01))
     sut = connect(connections=3)
     assert len(ask(sut, 30)) == 30
     assert server.connections <= 1 + 3  # one for the metadata
@@ -209,10 +218,6 @@ def test_the_deadline_goes_along_as_the_time_that_is_left(
     timeouts = [request["parameters"].get("timeout") for request in server.requests]
     assert timeouts[0] is None and timeouts[2] == 1
     assert 50_000_000 < timeouts[1] <= 60_000_000
-
-
-def hang_up(request: dict, blobs: bytes) -> bytes | None:
-    return None
 
 
 def babble(request: dict, blobs: bytes) -> bytes | None:
@@ -259,12 +264,7 @@ def test_a_silent_server_is_given_up_on(
     server: ScriptedServer, connect: Callable[..., HttpSUT]
 ) -> None:
     free = threading.Event()
-
-    def silent(request: dict, blobs: bytes) -> bytes | None:
-        free.wait(timeout=10)
-        return None
-
-    server.answer = silent
+    server.answer = after(partial(free.wait, 10), hang_up)
     got = ask(connect(connections=2, request_timeout_s=0.2), 6)
     free.set()
     assert {c.status for c in got} == {"error"}
@@ -275,12 +275,7 @@ def test_waiting_queries_are_bounded(
     server: ScriptedServer, connect: Callable[..., HttpSUT]
 ) -> None:
     free = threading.Event()
-
-    def held(request: dict, blobs: bytes) -> bytes | None:
-        free.wait(timeout=10)
-        return scores_of(request, blobs)
-
-    server.answer = held
+    server.answer = after(partial(free.wait, 10))
     sut, collector = connect(connections=1, opened=1, max_waiting=5), Collector()
     for i in range(30):
         sut.issue(query(i, 3), collector.done)
@@ -308,7 +303,7 @@ def test_close_ends_what_is_under_way_once(
     server: ScriptedServer, connect: Callable[..., HttpSUT]
 ) -> None:
     free = threading.Event()
-    server.answer = lambda request, blobs: free.wait(timeout=10) and None  # type: ignore[func-returns-value]
+    server.answer = after(partial(free.wait, 10), hang_up)
     sut, collector = connect(connections=2), Collector()
     for i in range(10):
         sut.issue(query(i, 3), collector.done)
@@ -429,11 +424,7 @@ def test_a_servers_name_is_looked_up(server: ScriptedServer) -> None:
 def test_a_whole_schedule_uses_as_many_connections_as_it_may(
     server: ScriptedServer, connect: Callable[..., HttpSUT]
 ) -> None:
-    def slow(request: dict, blobs: bytes) -> bytes | None:
-        time.sleep(0.02)
-        return scores_of(request, blobs)
-
-    server.answer = slow
+    server.answer = after(partial(time.sleep, 0.02))
     sut = connect(connections=3, opened=1)
     before = server.connections
     result = send(sut, 12, gap_ns=0)
@@ -469,12 +460,7 @@ def test_a_whole_schedule_gives_up_on_a_silent_server(
     server: ScriptedServer, connect: Callable[..., HttpSUT]
 ) -> None:
     free = threading.Event()
-
-    def silent(request: dict, blobs: bytes) -> bytes | None:
-        free.wait(timeout=10)
-        return None
-
-    server.answer = silent
+    server.answer = after(partial(free.wait, 10), hang_up)
     given_up = send(connect(connections=2, request_timeout_s=0.2), 6)
     assert statuses(given_up) == {"error"}
     assert all("no answer within 0.2 s" in error for error in given_up.errors)

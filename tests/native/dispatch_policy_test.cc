@@ -52,6 +52,21 @@ void histogram_percentiles_are_within_one_percent() {
   CHECK_EQ(Histogram().snapshot().percentile(0.5), 0);
 }
 
+void a_window_of_a_histogram_knows_nothing_of_what_was_before() {
+  Histogram histogram;
+  histogram.record(1'000'000);
+  const HistogramSnapshot earlier = histogram.snapshot();
+  for (int i = 0; i < 10; ++i) histogram.record(100);
+  HistogramSnapshot window = histogram.snapshot();
+  window.subtract(earlier);
+  CHECK_EQ(window.count(), 10);
+  CHECK_NEAR(static_cast<double>(window.percentile(0.95)), 100, 1);  // the rank of its maximum
+  CHECK_NEAR(static_cast<double>(window.max()), 100, 2);
+  HistogramSnapshot nothing;
+  nothing.subtract(earlier);
+  CHECK_EQ(nothing.percentile(1.0), 0);
+}
+
 void an_order_is_that_of_a_sorted_list() {
   constexpr int32_t kSlots = 200;
   std::mt19937 random(3);
@@ -116,6 +131,26 @@ void backlog_keeps_its_orders() {
   CHECK(backlog.work_ns() == 0 && backlog.most_urgent() == -1 && backlog.largest() == -1);
 }
 
+void lines_of_a_backlog_are_apart() {
+  Backlog backlog(8);
+  for (int32_t s = 0; s < 6; ++s) {
+    backlog.push(s, {.rows = 10 + s, .line = s % 2, .due_ns = 100 - s});
+  }
+  CHECK_EQ(backlog.queries(), 6);
+  CHECK_EQ(backlog.rows(), 75);
+  CHECK_EQ(backlog.queries(1), 3);
+  CHECK_EQ(backlog.rows(0), 36);
+  CHECK_EQ(backlog.rows(1), 39);
+  std::vector<int32_t> walked;
+  for (int32_t s = backlog.first(1); s >= 0; s = backlog.next(s)) walked.push_back(s);
+  CHECK((walked == std::vector<int32_t>{5, 3, 1}));
+  for (const int32_t slot : walked) backlog.remove(slot);
+  CHECK_EQ(backlog.first(1), -1);
+  CHECK_EQ(backlog.rows(1), 0);
+  CHECK_EQ(backlog.first(), 4);
+  CHECK(!backlog.empty());
+}
+
 // A board as a caller of the policy keeps it; lanes stay idle unless a test says otherwise.
 struct World {
   explicit World(const FixedOptions& options, int lanes = 1)
@@ -129,7 +164,7 @@ struct World {
   }
 
   Decision::Kind decide(int64_t now_ns) {
-    policy.decide({backlog, lane_states, idle}, now_ns, &decision);
+    policy.decide({backlog, lane_states, idle, {}, pace}, now_ns, &decision);
     if (decision.kind == Decision::Kind::run) {
       for (const Piece& piece : decision.pieces) {
         Waiting query = backlog[piece.slot];
@@ -156,6 +191,7 @@ struct World {
   Backlog backlog;
   std::vector<LaneState> lane_states;
   std::vector<int32_t> idle;
+  Pace pace;
   Decision decision;
 };
 
@@ -211,6 +247,26 @@ void idle_lanes_share_what_waits() {
   CHECK_EQ(static_cast<int>(world.slots().size()), 2);
 }
 
+void a_begun_query_goes_on_where_it_was_under_another_policy() {
+  World world({.chunk_rows = 50});
+  world.push(0, {.rows = 100});
+  world.push(1, {.rows = 10});
+  CHECK(world.decide(0) == Decision::Kind::run && world.decision.pieces[0].row_end == 50);
+  world.policy = FixedPolicy({.chunk_rows = 256, .merge_rows = 256});
+  CHECK(world.decide(0) == Decision::Kind::run);
+  CHECK_EQ(world.decision.pieces.size(), size_t{1});
+  CHECK_EQ(world.decision.pieces[0].row_begin, 50);
+  CHECK_EQ(world.decision.pieces[0].row_end, 100);
+
+  World behind({.chunk_rows = 50, .order = Order::deadline});
+  behind.push(0, {.rows = 100, .deadline_ns = 900});
+  CHECK(behind.decide(0) == Decision::Kind::run && behind.backlog[0].next_row == 50);
+  behind.policy = FixedPolicy({.chunk_rows = 256, .merge_rows = 256, .order = Order::deadline});
+  behind.push(1, {.rows = 10, .deadline_ns = 800});
+  CHECK(behind.decide(0) == Decision::Kind::run);  // alone: what is left of the other is no whole
+  CHECK((behind.slots() == std::vector<int64_t>{1}));
+}
+
 void a_passed_deadline_is_refused() {
   World world({.chunk_rows = 4, .merge_rows = 8, .order = Order::deadline});
   world.push(0, {.rows = 9, .deadline_ns = 100});
@@ -225,8 +281,60 @@ void a_passed_deadline_is_refused() {
   merging.push(0, {.rows = 2});
   merging.push(1, {.rows = 2, .deadline_ns = 10});
   merging.push(2, {.rows = 2});
+  CHECK(merging.decide(10) == Decision::Kind::refuse && merging.decision.refused == 1);
   CHECK(merging.decide(10) == Decision::Kind::run);
   CHECK((merging.slots() == std::vector<int64_t>{0, 2}));
+}
+
+void a_deadline_is_kept_while_all_lanes_are_busy() {
+  World world({.chunk_rows = 50});
+  world.idle.clear();
+  world.push(0, {.rows = 9, .deadline_ns = 300});
+  world.push(1, {.rows = 9, .deadline_ns = 100});
+  world.push(2, {.rows = 9});
+  CHECK(world.decide(99) == Decision::Kind::wait);
+  CHECK(world.decision.lane == -1 && world.decision.wake_ns == 100);
+  CHECK(world.decide(100) == Decision::Kind::refuse && world.decision.refused == 1);
+  CHECK(world.decide(100) == Decision::Kind::wait && world.decision.wake_ns == 300);
+}
+
+void a_pace_is_the_line_through_what_was_seen() {
+  Pace pace;
+  CHECK_EQ(pace.batch_ns(100), 0);
+  for (int i = 0; i < 3; ++i) pace.observe(10, 5000);
+  CHECK(pace.batch_ns(10) == 5000 && pace.batch_ns(1000) == 5000);
+  for (int i = 0; i < 200; ++i) pace.observe(1 + i % 50, 2000 + 100 * (1 + i % 50));
+  for (const int64_t rows : {1, 25, 200}) {
+    CHECK_NEAR(static_cast<double>(pace.batch_ns(rows)), 2000.0 + 100.0 * rows, 50.0);
+  }
+  const int64_t before_ns = pace.batch_ns(25);
+  pace.observe(25, 1'000'000'000);  // preempted
+  CHECK(pace.batch_ns(25) < before_ns + before_ns / 4);
+  for (int i = 0; i < 200; ++i) pace.observe(25, 50'000);
+  CHECK_NEAR(static_cast<double>(pace.batch_ns(25)), 50'000, 500);
+}
+
+void what_the_pace_foretells_to_be_late_is_refused() {
+  World world({.chunk_rows = 50}, 2);
+  world.pace.observe(10, 1000);
+  world.idle.clear();
+  for (LaneState& lane : world.lane_states) lane = {.idle = false, .until_ns = 1000};
+  int32_t slot = 0;
+  for (; slot < 20; ++slot) {
+    world.push(slot, {.rows = 10, .deadline_ns = 10'000});
+    if (world.decide(0) == Decision::Kind::refuse) break;
+  }
+  // 500 of reserve, 1000 until both lanes are free, and then two at a time.
+  CHECK(slot == 16 && world.decision.refused == slot);
+  CHECK(world.decide(0) == Decision::Kind::wait);
+  // A lane is late: its next query would end too late, the one after it is the head's turn.
+  world.idle.push_back(0);
+  world.lane_states[0] = {};
+  CHECK(world.decide(8600) == Decision::Kind::refuse && world.decision.refused == 0);
+  // Nothing else runs: a prediction that is never tried would never be corrected.
+  world.idle.push_back(1);
+  world.lane_states[1] = {};
+  CHECK(world.decide(8600) == Decision::Kind::run);
 }
 
 void a_window_waits_only_while_nothing_else_can_run() {
@@ -244,6 +352,59 @@ void a_window_waits_only_while_nothing_else_can_run() {
   CHECK_EQ(world.decision.wake_ns, 2500);
   world.push(1, {.rows = 100, .arrival_ns = 2000});
   CHECK(world.decide(2000) == Decision::Kind::run);  // the other query needs the lane
+
+  World paced(options);
+  paced.pace.observe(4, 1400);
+  paced.push(0, {.rows = 4, .arrival_ns = 0, .deadline_ns = 2000});
+  CHECK(paced.decide(0) == Decision::Kind::wait);
+  CHECK_EQ(paced.decision.wake_ns, 500);  // it takes 1400, and 100 are kept
+}
+
+void large_queries_go_whole_to_accelerators() {
+  World world({.chunk_rows = 10, .merge_rows = 4, .accelerator_rows = 30}, 3);
+  world.lane_states[2].kind = 1;
+  const int64_t rows[] = {100, 40, 29, 1, 2};
+  for (int32_t s = 0; s < 5; ++s) world.push(s, {.rows = rows[s]});
+  const auto ran = [&](int32_t slot, int64_t begin, int64_t end, int32_t lane) {
+    CHECK(world.decide(0) == Decision::Kind::run);
+    CHECK_EQ(world.decision.lane, lane);
+    CHECK_EQ(world.decision.pieces[0].slot, slot);
+    CHECK_EQ(world.decision.pieces[0].row_begin, begin);
+    CHECK_EQ(world.decision.pieces[0].row_end, end);
+    std::erase(world.idle, lane);
+  };
+  ran(0, 0, 100, 2);  // whole
+  ran(2, 0, 10, 0);   // past the large one that waits for the accelerator
+  ran(2, 10, 20, 1);
+  CHECK(world.decide(0) == Decision::Kind::none);
+  world.idle = {2};  // no lane for the first line
+  ran(1, 0, 40, 2);
+  world.idle = {2, 0};
+  ran(2, 20, 29, 0);  // what is left stays in its line, though an accelerator is idle
+  world.idle = {2, 1, 0};
+  ran(3, 0, 1, 0);
+  CHECK_EQ(static_cast<int>(world.decision.pieces.size()), 1);  // two idle lanes, two queries
+  ran(4, 0, 2, 1);
+  CHECK(world.backlog.empty());
+}
+
+void a_late_query_is_refused_though_its_kind_of_lane_is_busy() {
+  World world({.chunk_rows = 10, .accelerator_rows = 30}, 2);
+  world.lane_states[1].kind = 1;
+  world.push(0, {.rows = 50, .deadline_ns = 5});
+  world.push(1, {.rows = 3});
+  world.idle = {0};
+  CHECK(world.decide(9) == Decision::Kind::refuse && world.decision.refused == 0);
+  CHECK(world.decide(9) == Decision::Kind::run && world.decision.pieces[0].slot == 1);
+}
+
+void without_a_threshold_all_lanes_are_alike() {
+  World world({.chunk_rows = 10}, 2);
+  world.lane_states[0].kind = 1;
+  world.push(0, {.rows = 20});
+  CHECK(world.decide(0) == Decision::Kind::run && world.decision.lane == 0);
+  world.idle = {1};
+  CHECK(world.decide(0) == Decision::Kind::run && world.decision.lane == 1);
 }
 
 }  // namespace
@@ -252,14 +413,23 @@ void a_window_waits_only_while_nothing_else_can_run() {
 int main() {
   recstack::histogram_buckets_are_narrow_and_in_order();
   recstack::histogram_percentiles_are_within_one_percent();
+  recstack::a_window_of_a_histogram_knows_nothing_of_what_was_before();
   recstack::an_order_is_that_of_a_sorted_list();
   recstack::backlog_keeps_its_orders();
+  recstack::lines_of_a_backlog_are_apart();
   recstack::a_large_query_is_cut_in_nearly_equal_chunks();
   recstack::test::context.clear();
   recstack::small_queries_merge_up_to_the_limit();
   recstack::a_batch_has_a_bounded_number_of_queries();
   recstack::idle_lanes_share_what_waits();
+  recstack::a_begun_query_goes_on_where_it_was_under_another_policy();
   recstack::a_passed_deadline_is_refused();
+  recstack::a_deadline_is_kept_while_all_lanes_are_busy();
+  recstack::a_pace_is_the_line_through_what_was_seen();
+  recstack::what_the_pace_foretells_to_be_late_is_refused();
   recstack::a_window_waits_only_while_nothing_else_can_run();
+  recstack::large_queries_go_whole_to_accelerators();
+  recstack::a_late_query_is_refused_though_its_kind_of_lane_is_busy();
+  recstack::without_a_threshold_all_lanes_are_alike();
   return recstack::test::finish();
 }

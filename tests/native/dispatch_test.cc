@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <future>
 #include <map>
 #include <numeric>
 #include <random>
@@ -491,6 +492,33 @@ void many_threads_submit_at_once() {
   }
 }
 
+void a_policy_is_let_go_of_without_the_mutex() {
+  const InputLayout layout = mixed_layout(false);
+  std::unique_ptr<Bench> bench;
+  std::promise<void> looked;
+  std::thread looking;
+  const auto look = [&](const Policy* policy) {  // as Python would: it waits for a lock of its own
+    delete policy;
+    looking = std::thread([&] {
+      bench->dispatcher->counters();
+      looked.set_value();
+    });
+    CHECK(looked.get_future().wait_for(std::chrono::seconds(10)) == std::future_status::ready);
+  };
+  bench = std::make_unique<Bench>(
+      layout, std::shared_ptr<const Policy>(new FixedPolicy(FixedOptions{}), look), 1,
+      DispatcherOptions{}, std::vector<int>{});
+  bench->dispatcher->set_policy(std::make_shared<FixedPolicy>(FixedOptions{}));
+  looking.join();
+}
+
+void a_spinning_waiter_keeps_its_time() {
+  Parker parker;
+  const int64_t began_ns = now_ns();
+  parker.wait(60'000'000'000, began_ns + 1'000'000);
+  CHECK(now_ns() - began_ns < 30'000'000'000);
+}
+
 void cores_that_do_not_exist_are_reported() {
   const InputLayout layout = mixed_layout(false);
   Bench wrong(layout, FixedOptions{}, 2, {}, {4000});
@@ -542,6 +570,8 @@ int main() {
   recstack::shutdown_ends_or_drains_what_waits();
   recstack::a_merge_window_ends_by_itself();
   recstack::many_threads_submit_at_once();
+  recstack::a_policy_is_let_go_of_without_the_mutex();
+  recstack::a_spinning_waiter_keeps_its_time();
   recstack::cores_that_do_not_exist_are_reported();
   recstack::completions_are_drained_by_one_reader();
   return recstack::test::finish();

@@ -76,6 +76,11 @@ void check(Isa isa, int64_t rows, int64_t dim, RowFormat format) {
 }  // namespace recstack::test
 
 int main() {
+  using recstack::quant_kernels, recstack::Isa;
+  for (const Isa isa : recstack::all_isas()) {
+    recstack::test::context = isa_name(isa);
+    CHECK_EQ(&quant_kernels(isa) == &quant_kernels(Isa::scalar), isa == Isa::scalar);
+  }
   for (recstack::Isa isa : recstack::supported_isas()) {
     for (const recstack::RowFormat format : recstack::test::kFormats) {
       for (const int64_t rows : {1, 4, 15, 16, 33}) {

@@ -72,8 +72,10 @@ void check_unit(Isa isa, WeightFormat format, int64_t positions, int64_t dim, in
   const int64_t padded = (positions + kUnitPositions - 1) / kUnitPositions * kUnitPositions * dim;
   Guarded<float> panels(rows * padded);
   for (int64_t r = 0; r < rows; ++r) {
-    kernels.key_panels_f32(keys.data() + r * positions * dim, positions, dim,
-                           panels.data() + r * padded);
+    kernels.key_panels({.keys = keys.data() + r * positions * dim,
+                        .positions = positions,
+                        .dim = dim,
+                        .panels = panels.data() + r * padded});
   }
   const std::vector<int32_t> entry_of_row = {0, 0, 3, 3, 4};
   const std::vector<UnitLayer> views = {layers[0].view, layers[1].view};
@@ -131,7 +133,8 @@ void check_sum(Isa isa, WeightFormat format, int64_t positions, int64_t n) {
   fill(keys, random);
   fill(bias, random);
   Guarded<float> panels((positions + kUnitPositions - 1) / kUnitPositions * kUnitPositions * dim);
-  kernels.key_panels_f32(keys.data(), positions, dim, panels.data());
+  kernels.key_panels(
+      {.keys = keys.data(), .positions = positions, .dim = dim, .panels = panels.data()});
   Output out(rows, n, n + 3);
   UnitArgs args = {};
   args.panels = panels.data();

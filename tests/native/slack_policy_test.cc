@@ -173,6 +173,38 @@ void what_cannot_end_in_time_is_refused_while_all_lanes_are_busy() {
   CHECK(world.board.decide(1'400'001).kind == Decision::Kind::refuse);
 }
 
+void a_curve_that_became_too_high_does_not_refuse_for_ever() {
+  World world(2);
+  for (int i = 0; i < 500; ++i) {  // everything takes four times as long for a while
+    world.arrive(0, 1000);
+    while (!world.start_all(0).empty()) {
+      for (int32_t lane = 0; lane < 2; ++lane) {
+        const LaneState& state = world.board.lane(lane);
+        if (!state.idle) world.board.end(lane, 4000 * state.rows);
+      }
+    }
+  }
+  int refused = 0;
+  for (;; ++refused) {
+    CHECK(refused < 1000);
+    world.arrive(0, 1000, 0, 1'000'000);  // half a millisecond on two lanes, in truth
+    if (world.board.decide(0).kind == Decision::Kind::run) break;
+    CHECK(world.board.decide(0).kind == Decision::Kind::refuse);
+    world.board.refuse(0, 0);
+  }
+  CHECK(refused > 0);
+}
+
+void a_failed_batch_teaches_nothing() {
+  World world(1);
+  for (int i = 0; i < 100; ++i) {
+    world.arrive(0, 100);
+    world.start_all(0);
+    world.board.end(0, 1, false);
+  }
+  CHECK_EQ(world.board.costs()[0].service_ns(100), 100'000);
+}
+
 void of_too_much_the_largest_or_the_latest_is_refused() {
   for (const Shed shed : {Shed::largest, Shed::latest}) {
     World world(1, {.target_ns = 2'000'000, .shed = shed, .stretch = 1e9});
@@ -222,7 +254,9 @@ void a_query_goes_where_it_ends_first() {
   board.start(0);
   // Late on the idle lane, in time on the busy one: it waits, and a small one passes it.
   board.arrive(2, {.rows = 1000, .arrival_ns = 0, .deadline_ns = 1'100'000});
-  CHECK(board.decide(200'000).kind == Decision::Kind::none);
+  CHECK(board.decide(200'000).kind == Decision::Kind::wait);
+  CHECK_EQ(board.decide(200'000).lane, -1);
+  CHECK_EQ(board.decide(200'000).wake_ns, 766'001);  // however long the busy lane takes
   board.arrive(3, {.rows = 1, .arrival_ns = 200'000});
   CHECK(board.decide(200'000).kind == Decision::Kind::run);
   CHECK_EQ(board.decide(200'000).pieces[0].slot, 3);
@@ -246,6 +280,8 @@ int main() {
   recstack::a_large_query_lets_small_ones_pass_between_its_chunks();
   recstack::the_earliest_deadline_goes_first_and_an_urgent_one_before_all();
   recstack::what_cannot_end_in_time_is_refused_while_all_lanes_are_busy();
+  recstack::a_curve_that_became_too_high_does_not_refuse_for_ever();
+  recstack::a_failed_batch_teaches_nothing();
   recstack::of_too_much_the_largest_or_the_latest_is_refused();
   recstack::small_queries_merge_only_while_lanes_are_busy();
   recstack::a_merged_batch_ends_by_every_deadline();

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from recstack.engine.precision import ActivationRange, LayerPlan, LayerPrecision
+from recstack.errors import ConfigError
 from recstack.precision.debug import MOST_DB, debug, error, histogram
 from recstack.precision.plan import PrecisionPlan, uniform
 from tests.precision.movielens import COLUMN, LAYER, planted, ratings
@@ -46,6 +47,26 @@ def test_saturation_is_the_share_of_inputs_outside_a_static_range() -> None:
     assert 0.02 < report.saturation < 0.6
     assert report.own.sqnr_db < 30
     assert next(r for r in reports if r.name == "relu_1").saturation is None
+
+
+def test_a_range_holds_0_and_what_lies_up_to_it() -> None:
+    model, data = ratings("wnd")
+    layers = {"relu_1": LayerPrecision("int8", ActivationRange(1e3, 1e6))}  # reads relu's
+    reports = debug(model, PrecisionPlan(layers=LayerPlan(layers=layers)), data.part(0, 500))
+    assert next(r for r in reports if r.name == "relu_1").saturation == 0
+
+
+def test_a_layer_that_has_no_kernel_in_its_precision_is_said_to_run_in_another() -> None:
+    model, data = ratings("wnd")
+    reports = {r.name: r for r in debug(model, uniform(model, "int8", "int8"), data.part(0, 300))}
+    assert reports["relu_1"].precision == "int8" and reports["relu_1"].own is not None
+    assert reports["linear_3"].precision == "int8, runs fp32" and reports["linear_3"].own is None
+
+
+def test_data_without_rows_are_refused() -> None:
+    model, data = ratings("wnd")
+    with pytest.raises(ConfigError, match="expected data with rows"):
+        debug(model, PrecisionPlan(), data.part(0, 0))
 
 
 def test_errors_and_histograms_by_hand() -> None:

@@ -91,6 +91,14 @@ def test_labels_are_taken_once_and_only_of_queries_that_wait() -> None:
     assert monitor.stats()["monitor_labelled_rows"] == 1
 
 
+def test_a_key_that_fills_the_memory_is_not_kept() -> None:
+    monitor = Monitor()
+    scores = np.full((2, 1), 0.5, np.float32)
+    monitor.observe("a" * 257, scores, scores)
+    assert not monitor.label("a" * 257, np.zeros(2))
+    assert monitor.stats()["monitor_drift_samples"] == 1
+
+
 @pytest.mark.parametrize("labels", [[0.0], [0.0, 2.0], [[0.0, 1.0]]])
 def test_labels_that_do_not_fit_are_errors_and_leave_the_query_waiting(labels) -> None:
     monitor = Monitor()

@@ -57,6 +57,13 @@ def test_what_a_plan_does_not_name_has_its_default() -> None:
         ("format = 2", "got 2"),
         ("format = 1\nx = 1", "got 'x'"),
         ("format = ", "expected TOML"),
+        ("format = " + "9" * 5000, "expected TOML: .*4300 digits"),
+        ("format = 1\na = " + "[" * 100_000, "expected TOML: .*recursion"),
+        (
+            "format = 1\n[layers.formats]\n"
+            'l = {format = "int8", activations = [0, 1' + "0" * 400 + "]}",
+            "low, high",
+        ),
         ('format = 1\n[tables]\ndefault = "int3"', r"got 'int3' - at `plan: tables\.default`"),
         ('format = 1\n[tables.formats]\nt = "int9"', r"tables\.formats\.'t'"),
         ("format = 1\n[tables]\ngreedy = 3", r"tables\.greedy"),

@@ -74,6 +74,20 @@ def test_an_alarm_is_told_once() -> None:
     assert [alarm.signal for alarm in told] == ["drift"]
 
 
+def test_an_alarm_that_labels_raised_is_told_with_the_next_sample() -> None:
+    told: list[Alarm] = []
+    monitor = Monitor(MonitorConfig(share=1.0, drift=None, clipping=None, every=11.0))
+    shadow = Shadow(Direct(0.2), same, monitor, on_alarm=told.append)
+    while monitor.alarm is None:
+        shadow.issue(Query(0, batch(), key="a"), lambda completion: None)
+        until(lambda: "a" in monitor._waiting)
+        shadow.label("a", np.zeros(3))
+    assert not told
+    shadow.issue(Query(0, batch()), lambda completion: None)
+    shadow.close()
+    assert [alarm.signal for alarm in told] == ["ne"]
+
+
 def test_a_slow_shadow_holds_nobody_up() -> None:
     gate = threading.Event()
 
@@ -91,18 +105,37 @@ def test_a_slow_shadow_holds_nobody_up() -> None:
     shadow.close()
 
 
+def test_a_shadow_in_a_hurry_leaves_the_samples_that_wait() -> None:
+    gate, seen = threading.Event(), []
+
+    def slow(given: Batch) -> tuple[np.ndarray, float]:
+        seen.append(given)
+        gate.wait(10)
+        return same(given)
+
+    shadow = Shadow(Direct(), slow, Monitor(MonitorConfig(share=1.0)))
+    for i in range(2 * WAITING):
+        shadow.issue(Query(i, batch()), lambda completion: None)
+    until(lambda: bool(seen))
+    threading.Timer(0.05, gate.set).start()
+    shadow.close(drain=False)
+    assert len(seen) == 1
+
+
 def test_a_shadow_that_fails_is_counted_and_goes_on() -> None:
     def failing(given: Batch) -> tuple[np.ndarray, float]:
         if len(given.dense) == 1:
             raise ValueError("no single rows")
         return same(given)
 
-    shadow = Shadow(Direct(), failing, Monitor(MonitorConfig(share=1.0)))
+    errors: list[Exception] = []
+    shadow = Shadow(Direct(), failing, Monitor(MonitorConfig(share=1.0)), on_error=errors.append)
     for rows in (1, 2):
         shadow.issue(Query(0, batch(rows)), lambda completion: None)
     shadow.close()
     stats = shadow.stats()
     assert stats["monitor_failed"] == 1 and stats["monitor_drift_samples"] == 1
+    assert [str(error) for error in errors] == ["no single rows"]
 
 
 @pytest.mark.parametrize("key, taken", [("a", True), ("b", False)])

@@ -50,3 +50,11 @@ def test_columns_stand_out_where_leaving_them_quarters_the_noise() -> None:
     assert columns_that_stand_out(values, 60) == ()  # too many to leave out
     assert columns_that_stand_out(values[:, :1], 1) == ()
     assert columns_that_stand_out(np.zeros((4, 8), np.float32), 8) == ()
+
+
+def test_rows_that_are_not_finite_say_nothing_about_columns() -> None:
+    values = np.random.default_rng(0).uniform(-1, 1, (100, 60)).astype(np.float32)
+    values[:, 50] *= -90
+    values[3, 7] = values[5, 8] = np.nan
+    assert columns_that_stand_out(values, 60) == (50,)
+    assert columns_that_stand_out(np.full((4, 8), np.inf, np.float32), 8) == ()

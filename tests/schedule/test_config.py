@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from recstack.schedule import ScheduleConfig
+from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig
 
 
 def test_cores_are_dealt_out_where_there_are_enough():
@@ -22,6 +22,8 @@ def test_given_cores_are_kept_and_none_can_be_asked_for():
 def test_lanes_spin_only_where_a_core_is_left_over():
     assert ScheduleConfig(lanes=2).spin_ns([0, 1]) == 0
     assert ScheduleConfig(lanes=2).spin_ns([0, 1, 2]) == 20_000
+    beside = ScheduleConfig(lanes=2, accelerator=AcceleratorConfig())
+    assert (beside.spin_ns(range(3)), beside.spin_ns(range(4))) == (0, 20_000)
     assert ScheduleConfig(lanes=2, spin_us=1.5).spin_ns([0]) == 1500
 
 
@@ -37,6 +39,15 @@ def test_the_issuing_thread_spins_only_where_a_core_is_left_over():
 def test_what_is_wrong_is_refused(bad):
     with pytest.raises(ValidationError):
         ScheduleConfig(**bad)
+
+
+def test_slack_needs_the_costs_of_every_kind_of_lane():
+    costs = Costs(busy=(1,), service_us=((1.0, 2.0),))
+    with pytest.raises(ValidationError, match="expected the accelerator's costs"):
+        ScheduleConfig(policy="slack", costs=costs, accelerator=AcceleratorConfig())
+    both = ScheduleConfig(costs=costs, accelerator=AcceleratorConfig(costs=costs))
+    assert len(both.curves()) == 2
+    assert both.model_copy(update={"costs": None}).curves() == []
 
 
 def test_it_is_frozen():

@@ -54,7 +54,7 @@ def test_costs_come_back_from_their_file(tmp_path):
         ({"busy": (1, 2), "service_us": ((1.0, 2.0),)}, "expected 2 rows of service_us"),
         ({"busy": (1,), "service_us": ((1.0,),)}, "length >= 2"),
         ({"busy": (1,), "service_us": ((1.0, -2.0),)}, "greater than 0"),
-        ({"busy": (1,), "service_us": ((1.0, 2.0),), "spread": (2.0, 1.0)}, "ascending quantiles"),
+        ({"busy": (1,), "service_us": ((1.0, 2.0),), "spread": (2.0, 1.0)}, "an ascending spread"),
     ],
 )
 def test_costs_that_make_no_curve_are_refused(fields, what):
@@ -81,7 +81,8 @@ def test_measured_costs_are_those_of_the_executor():
         assert times[-1] > 2_000 + 64 * 20
         assert list(times) == sorted(times)
     assert 0 <= costs.query_us <= costs.service_us[0][0]
-    assert len(costs.spread) == 41
+    assert 2 <= len(costs.spread) <= 64
+    assert np.mean(costs.spread) == pytest.approx(1.0, abs=0.01)
 
 
 def test_measuring_says_what_failed():

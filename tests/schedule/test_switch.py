@@ -73,6 +73,16 @@ def test_no_query_is_lost_or_refused_while_dispatchers_change() -> None:
     assert {c.status for c in ended} == {"ok"}
 
 
+def test_closing_in_a_hurry_ends_what_waits() -> None:
+    ended: list[Completion] = []
+    switch = Switch(adding(1.0, 0.2))
+    for i in range(50):
+        switch.issue(query(i), ended.append)
+    switch.close(drain=False)
+    statuses = [c.status for c in ended]
+    assert len(statuses) == 50 and statuses.count("shutting_down") >= 48
+
+
 def test_a_closed_switch_takes_no_other_dispatcher() -> None:
     switch = Switch(adding(1.0))
     switch.close()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recstack.batch import Batch, DenseInput, SparseInput
+from recstack.batch import Batch, DenseInput, Input, SparseInput
 from recstack.engine.reference import reference
 from recstack.errors import RecstackError
 from recstack.model import Model
@@ -84,23 +83,28 @@ def packed_arrays(batch: Batch) -> dict[str, np.ndarray]:
     return {name: a for name, a in arrays.items() if a is not None}
 
 
-def named_arrays(batch: Batch) -> dict[str, np.ndarray]:
+def named_arrays(batch: Batch, inputs: Sequence[Input] = INPUTS) -> dict[str, np.ndarray]:
     """The same batch by input name (for one query: without offsets)."""
-    rows, queries = batch.rows, batch.queries
-    item, tags, history = np.split(batch.lengths, [rows, 2 * rows])
-    at = np.cumsum([0, item.sum(), tags.sum(), history.sum()])
-    values = [batch.values[a:b] for a, b in itertools.pairwise(at)]
-    arrays = {
-        "price": batch.dense,
-        "age": batch.user_dense,
-        "item": values[0].reshape(rows, 1),
-        "tags": values[1],
-        "tags.lengths": tags,
-        "history": values[2],
-        "history.lengths": history,
-        "history.weights": batch.weights[at[2] :],
-    }
-    return arrays if queries == 1 else {**arrays, "query_offsets": batch.query_offsets}
+    entries = {"item": batch.rows, "user": batch.queries}
+    dense, column = {"item": batch.dense, "user": batch.user_dense}, {"item": 0, "user": 0}
+    all_lengths, bag, value = batch.lengths.reshape(-1), 0, 0
+    arrays = {}
+    for one in inputs:
+        if isinstance(one, DenseInput):
+            begin = column[one.scope]
+            column[one.scope] = end = begin + one.width
+            arrays[one.name] = np.ascontiguousarray(dense[one.scope][:, begin:end])
+            continue
+        lengths = all_lengths[bag : bag + entries[one.scope]]
+        span = slice(value, value + int(lengths.sum()))
+        bag, value = bag + len(lengths), span.stop
+        values = batch.values[span]
+        arrays[one.name] = values.reshape(len(lengths), one.length) if one.fixed else values
+        if not one.fixed:
+            arrays[f"{one.name}.lengths"] = lengths
+        if one.weighted:
+            arrays[f"{one.name}.weights"] = batch.weights[span]
+    return arrays if batch.queries == 1 else {**arrays, "query_offsets": batch.query_offsets}
 
 
 def encode(

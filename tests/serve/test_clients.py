@@ -53,7 +53,7 @@ answers = [client.async_infer("shop", inputs(True)) for _ in range(20)]
 for answer in answers:
     np.testing.assert_array_equal(answer.get_result().as_numpy("scores"), scores)
 for arguments, word in (
-    (("nope", inputs(True)), "unknown model"),
+    (("nope", inputs(True)), "expected a model of 'shop', got 'nope'"),
     (("shop", inputs(True)[:-1]), "weights"),
 ):
     try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import math
 from typing import Any
 
@@ -42,6 +43,8 @@ def test_metadata(shop: Any) -> None:
     assert answer["outputs"] == [{"name": "scores", "datatype": "FP32", "shape": [-1, 2]}]
     packed = [i["name"] for i in answer["parameters"]["packed_inputs"]]
     assert packed == ["dense", "user_dense", "values", "lengths", "weights", "query_offsets"]
+    user = answer["parameters"]["user_inputs"]
+    assert user == ["age", "history", "history.lengths", "history.weights"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,9 @@ def test_metadata(shop: Any) -> None:
 def test_wrong_paths_and_methods(shop: Any, method: str, path: str, status: int) -> None:
     with shop.client() as client:
         reply = client.ask(path, method=method)
-        assert reply.status == status and reply.json()["error"]
+        error = reply.json()
+        assert reply.status == status and "expected" in error["error"] and "got" in error["error"]
+        assert error["where"] == ("method" if status == 405 else "target")
         assert ("allow" in reply.headers) == (status == 405)
         assert client.ask("/v2/health/live").status == 200
 
@@ -158,8 +163,25 @@ def test_labels_reach_a_model_that_is_monitored(serve: Any, shop: Any) -> None:
         assert client.ask(path, sent).json() == {"taken": True}
         assert learner.taken["7"][:2] == [0, 1] and math.isnan(learner.taken["7"][2])
         assert client.ask(path, b'{"id": "8", "labels": []}').json() == {"taken": False}
-        for wrong in (b"{", b"[]", b'{"id": 7}', b'{"id": "7", "labels": ["a"]}', b"[" * 9999):
-            assert client.ask(path, wrong).status == 400
+        zipped = client.ask(path, gzip.compress(sent), {"Content-Encoding": "gzip"})
+        assert zipped.json() == {"taken": True}
+        for wrong, message in (
+            (b"{", "expected JSON"),
+            (b"\xff", "expected UTF-8"),
+            (b"[" * 9999, "nested"),
+            (b"[]", "expected a JSON object, got an empty list"),
+            (b'{"id": 7}', "expected the id of a request, got 7 - at `id`"),
+            (b'{"id": "7"}', "expected a list, got none - at `labels`"),
+            (b'{"id": "7", "labels": ["1"]}', "got a string - at `labels`"),
+            (b'{"id": "7", "labels": [true]}', "got a boolean"),
+            (b'{"id": "7", "labels": [NaN]}', "got NaN"),
+            (b'{"id": "7", "labels": [[0], [0, 1]]}', "as many labels in every row"),
+            (b'{"id": "7", "labels": [1%s]}' % (b"0" * 400), "past 64 bits"),
+        ):
+            reply = client.ask(path, wrong)
+            assert reply.status == 400 and message in reply.json()["error"], reply
+        long = b'{"id": "7", "labels": [%s0]}' % (b"0," * (1 << 19))
+        assert client.ask(path, long).status == 413
         assert client.ask(path).status == 405
     with shop.client() as client:
         assert client.ask(path, sent).status == 404

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import recstack as rs
-from recstack.engine import HybridEngine, OpaqueWarning
+from recstack.engine import DeviceConfig, HybridEngine, OpaqueWarning
 from recstack.errors import ConfigError
-from recstack.schedule import ScheduleConfig
-from recstack.tune import Deployment, engine_costs, read_deployment, start
+from recstack.loadtest import drive
+from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig
+from recstack.tune import Deployment, engine_costs, executor_costs, read_deployment, start
 from recstack.types import Completion, Query
 
 
@@ -42,6 +43,70 @@ def test_a_deployment_carries_costs_and_slack_gives_the_engines_scores(tmp_path:
     for done, batch in zip(answers(model, engine, batches, schedule), batches, strict=True):
         assert done.status == "ok"
         np.testing.assert_array_equal(done.scores, engine.run(batch))
+
+
+AT_ONCE = np.zeros(7, np.int64)
+TRIAL = AcceleratorConfig(device="cpu", lanes=2, threshold_rows=30, largest_rows=64)
+
+
+@pytest.mark.parametrize("policy", ["fixed", "slack"])
+def test_lanes_on_cores_and_on_a_device_give_one_models_scores(policy, tmp_path: Path) -> None:
+    model = rs.zoo.build("rm1", rows_scale=0.0005, user_scope_tables=2)
+    model.save(tmp_path / "m")
+    engine = rs.compile(model)
+    slow = Costs(busy=(1,), service_us=((100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0),))
+    fast = Costs(busy=(1,), service_us=((200.0, 210.0, 220.0, 230.0, 240.0, 250.0, 260.0),))
+    schedule = ScheduleConfig(
+        lanes=1, cores=(), chunk_rows=16, merge_rows=20, policy=policy, costs=slow,
+        target_ms=60_000.0, accelerator=TRIAL.model_copy(update={"costs": fast}),
+    )  # fmt: skip
+    deployment = Deployment(model="m", schedule=schedule)
+    deployment.save(tmp_path / "plan.toml")
+    assert read_deployment(tmp_path / "plan.toml")[0] == deployment
+    batches = [rs.data.random_batch(model, rows, seed=rows) for rows in (1, 30, 100, 29, 64, 3, 31)]
+    with start(engine, schedule) as dispatcher:
+        dispatcher.begin_trace(10_000)
+        run = drive(dispatcher, [Query(i, b) for i, b in enumerate(batches)], AT_ONCE)
+        assert (run.status == 0).all()
+        chunks = dispatcher.traced()
+    if policy == "fixed":
+        whole = {(query, 0, batches[query].rows) for query in (1, 2, 4, 6)}
+        assert {(q, b, e) for q, lane, _, _, b, e in chunks.tolist() if lane > 0} == whole
+    else:
+        assert set(chunks[:, 1].tolist()) > {0}
+    for done, batch in zip(answers(model, engine, batches, schedule), batches, strict=True):
+        assert done.status == "ok"
+        np.testing.assert_allclose(done.scores, engine.run(batch), rtol=1e-4, atol=1e-5)
+
+
+def test_a_bad_query_on_a_device_fails_alone_and_says_why() -> None:
+    model = rs.zoo.build("ncf", rows_scale=0.001)
+    engine = rs.compile(model)
+    good = rs.data.random_batch(model, 40, seed=1)
+    values = good.values.copy()
+    values[7] = -5
+    schedule = ScheduleConfig(cores=(), accelerator=TRIAL)
+    bad, fine = answers(model, engine, [good.replace(values=values), good], schedule)
+    assert bad.status == "error" and "got -5 - at `feature" in bad.error
+    assert fine.status == "ok"
+
+
+def test_accelerators_are_asked_for_where_the_schedule_names_them() -> None:
+    engine = rs.compile(rs.zoo.build("ncf", rows_scale=0.001))
+    with pytest.raises(ConfigError, match="expected executors of 2 accelerator lanes, got 0"):
+        start(engine, ScheduleConfig(accelerator=TRIAL), accelerators=())
+    absent = TRIAL.model_copy(update={"device": "cuda:99"})
+    with pytest.raises(ConfigError, match="expected a GPU for device 'cuda:99'"):
+        start(engine, ScheduleConfig(accelerator=absent))
+
+
+def test_whole_queries_cost_more_with_more_rows() -> None:
+    model = rs.zoo.build("ncf", rows_scale=0.001)
+    executor = rs.compile(model, DeviceConfig(device="cpu", largest_rows=256))
+    costs = executor_costs(executor, model, largest_rows=256, seconds=0.2, what="ncf")
+    assert costs.largest_rows == 256 and costs.origin == "measured" and costs.what == "ncf"
+    assert costs.service_us[0][-1] > costs.service_us[0][0] > 0
+    assert len(costs.spread) == 41 and costs.spread[0] <= 1 <= costs.spread[-1]
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:

@@ -10,13 +10,12 @@ import pytest
 from recstack.batch import Batch
 from recstack.data import random_batch
 from recstack.engine import EngineConfig, compile
-from recstack.engine.precision import LayerPlan, LayerPrecision, quantisable
+from recstack.engine.precision import LayerPlan, LayerPrecision, layer_input, quantisable
 from recstack.errors import ConfigError
 from recstack.model import Model, zoo
 from recstack.model.model import build
 from recstack.precision.calibrate import calibrate, clipping, static_ranges
 from recstack.precision.inside import Inside
-from recstack.precision.values import input_of
 from recstack.schedule import ScheduleConfig
 from recstack.tune import start
 from recstack.tune.guard import Guard, GuardConfig
@@ -66,12 +65,12 @@ def guarding(**changes: object) -> Guard:
     return guard
 
 
-def drive(guard: Guard, batches: list[Batch]) -> float:
+def drive(guard: Guard, batches: list[Batch], key: str = "") -> float:
     """Each batch answered, and looked at again; the mean absolute error of the scores."""
     errors = []
     for i, batch in enumerate(batches):
         ended: list[Completion] = []
-        guard.issue(Query(i, batch), ended.append)
+        guard.issue(Query(i, batch, key=key), ended.append)
         while not ended:
             assert select.select([guard.fileno()], [], [], 10)[0]
             guard.drain()
@@ -91,7 +90,7 @@ def settle(guard: Guard) -> None:
 def test_ranges_hold_what_they_were_calibrated_on() -> None:
     ranges = static_ranges(PLAN)
     assert list(ranges) == list(INT8.layers)
-    inside = Inside(MODEL, [input_of(MODEL, name) for name in ranges])
+    inside = Inside(MODEL, [layer_input(MODEL, name) for name in ranges])
     clean, drifted = (
         [clipping(MODEL, PLAN, inside.run(b)[1]) for b in some(900, 20, scale)] for scale in (1, 6)
     )
@@ -132,6 +131,42 @@ def test_falling_back_serves_fp32() -> None:
     drive(guard, some(70_000, 100, scale=6.0))
     assert guard.stats()["monitor_fell_back"] == 1
     assert drive(guard, some(71_000, 5, scale=6.0)) < 1e-6
+    guard.close()
+
+
+def test_what_fell_back_is_not_refreshed_by_the_clock() -> None:
+    guard = guarding(act="fallback", refresh_every=40)
+    drive(guard, some(70_000, 39, scale=6.0))
+    assert guard.stats()["monitor_fell_back"] == 1
+    assert drive(guard, some(71_000, 80, scale=6.0)) < 1e-6
+    assert guard.stats()["monitor_refreshed"] == 0
+    guard.close()
+
+
+def test_labels_alone_lead_to_what_an_alarm_leads_to() -> None:
+    guard = guarding(act="fallback", drift=None, clipping=None, every=11.0)
+    for i, batch in enumerate(some(70_000, 200, scale=6.0)):
+        drive(guard, [batch], key=str(i))
+        scores = FP32.run(batch)
+        plan = compile(MODEL, EngineConfig(precision=PLAN)).run(batch)
+        guard.label(str(i), (scores > plan)[:, 0].astype(float))  # as if fp32 knew
+        if guard.stats()["monitor_fell_back"]:
+            break
+    assert guard.stats()["monitor_fell_back"] == 1
+    assert guard.lines[0].startswith("alarm: ne")  # type: ignore[attr-defined]
+    guard.close()
+
+
+def test_an_act_that_fails_is_said() -> None:
+    guard = guarding(act="fallback")
+
+    def none_left(engine: object) -> None:
+        raise MemoryError("no memory")
+
+    guard._start = none_left  # type: ignore[assignment]
+    drive(guard, some(70_000, 100, scale=6.0))
+    assert guard.stats()["monitor_failed"] == 1 and guard.stats()["monitor_alarm"] == 1
+    assert guard.lines[1] == "the watch failed: MemoryError: no memory"  # type: ignore[attr-defined]
     guard.close()
 
 

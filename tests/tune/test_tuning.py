@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import numpy as np
 
 import recstack as rs
 from recstack.loadtest import SLA, sizes
 from recstack.loadtest.search import Probe
-from recstack.schedule import Costs
-from recstack.tune import QueryPool, TuneConfig, Tuned, schedule_space, tune
+from recstack.schedule import AcceleratorConfig, Costs
+from recstack.tune import (
+    Axis,
+    QueryPool,
+    Space,
+    TuneConfig,
+    Tuned,
+    schedule_space,
+    static_schedule,
+    tune,
+)
+from recstack.tune.predict import CostModel
 from recstack.types import Query
 
 
@@ -26,6 +39,51 @@ def test_a_policy_without_chunks_is_one_candidate() -> None:
     assert [c.schedule.lanes for c in made if c.schedule.policy == "slack"] == [2]
 
 
+def test_an_accelerator_is_an_axis_of_thresholds() -> None:
+    costs = Costs(busy=(1,), service_us=((10.0, 1000.0),))
+    device = AcceleratorConfig(device="cpu", costs=costs)
+    slack = {"costs": costs, "target_ms": 5.0}
+    made = schedule_space(2, 1000, slack={"": slack}, accelerator=device).candidates()
+    thresholds = {
+        c.schedule.accelerator.threshold_rows if c.schedule.accelerator else None for c in made
+    }
+    assert thresholds == {None, *(1 << k for k in range(10))}
+    ours = [c.schedule.accelerator for c in made if c.schedule.policy == "slack"]
+    assert ours in ([None, device], [device, None])
+
+
+def test_a_guess_counts_the_slower_of_cores_and_accelerator() -> None:
+    sla = SLA(95.0, 10_000_000)
+    rows = np.array([10] * 90 + [1000] * 10)
+    model = CostModel({"": {1: 10_000.0, 1000: 10_000_000.0}}, rows)
+    costs = Costs(busy=(1,), service_us=(tuple(100.0 for _ in range(11)),))
+    cores = static_schedule(2, 1000)
+
+    def guess(threshold: int) -> float:
+        device = AcceleratorConfig(costs=costs, threshold_rows=threshold)
+        return model.qps(cores.model_copy(update={"accelerator": device}), "", sla)
+
+    assert guess(2000) == model.qps(cores, "", sla)
+    assert guess(500) > 5 * guess(2000)
+    assert 0 < guess(1) < 10_000 < guess(500)
+
+
+def test_a_device_beside_the_cores_is_measured_and_tried(tmp_path: Path) -> None:
+    device = AcceleratorConfig(device="cpu", largest_rows=64)
+    tuned(accelerator=device, journal=tmp_path / "j.jsonl")
+    (note,) = (
+        line for line in map(json.loads, (tmp_path / "j.jsonl").read_text().splitlines())
+        if line.get("note") == "device"
+    )  # fmt: skip
+    measured = AcceleratorConfig.model_validate(note["value"])
+    assert measured.costs is not None and measured.costs.origin == "measured"
+    assert measured.model_copy(update={"costs": None}) == device
+    devices = ({"accelerator": measured, "plan": "one"}, {"accelerator": None, "plan": "one"})
+    choice = Axis("accelerator", devices)
+    found, _ = tuned(space=Space((choice,), static_schedule(2, 1000)))
+    assert {t.schedule.accelerator for t in found.trials} == {measured, None}
+
+
 def test_a_pool_makes_few_queries_of_a_size() -> None:
     made = []
 
@@ -39,12 +97,15 @@ def test_a_pool_makes_few_queries_of_a_size() -> None:
     assert len(made) == 2
 
 
-def tuned(**change: object) -> tuple[Tuned, list[Probe]]:
+def tuned(
+    accelerator: AcceleratorConfig | None = None, **change: object
+) -> tuple[Tuned, list[Probe]]:
     model = rs.zoo.build("ncf", rows_scale=0.001)
     engine = rs.compile(model)
     probes: list[Probe] = []
     config = TuneConfig(run_s=0.2, min_queries=400, max_queries=400, budget_s=1.5, tolerance=0.5,
-                        runs=1, max_qps=2000.0)  # fmt: skip
+                        runs=1, max_qps=2000.0, accelerator=accelerator,
+                        costs_s=0.1)  # fmt: skip
     found = tune(
         {"one": engine, "other": engine},
         lambda index, rows: Query(index, rs.data.random_batch(model, rows, seed=index)),

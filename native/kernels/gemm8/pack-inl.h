@@ -9,7 +9,6 @@
 namespace recstack::RECSTACK_ISA_NS {
 namespace {
 
-RECSTACK_INLINE int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 RECSTACK_INLINE int64_t panel_bytes(int64_t k) { return kPanel * round_up(k, kGroup); }
 
 RECSTACK_INLINE int64_t weight_bytes(int64_t n, int64_t k) {

@@ -34,7 +34,7 @@ RECSTACK_INLINE void scales_of(V low, V high, V& step, V& inverse, V& zero_point
   zero_point = sub(add(place, magic), magic);
 }
 
-RowScale8 row_scale(float low, float high) {
+inline RowScale8 row_scale(float low, float high) {
   V step, inverse, zero_point;
   scales_of(set1(low < 0.0f ? low : 0.0f), set1(high > 0.0f ? high : 0.0f), step, inverse,
             zero_point);

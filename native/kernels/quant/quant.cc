@@ -22,7 +22,7 @@ extern const QuantKernels quant_table;
 
 const QuantKernels& quant_kernels(Isa isa) {
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return avx512::quant_table;
+  if (isa >= Isa::avx512) return avx512::quant_table;
   if (isa == Isa::avx2) return avx2::quant_table;
 #endif
   (void)isa;

@@ -67,7 +67,7 @@ struct SeqKernels {
   void (*weighted_sum_f32)(const WeightedSumArgs&);
   RecurrenceKernels recurrence[3];  // by WeightFormat
   RnnKernels rnn[3];
-  UnitKernels unit[2];  // fp32, bf16
+  UnitKernels unit[3];  // fp32, bf16, int8
 };
 
 const SeqKernels& seq_kernels(Isa isa);

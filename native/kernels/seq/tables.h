@@ -17,6 +17,7 @@ struct SeqLayers {
   extern const SeqLayers bf16_seq;    \
   extern const SeqLayers fp16_seq;    \
   extern const UnitKernels bf16_unit; \
+  extern const UnitKernels int8_unit; \
   }
 RECSTACK_SEQ_TABLES(scalar)
 RECSTACK_SEQ_TABLES(avx2)
@@ -24,6 +25,7 @@ RECSTACK_SEQ_TABLES(avx512)
 namespace avx512_bf16 {  // the others are avx512's
 extern const SeqLayers bf16_seq;
 extern const UnitKernels bf16_unit;
+extern const UnitKernels int8_unit;
 }  // namespace avx512_bf16
 #undef RECSTACK_SEQ_TABLES
 

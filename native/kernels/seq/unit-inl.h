@@ -39,10 +39,10 @@ void pack_unit(const float* w, int64_t n, int64_t k, float* packed) {
   }
 }
 
-void key_panels_f32(const float* keys, int64_t positions, int64_t dim, float* panels) {
-  for (int64_t t = 0; t < positions; t += kPanel) {
-    const int64_t columns = lesser(kPanel, positions - t);
-    transpose_panel<kPanel>(keys + t * dim, dim, columns, dim, panels + t * dim);
+inline void key_panels(const UnitKeys& of) {
+  for (int64_t t = 0; t < of.positions; t += kPanel) {
+    const int64_t columns = lesser(kPanel, of.positions - t);
+    transpose_panel<kPanel>(of.keys + t * of.dim, of.dim, columns, of.dim, of.panels + t * of.dim);
   }
 }
 
@@ -118,31 +118,38 @@ constexpr UnitBlock kUnitBlocks[] = {
 #endif
 };
 
-// Applies `fn(row, x)` to n rows of kPanel positions.
-template <class Fn>
-RECSTACK_INLINE void unit_map(int64_t n, float* x, Fn fn) {
+// What lies at x, of row j and vector c of its positions, as it is.
+struct AsIs {
+  RECSTACK_INLINE V operator()(int64_t, int, const float* x) const { return load(x); }
+};
+
+// x = fn(row, read(row, vector, x)) of n rows of kPanel positions.
+template <class Read, class Fn>
+RECSTACK_INLINE void unit_map(int64_t n, float* x, const Read& read, Fn fn) {
   for (int64_t j = 0; j < n; ++j) {
     RECSTACK_UNROLL
-    for (int c = 0; c < kPanelVectors; ++c, x += kLanes) store(x, fn(j, load(x)));
+    for (int c = 0; c < kPanelVectors; ++c, x += kLanes) store(x, fn(j, read(j, c, x)));
   }
 }
 
-RECSTACK_INLINE void unit_activate(const UnitLayer& layer, float* x) {
+template <class Read>
+RECSTACK_INLINE void unit_activate(const UnitLayer& layer, const Read& read, float* x) {
   switch (layer.activation) {
     case UnitActivation::none:
-      return;
+      if constexpr (__is_same(Read, AsIs)) return;
+      return unit_map(layer.n, x, read, [](int64_t, V y) { return y; });
     case UnitActivation::relu:
-      return unit_map(layer.n, x, [](int64_t, V y) { return relu(y); });
+      return unit_map(layer.n, x, read, [](int64_t, V y) { return relu(y); });
     case UnitActivation::sigmoid:
-      return unit_map(layer.n, x, [](int64_t, V y) { return sigmoid(y); });
+      return unit_map(layer.n, x, read, [](int64_t, V y) { return sigmoid(y); });
     case UnitActivation::tanh:
-      return unit_map(layer.n, x, [](int64_t, V y) { return tanh(y); });
+      return unit_map(layer.n, x, read, [](int64_t, V y) { return tanh(y); });
     case UnitActivation::prelu:
-      return unit_map(layer.n, x, [&](int64_t j, V y) {
+      return unit_map(layer.n, x, read, [&](int64_t j, V y) {
         return select(lt(zero(), y), y, mul(set1(layer.slope[j]), y));
       });
     case UnitActivation::dice:
-      return unit_map(layer.n, x, [&](int64_t j, V y) {
+      return unit_map(layer.n, x, read, [&](int64_t j, V y) {
         const V p = sigmoid(fma(y, set1(layer.scale[j]), set1(layer.shift[j])));
         return mul(y, fma(set1(layer.slope[j]), sub(set1(1.0f), p), p));
       });
@@ -158,7 +165,7 @@ RECSTACK_INLINE void unit_layer(const UnitLayer& layer, const float* weight, con
     kUnitBlocks<W>[rows](weight, x, steps, bias == nullptr ? nullptr : bias + j,
                          lesser(rows, layer.n - j), out + j* kPanel);
   }
-  unit_activate(layer, out);
+  unit_activate(layer, AsIs{}, out);
 }
 
 // folded = weight + product * q, all in pack's layout.
@@ -203,42 +210,68 @@ RECSTACK_INLINE void fold_sums(const float* sums, int64_t n, float* out) {
   }
 }
 
+// All layers in one format: `begin` before the positions of a row, then kPanel positions' values of
+// a layer from those of the one before.
 template <class W>
+class Unit {
+ public:
+  explicit Unit(const UnitArgs& args) : args_(args), first_(args.layers[0]) {
+    if constexpr (W::kRoundsX) {
+      if (first_.product == nullptr) copy_elements<W>(first_.weight, packed(), rounded_);
+    }
+  }
+
+  RECSTACK_INLINE void begin(int64_t r, int64_t entry) {
+    panels_ = args_.panels + entry * args_.panels_stride;
+    bias_ = args_.bias == nullptr ? nullptr : args_.bias + r * args_.bias_stride;
+    weight_ = first_.weight;
+    if (first_.product != nullptr) {
+      fold_query<W>(first_, args_.query + r * args_.query_stride, spread_, folded_);
+      weight_ = folded_;
+      if constexpr (W::kRoundsX) copy_elements<W>(folded_, packed(), rounded_);
+    }
+    if constexpr (W::kRoundsX) weight_ = rounded_;
+  }
+
+  RECSTACK_INLINE void first(int64_t t, float* out) {
+    unit_layer<W>(first_, weight_, bias_, panels_ + t * first_.k, elements_, out);
+  }
+
+  RECSTACK_INLINE void later(const UnitLayer& layer, const float* x, float* out) {
+    unit_layer<W>(layer, layer.weight, layer.bias, x, elements_, out);
+  }
+
+ private:
+  int64_t packed() const { return unit_packed_size<W>(first_.n, first_.k); }
+
+  const UnitArgs& args_;
+  const UnitLayer& first_;
+  const float* panels_;
+  const float* bias_;
+  const float* weight_;
+  alignas(64) float folded_[kUnitWeights];
+  alignas(64) float spread_[kUnitWeights];
+  alignas(64) float rounded_[W::kRoundsX ? kUnitWeights + kLanes : 1];
+  alignas(64) float elements_[W::kRoundsX ? kUnitWidth * kPanel : 1];
+};
+
+template <class AnyUnit>
 void attention_unit(const UnitArgs& args) {
-  alignas(64) float folded[kUnitWeights];
-  alignas(64) float spread[kUnitWeights];
-  [[maybe_unused]] alignas(64) float rounded[W::kRoundsX ? kUnitWeights + kLanes : 1];
-  alignas(64) float elements[W::kRoundsX ? kUnitWidth * kPanel : 1];
+  AnyUnit unit(args);
   alignas(64) float hidden[2][kUnitWidth * kPanel];
   alignas(64) float sums[kUnitWidth * kLanes];
-  const UnitLayer& first = args.layers[0];
   const int64_t outputs = args.layers[args.layer_count - 1].n;
-  [[maybe_unused]] const int64_t packed = unit_packed_size<W>(first.n, first.k);
-  if constexpr (W::kRoundsX) {
-    if (first.product == nullptr) copy_elements<W>(first.weight, packed, rounded);
-  }
   for (int64_t r = 0; r < args.rows; ++r) {
-    const int64_t entry = args.entry_of_row == nullptr ? r : args.entry_of_row[r];
-    const float* panels = args.panels + entry * args.panels_stride;
-    const float* bias = args.bias == nullptr ? nullptr : args.bias + r * args.bias_stride;
-    const float* weight = first.weight;
     float* out = args.out + r * args.out_stride;
-    if (first.product != nullptr) {
-      fold_query<W>(first, args.query + r * args.query_stride, spread, folded);
-      weight = folded;
-      if constexpr (W::kRoundsX) copy_elements<W>(folded, packed, rounded);
-    }
-    if constexpr (W::kRoundsX) weight = rounded;
+    unit.begin(r, args.entry_of_row == nullptr ? r : args.entry_of_row[r]);
     for (int64_t j = 0; args.result == UnitResult::sum && j < outputs; ++j) {
       store(sums + j * kLanes, zero());
     }
     for (int64_t t = 0; t < args.positions; t += kPanel) {
       const int64_t columns = lesser(kPanel, args.positions - t);
-      unit_layer<W>(first, weight, bias, panels + t * first.k, elements, hidden[0]);
+      unit.first(t, hidden[0]);
       for (int64_t l = 1; l < args.layer_count; ++l) {
-        const UnitLayer& layer = args.layers[l];
-        unit_layer<W>(layer, layer.weight, layer.bias, hidden[(l - 1) % 2], elements,
-                      hidden[l % 2]);
+        unit.later(args.layers[l], hidden[(l - 1) % 2], hidden[l % 2]);
       }
       const float* last = hidden[(args.layer_count - 1) % 2];
       if (args.result == UnitResult::sum) {
@@ -271,8 +304,8 @@ template <class W>
 constexpr UnitKernels kUnitKernels = {.packed_size = unit_packed_size<W>,
                                       .pack = pack_unit<W>,
                                       .pack_later = pack_later_unit<W>,
-                                      .key_panels_f32 = key_panels_f32,
-                                      .attention_unit = attention_unit<W>};
+                                      .key_panels = key_panels,
+                                      .attention_unit = attention_unit<Unit<W>>};
 
 }  // namespace
 }  // namespace recstack::RECSTACK_ISA_NS

@@ -27,10 +27,11 @@ from recstack.model.cost import describe
 from recstack.schedule import Dispatcher, ScheduleConfig
 
 # One core gathers about 12 GB/s of table rows and computes about 120 GFLOP/s (docs/peaks.md): a
-# model with more bytes per operation than their ratio spends most of its time on tables.
+# model with more bytes per FLOP than their ratio spends most of its time on tables.
 EMBEDDING_BOUND = 0.1
 MOST_BATCHES = 4096
 TRIES = 5
+DRAIN_NS = 600_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class ColocateConfig:
     """How to measure.
 
     rows: of each batch. rounds: turns of each pair. round_s: length of a turn. inputs: as
-    `bench.inputs`. cores: two core numbers; None: the first two that this process may use.
+    `bench.inputs`.
     """
 
     rows: int = 128
@@ -118,10 +119,10 @@ def measure(
         for _ in range(config.rounds):
             for v, victim in enumerate(lanes):
                 for o, other in enumerate(lanes):
-                    before = _median(_together([victim[0]])[0])
-                    beside = _median(_overlapping(victim[0], other[1]))
-                    alone[v].append(before)
-                    ratios.setdefault((v, o), []).append(beside / before)
+                    alone_ns = _median_ns(_together([victim[0]])[0])
+                    beside_ns = _median_ns(_overlapping(victim[0], other[1]))
+                    alone[v].append(alone_ns)
+                    ratios.setdefault((v, o), []).append(beside_ns / alone_ns)
                 watch(f"{names[v]}: {len(ratios[v, 0])} of {config.rounds} rounds")
 
     def over(pick: Callable[[Sequence[float]], Any]) -> tuple[tuple[float, ...], ...]:
@@ -173,7 +174,7 @@ class _Lane:
         self.name = name
         self._dispatcher = Dispatcher(_native.TeamFactory(engine.program, 1), schedule)
         self._count = len(self._batches)
-        each_ns = _median(self.run())
+        each_ns = _median_ns(self.run())
         self._count = int(min(max(config.round_s * 1e9 / each_ns, 10), MOST_BATCHES))
 
     def run(self) -> NDArray[np.int64]:
@@ -181,9 +182,7 @@ class _Lane:
         self._dispatcher.begin_trace(self._count)
         which = np.arange(self._count, dtype=np.int32) % np.int32(len(self._batches))
         at_once = np.zeros(self._count, np.int64)
-        self._dispatcher.issue_schedule(
-            self._batches, which, at_once, drain_ns=600_000_000_000
-        )  # fmt: skip
+        self._dispatcher.issue_schedule(self._batches, which, at_once, drain_ns=DRAIN_NS)
         return self._dispatcher.traced()[:, 2:4]
 
     def __enter__(self) -> _Lane:
@@ -220,5 +219,5 @@ def _overlapping(victim: _Lane, other: _Lane) -> NDArray[np.int64]:
     raise ConfigError(f"expected turns of {victim.name} and {other.name} that overlap: take longer")
 
 
-def _median(times: NDArray[np.int64]) -> float:
+def _median_ns(times: NDArray[np.int64]) -> float:
     return float(np.median(times[:, 1] - times[:, 0]))

@@ -32,10 +32,6 @@ from recstack.types import Query
 PER_SIZE = 4
 BACK = 0.9
 MOST_BACK = 8
-# Targets of the papers, p95 (DeepRecSys, table I).
-PUBLISHED_MS = {
-    "ncf": 5, "wnd": 25, "mt-wnd": 25, "rm1": 100, "rm2": 400, "rm3": 100, "din": 100, "dien": 35,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from recstack.errors import ConfigError
 
@@ -36,10 +35,6 @@ class Placement:
     def lanes_of(self, model: str) -> list[int]:
         """Where a model has a copy."""
         return [i for i, models in enumerate(self.lanes) if model in models]
-
-    def to_record(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +105,7 @@ def _all(names: Sequence[str], lanes: int) -> Iterator[Lanes]:
     ]
     for chosen in itertools.combinations_with_replacement(subsets, lanes):
         if len({m for models in chosen for m in models}) == len(names):
-            yield tuple(sorted(chosen, reverse=False, key=lambda s: (not s, s)))
+            yield tuple(sorted(chosen, key=lambda s: (not s, s)))
 
 
 def _value(found: Placement) -> tuple[float, float, int]:

@@ -17,6 +17,7 @@ FEWEST_RUNS = 3
 SETTLE_S = 0.01
 SETTLE_TRIES = 20
 IDLE_SHARE = 0.05
+WARM_SHARE = 0.1
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ def _turn(entrant: Entrant, round_s: float) -> list[int]:
     try:
         with entrant.contender.turn():
             begin = clock()
-            while clock() - begin < round_s * 1e8:
+            while clock() - begin < WARM_SHARE * round_s * 1e9:
                 run(staged[entrant.at])
                 entrant.at = (entrant.at + 1) % len(staged)
             until = clock() + round_s * 1e9

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from recstack.cli import (
+    accelerator,
     bench,
     describe,
     doctor,
@@ -30,14 +32,27 @@ app = typer.Typer(
     help="Finds, proves and runs the fastest deployment of a recommendation model.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its panels cut long words off at 80 columns
     add_completion=False,
 )
-for verb in (
-    zoo_verb.zoo, describe.describe, importing.import_, quantize.quantize, tune.tune, serve.serve,
-    load.load, mlperf.mlperf, bench.bench, simulate.simulate, report.report, doctor.doctor,
-    quickstart.quickstart,
-):  # fmt: skip
-    app.command(name=verb.__name__.rstrip("_"))(verb)
+VERBS: dict[Callable[..., None], str] = {
+    zoo_verb.zoo: "List the models of the zoo, or save one.",
+    describe.describe: "What a model holds and costs, op by op.",
+    importing.import_: "Make a model folder of a PyTorch module.",
+    quantize.quantize: "Find and prove a cheaper precision plan.",
+    tune.tune: "Find the schedule with the highest QPS@SLA.",
+    serve.serve: "Serve a model over HTTP.",
+    load.load: "Load a server or a deployment, open-loop.",
+    mlperf.mlperf: "Run MLPerf's LoadGen against a model.",
+    bench.bench: "Time batches beside other engines.",
+    simulate.simulate: "Simulate a schedule in virtual time.",
+    accelerator.accelerator: "What batches cost on an accelerator.",
+    report.report: "Make one HTML page of result files.",
+    doctor.doctor: "What this machine and installation offer.",
+    quickstart.quickstart: "All of it on the MovieLens example.",
+}
+for verb, summary in VERBS.items():
+    app.command(name=verb.__name__.rstrip("_"), short_help=summary)(verb)
 
 
 def _version(wanted: bool) -> None:

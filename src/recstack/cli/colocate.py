@@ -10,7 +10,7 @@ from typing import Any
 
 from recstack import results
 from recstack.bench.colocate import ColocateConfig, Matrix, measure
-from recstack.bench.colocate_serve import PUBLISHED_MS, Traffic, Verified, alone_qps, verify
+from recstack.bench.colocate_serve import Traffic, Verified, alone_qps, verify
 from recstack.bench.placement import Costs, Placement, place, serve
 from recstack.cli.models import open_model
 from recstack.cli.output import console, print_json, progress, table
@@ -85,7 +85,7 @@ def _demand(text: str, alone: Mapping[str, float]) -> dict[str, float]:
 def _target(name: str, sla: str) -> SLA:
     """The one given, or the published one of the model."""
     base = name.partition(":")[0]
-    return sla_forms.parse(sla or f"p95<={PUBLISHED_MS.get(base, DEFAULT_MS)}ms")
+    return sla_forms.parse(sla or f"p95<={sla_forms.PUBLISHED_MS.get(base, DEFAULT_MS)}ms")
 
 
 def _engines(models: Mapping[str, Model], isa: str) -> dict[str, Engine]:

@@ -6,6 +6,7 @@ import enum
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +34,7 @@ from recstack.tune.quantise import QuantiseConfig, Quantised, Step, quantise
 from recstack.tune.quantise.costs import plan_bytes, plan_ns
 from recstack.tune.quantise.publish import Published
 from recstack.tune.quantise.publish import publish as publish_plan
+from recstack.tune.quantise.run import UNITS
 
 DEBUG_ROWS = 2048
 
@@ -90,7 +92,7 @@ def quantize(
     labelled = read_labelled(data, made.inputs)
     engine = EngineConfig(isa=isa)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        _make(out, model)
     given = None if plan is None else read_plan(plan)
     if debug:
         _debug(made, given or uniform(made, "int8", "int8"), labelled, out, seed, json)
@@ -130,6 +132,16 @@ def quantize(
     else:
         _print(record, out, holds)
     raise typer.Exit(0 if holds else 1)
+
+
+def _make(out: Path, model: str) -> None:
+    """The folder to write into, which must not be where the model itself would be replaced."""
+    if (out / "model").exists() and Path(model).resolve() == (out / "model").resolve():
+        raise ConfigError(f"expected another folder than that of the model, got {out} - at `--out`")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the folder {out}: {error.strerror}") from error
 
 
 def _published(model: Model, kept: Published, metric: str, budget: Budget) -> dict[str, Any]:
@@ -177,8 +189,8 @@ def _search(
             tried += 1
             bar.update(task, description="trying plans", completed=tried, total=None)
             progress.print(
-                f"  plan {tried} on the {step.rows} rows, cost {step.cost:,.0f}: "
-                f"{step.judgement.outcome}, {step.judgement.reason}",
+                f"  plan {tried} on the {step.rows} rows, {step.cost:,.0f} "
+                f"{UNITS[config.objective]}: {step.judgement.reason}",
                 style="dim", markup=False, soft_wrap=True,
             )  # fmt: skip
 
@@ -214,18 +226,24 @@ def _write(
     out: Path, model: Model, name: str, plan: PrecisionPlan, notes: dict[str, str],
     record: dict[str, Any], engine: EngineConfig, seed: int, holds: bool,
 ) -> None:  # fmt: skip
-    """The result and its page; of a plan that holds also the plan, the model, the deployment."""
+    """The result and its page; of a plan that holds also the plan, the model, the deployment.
+
+    What was deployed there before stays, all of it, until all of the new is on disk.
+    """
     results.write(out / "quantize.jsonl", "quantize", [record], seed=seed)
     write_report([out / "quantize.jsonl"], out / "report.html")
     if not holds:
         return
-    plan.save(out / "precision.toml", notes)
     formats = {t: plan.table(t) for t in model.table_formats}
-    model.save(out / "model", table_formats=formats, greedy=plan.greedy)
     reference = str(Path(name).resolve()) if Path(name).is_dir() else None
-    Deployment(model="model", precision="precision.toml", engine=engine, reference=reference).save(
-        out / "plan.toml"
-    )
+    with TemporaryDirectory(prefix=".", suffix=".partial", dir=out) as aside:
+        plan.save(Path(aside) / "precision.toml", notes)
+        Deployment(
+            model="model", precision="precision.toml", engine=engine, reference=reference
+        ).save(Path(aside) / "plan.toml")
+        model.save(out / "model", table_formats=formats, greedy=plan.greedy)
+        for path in Path(aside).iterdir():
+            path.replace(out / path.name)
 
 
 def _print(record: dict[str, Any], out: Path | None, holds: bool) -> None:

@@ -17,7 +17,7 @@ from recstack import results
 from recstack.cli.load import load_table
 from recstack.cli.output import Json, Seed, console, print_json, progress, table
 from recstack.cli.traffic import over_http
-from recstack.cli.tuned import describe_schedule, show_progress, tuned_table
+from recstack.cli.tuned import describe_schedule, found_records, show_progress, tuned_table
 from recstack.data import metrics, movielens
 from recstack.engine import Engine, HybridEngine, compile
 from recstack.errors import ConfigError, RecstackError
@@ -87,7 +87,7 @@ def quickstart(
     null = null_latency(1000.0)
     records = [
         accuracy.to_record(engine.model.name),
-        *_found_records(tuned, engine),
+        *found_records(tuned, engine=engine.config.model_dump()),
         *({"record": "load", "label": "HTTP", "rate_qps": rate, "transport": "HTTP",
            **run.to_record()} for _, rate, run in runs),
         {"record": "stages", "label": "dispatcher, all HTTP runs", "origin": "measured",
@@ -144,7 +144,7 @@ def _tune(
     engine: Engine | HybridEngine, pool: QueryPool, target: SLA, budget_s: float, seed: int
 ) -> Tuned:
     config = TuneConfig(budget_s=budget_s, seed=seed)
-    with show_progress(budget_s) as watch:
+    with show_progress(budget_s, brief=True) as watch:
         return tune_engine(engine, pool, sizes.parse(SIZES), target, config, watch=watch)
 
 
@@ -199,15 +199,6 @@ def _met(run: LoadResult, target: SLA) -> bool:
     return bool(tail <= target.limit_ns)
 
 
-def _found_records(tuned: Tuned, engine: Engine | HybridEngine) -> list[dict[str, Any]]:
-    return [
-        {"record": "qps_at_sla", "label": label, **trial.found.to_record(),
-         "deployment": {"engine": engine.config.model_dump(),
-                        "schedule": trial.schedule.model_dump()}}
-        for label, trial in (("baseline", tuned.baseline), ("tuned", tuned.best))
-    ]  # fmt: skip
-
-
 def _save_plan(
     out: Path, folder: Path, engine: Engine | HybridEngine, tuned: Tuned, sla: str
 ) -> None:
@@ -246,7 +237,9 @@ def _print(
     console.print()
     console.print(tuned_table(tuned, sla, SIZES))
     console.print()
-    console.print(load_table([(f"{label} of tuned", run) for label, rate, run in runs]))
+    console.print(
+        load_table([(label, run) for label, _, run in runs], rates=", at shares of the QPS above")
+    )
     for label, _, run in runs:
         verdict = judge(run, target)
         if not verdict.valid:

@@ -11,7 +11,9 @@ from recstack.cli.output import console
 
 
 def report(
-    files: Annotated[list[Path], typer.Argument(help="Result files (JSON lines).")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Result files (JSON lines).")
+    ],
     out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
 ) -> None:
     """Write one self-contained HTML page from result files."""

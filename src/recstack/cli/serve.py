@@ -34,7 +34,10 @@ class OnAlarm(enum.StrEnum):
 
 
 def serve(
-    plan: Annotated[Path, typer.Argument(help="plan.toml of `recstack tune`, or a model folder.")],
+    plan: Annotated[
+        Path,
+        typer.Argument(metavar="PLAN", help="plan.toml of `recstack tune`, or a model folder."),
+    ],
     host: Annotated[str, typer.Option(help="Address to bind; loopback unless told.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8000,
     name: Annotated[str | None, typer.Option(help="Name in URLs; the model's own if none.")] = None,
@@ -74,7 +77,7 @@ def serve(
             lambda bound: progress.print(f"serving {served_as} at {bound.url}/v2", soft_wrap=True)
         )
     finally:
-        sut.close()
+        sut.close(drain=False)  # the server has waited for what it could answer
 
 
 def _plain(

@@ -11,25 +11,38 @@ from recstack import results
 from recstack.cli.load import load_table
 from recstack.cli.models import RowsScale, open_model
 from recstack.cli.output import Json, Seed, console, print_json, progress
+from recstack.cli.policies import PoliciesOption, ScalesText, compare_policies, simulated_setting
+from recstack.cli.simulated import Search, search_record, search_table
 from recstack.cli.traffic import DEFAULT_SIZES, DEFAULT_SLA, SizesOption, SlaOption
 from recstack.engine import compile
-from recstack.loadtest import SLA, SearchConfig, make_traffic, summarise
+from recstack.errors import ConfigError
+from recstack.loadtest import SLA, make_traffic, summarise
 from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
-from recstack.loadtest.sizes import Sizes
-from recstack.schedule import Costs, ScheduleConfig, read_costs
-from recstack.simulate import Lanes, Service, Simulated, simulated_qps_at_sla
+from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig, read_costs
+from recstack.simulate import Simulated, find_costs
 from recstack.simulate import simulate as run_simulation
 from recstack.tune import Deployment, engine_costs, read_deployment
+
+DEEPRECSCHED = "deeprecsched"
 
 
 def simulate(
     source: Annotated[
         str,
-        typer.Argument(help="costs.json, a plan.toml with costs, a model folder or a zoo name."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="costs.json, a plan.toml with costs, a model folder or a zoo name.",
+        ),
     ],
     lanes: Annotated[int | None, typer.Option(min=1, help="Lanes; the plan's if none.")] = None,
-    policy: Annotated[str | None, typer.Option(help="fixed | slack; the plan's if none.")] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help=f"fixed | slack | {DEEPRECSCHED} (climbs chunk, then threshold); the plan's if "
+            "none."
+        ),
+    ] = None,
     chunk_rows: Annotated[int | None, typer.Option(min=1, help="Of the fixed policy.")] = None,
     qps: Annotated[
         float | None, typer.Option(min=1e-3, help="Arrival rate; without it QPS@SLA is searched.")
@@ -38,13 +51,29 @@ def simulate(
     sla: SlaOption = None,
     sizes: SizesOption = None,
     accelerator: Annotated[
-        Path | None, typer.Option(help="costs.json of an accelerator beside the lanes.")
+        str | None,
+        typer.Option(
+            help="A device beside the lanes: a recorded one such as gtx-1080-ti, or a file of "
+            "`recstack accelerator` or --save-costs; DEVICE:MODEL takes another model's curve."
+        ),
     ] = None,
     accelerators: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
+    threshold_rows: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of the fixed policy: queries of so many rows go to the accelerator; climbed "
+            "where none is given.",
+        ),
+    ] = None,
     save_costs: Annotated[
         Path | None, typer.Option(help="Write the costs that were used as JSON.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Result file (JSON lines) of --qps.")] = None,
+    policies: PoliciesOption = None,
+    sla_scale: ScalesText = "0.5,1,1.5",
+    out: Annotated[
+        Path | None, typer.Option(help="Result file (JSON lines) of --qps or --policies.")
+    ] = None,
     rows_scale: RowsScale = 1.0,
     seed: Seed = 0,
     json: Json = False,
@@ -54,10 +83,18 @@ def simulate(
     A model's costs are measured here first. Past the busy lanes that were measured, co-running
     lanes are taken to slow each other down no further.
     """
-    deployment, costs = _read(source, rows_scale, seed)
+    if policies and (qps or policy or chunk_rows or threshold_rows):
+        raise ConfigError("expected --policies without --qps, --policy and their rows")
+    deployment, costs, name = _read(source, rows_scale, seed)
     target = sla_forms.parse(sla or deployment.sla or DEFAULT_SLA)
     distribution = size_forms.parse(sizes or deployment.sizes or DEFAULT_SIZES)
-    changes = {"lanes": lanes, "policy": policy, "chunk_rows": chunk_rows}
+    climbing = policy == DEEPRECSCHED
+    changes = {
+        "lanes": lanes,
+        "policy": "fixed" if climbing else policy,
+        "chunk_rows": chunk_rows,
+        "accelerator": accelerator and _device(accelerator, name, accelerators, threshold_rows),
+    }
     schedule = ScheduleConfig.model_validate(
         deployment.schedule.model_dump(exclude={"cores", "costs"})
         | {name: value for name, value in changes.items() if value is not None}
@@ -65,64 +102,57 @@ def simulate(
     )
     if save_costs:
         costs.save(save_costs)
-    kinds = [Lanes(schedule.lanes, Service(costs))]
-    if accelerator:
-        kinds.append(Lanes(accelerators, Service(read_costs(accelerator))))
-    # A fixed policy serves what is late all the same; ten limits on it is hopeless.
-    deadline_ns = None if schedule.policy == "slack" else 10 * target.limit_ns
+    if policies:
+        setting = simulated_setting(
+            costs, schedule.lanes, distribution, accelerator=schedule.accelerator, seed=seed,
+            model=name or Path(source).stem,
+        )  # fmt: skip
+        met = compare_policies(setting, policies, target, sla_scale, out, json)
+        raise typer.Exit(0 if met else 1)
     if qps is None:
-        met = _search(schedule, kinds, distribution, target, deadline_ns, seed, json)
-    else:
-        traffic = make_traffic(qps, queries, seed=seed, distribution=distribution)
-        done = run_simulation(
-            schedule, traffic, kinds, deadline_ns=deadline_ns, warmup=queries // 20, seed=seed
-        )
-        met = _show(done, qps, target, out, seed, json)
-    raise typer.Exit(0 if met else 1)
+        search = Search(target, distribution, seed)
+        threshold_known = threshold_rows is not None or accelerator is None
+        found = search.run(schedule, climb_chunk=climbing, climb_threshold=not threshold_known)
+        if json:
+            print_json(search_record(found))
+        else:
+            console.print(search_table(found, target), soft_wrap=True)
+        raise typer.Exit(0 if found.best.low_qps > 0 else 1)
+    traffic = make_traffic(qps, queries, seed=seed, distribution=distribution)
+    done = run_simulation(
+        schedule, traffic, deadline_ns=Search.deadline_ns(schedule, target),
+        warmup=queries // 20, seed=seed,
+    )  # fmt: skip
+    raise typer.Exit(0 if _show(done, qps, target, out, seed, json) else 1)
 
 
-def _read(source: str, rows_scale: float, seed: int) -> tuple[Deployment, Costs]:
-    """A schedule to start from, and costs: read, or measured here."""
+def _device(text: str, model: str, count: int, threshold_rows: int | None) -> AcceleratorConfig:
+    device, costs = find_costs(text, model)
+    progress.print(f"{device.name}: {device.origin}. {device.source}", style="dim", soft_wrap=True)
+    for assumption in device.assumed:
+        progress.print(f"  assumed: {assumption}", style="dim", soft_wrap=True)
+    return AcceleratorConfig(
+        device=device.name, lanes=count, threshold_rows=threshold_rows or 1, costs=costs
+    )
+
+
+def _read(source: str, rows_scale: float, seed: int) -> tuple[Deployment, Costs, str]:
+    """A schedule to start from, costs (read, or measured here), and the model's name."""
     if source.endswith(".json"):
         costs = read_costs(source)
-        return Deployment(model="", schedule=ScheduleConfig(lanes=costs.busy[-1])), costs
+        schedule = ScheduleConfig(lanes=costs.busy[-1])
+        return Deployment(model="", schedule=schedule), costs, costs.what.partition(",")[0]
     if source.endswith(".toml"):
         deployment, model = read_deployment(source)
         if deployment.schedule.costs:
-            return deployment, deployment.schedule.costs
+            return deployment, deployment.schedule.costs, model.name
     else:
         deployment, model = Deployment(model=source), open_model(source, rows_scale, seed)
     engine = compile(model, deployment.engine)
     progress.print(f"measuring what batches of {model.name} cost", style="dim")
     threads = deployment.schedule.threads_per_lane
-    return deployment, engine_costs(engine, threads_per_lane=threads, seed=seed)
-
-
-def _search(
-    schedule: ScheduleConfig, kinds: list[Lanes], sizes: Sizes, sla: SLA,
-    deadline_ns: int | None, seed: int, json: bool,
-) -> bool:  # fmt: skip
-    start = sum(kind.service.costs.capacity_qps(256, kind.count) for kind in kinds)
-    config = SearchConfig(
-        start_qps=start,
-        min_qps=1e-3 * start,
-        max_qps=100 * start,
-        tolerance=0.01,
-        runs=2,
-        seed=seed,
-    )
-    found = simulated_qps_at_sla(
-        schedule, sizes, sla, config, kinds, deadline_ns=deadline_ns,
-        watch=lambda p: progress.print(f"  {p.rate_qps:10.0f} qps  {p.outcome}", style="dim"),
-    )  # fmt: skip
-    if json:
-        print_json(found.to_record())
-    else:
-        lanes = " + ".join(str(kind.count) for kind in kinds)
-        console.print(
-            f"{found.low_qps:.0f} QPS at {sla} (simulated; {schedule.policy}, {lanes} lanes)"
-        )
-    return found.low_qps > 0
+    costs = engine_costs(engine, threads_per_lane=threads, seed=seed)
+    return deployment, costs, model.name
 
 
 def _show(done: Simulated, qps: float, sla: SLA, out: Path | None, seed: int, json: bool) -> bool:

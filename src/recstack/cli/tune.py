@@ -18,6 +18,7 @@ from recstack.loadtest import sla as sla_forms
 from recstack.model import Model
 from recstack.model import load as load_model
 from recstack.results import write as write_results
+from recstack.schedule import AcceleratorConfig
 from recstack.tune import (
     Deployment,
     TuneConfig,
@@ -29,7 +30,7 @@ from recstack.tune import tune as tune_engines
 
 
 def tune(
-    model: Annotated[str, typer.Argument(help="A model folder.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder.")],
     sla: SlaText = "p95<=10ms",
     sizes: SizesText = "production",
     out: Annotated[Path, typer.Option(help="Deployment file to write.")] = Path("plan.toml"),
@@ -44,6 +45,10 @@ def tune(
     slack: Annotated[
         bool, typer.Option(help="Try the policy 'slack' as well; measures what batches cost first.")
     ] = True,
+    accelerator: Annotated[
+        str | None,
+        typer.Option(help="A device to use as well where that pays, such as cuda; measured first."),
+    ] = None,
     journal: Annotated[
         Path | None, typer.Option(help="File that keeps probes; the same one resumes a search.")
     ] = None,
@@ -66,13 +71,14 @@ def tune(
     engines = {name: compile_deployment(plan, made) for name, (plan, made) in plans.items()}
     for engine in engines.values():
         progress.print(str(engine.memory), style="dim")
+    device = AcceleratorConfig(device=accelerator) if accelerator else None
     with show_progress(budget_s) as watch:
         found = tune_engines(
             engines,
             random_queries(plans[first][1], seed),
             size_forms.parse(sizes),
             sla_forms.parse(sla),
-            TuneConfig(budget_s=budget_s, slack=slack, seed=seed),
+            TuneConfig(budget_s=budget_s, slack=slack, accelerator=device, seed=seed),
             journal=journal,
             watch=watch,
         )

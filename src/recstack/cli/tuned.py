@@ -19,10 +19,14 @@ ENDS = {"fail": "latency", "invalid": "generator", "undecided": "undecided"}
 
 
 class Progress:
-    """Told of every probe: a line each, and on a terminal a last one that says where it stands."""
+    """Told of every probe: a line each, and on a terminal a last one that says where it stands.
 
-    def __init__(self, live: Live | None, budget_s: float) -> None:
+    brief: on a terminal that last one alone.
+    """
+
+    def __init__(self, live: Live | None, budget_s: float, *, brief: bool = False) -> None:
         self._live = live
+        self._lines = live is None or not brief
         self._budget_s = budget_s
         self._began = time.monotonic()
         self._probes = 0
@@ -34,12 +38,13 @@ class Progress:
         what = describe_candidate(candidate)
         if probe.outcome == "pass" and probe.rate_qps > self._best[0]:
             self._best = probe.rate_qps, what
-        progress.print(
-            f"  {what}: {probe.rate_qps:8.0f} qps  {probe.outcome}"
-            f"  ({probe.over} of {probe.queries} over the limit)",
-            style="dim",
-            soft_wrap=True,
-        )
+        if self._lines:
+            progress.print(
+                f"  {what}: {probe.rate_qps:8.0f} qps  {probe.outcome}"
+                f"  ({probe.over} of {probe.queries} over the limit)",
+                style="dim",
+                soft_wrap=True,
+            )
         if self._live:
             spent_s = time.monotonic() - self._began
             best = f"best {self._best[0]:.0f} qps: {self._best[1]}" if self._best[1] else ""
@@ -49,24 +54,27 @@ class Progress:
 
 
 @contextmanager
-def show_progress(budget_s: float) -> Iterator[Progress]:
+def show_progress(budget_s: float, *, brief: bool = False) -> Iterator[Progress]:
     """Progress of a tuning on standard error."""
     if not progress.is_terminal:
         yield Progress(None, budget_s)
         return
     with Live(Text("tuning"), console=progress, transient=True) as live:
-        yield Progress(live, budget_s)
+        yield Progress(live, budget_s, brief=brief)
 
 
 def describe_schedule(schedule: ScheduleConfig) -> str:
     """Lanes, threads, chunk and merge in a few words."""
+    lanes = f"{schedule.lanes} x {schedule.threads_per_lane} threads"
+    device = schedule.accelerator
+    beside = f" + {device.lanes} {device.device}" if device else ""
     if schedule.policy != "fixed":
-        return f"{schedule.lanes} x {schedule.threads_per_lane} threads, {schedule.policy}"
+        return f"{lanes}{beside}, {schedule.policy}"
     merged = f", merge {schedule.merge_rows}" if schedule.merge_rows else ""
     if schedule.merge_rows and schedule.merge_window_us:
         merged += f" in {schedule.merge_window_us:g} us"
-    lanes = f"{schedule.lanes} x {schedule.threads_per_lane} threads"
-    return f"{lanes}, chunk {schedule.chunk_rows}{merged}"
+    beside += f" from {device.threshold_rows} rows" if device else ""
+    return f"{lanes}{beside}, chunk {schedule.chunk_rows}{merged}"
 
 
 def describe_candidate(candidate: Candidate) -> str:
@@ -90,11 +98,11 @@ def tuned_record(found: Tuned) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def found_records(found: Tuned) -> list[dict[str, Any]]:
-    """Baseline and best as records of a result file."""
+def found_records(found: Tuned, **deployment: Any) -> list[dict[str, Any]]:
+    """Baseline and best as records of a result file; deployment: what both have in common."""
     return [
         {"record": "qps_at_sla", "label": label, **trial.found.to_record(),
-         "deployment": {"plan": trial.candidate.plan,
+         "deployment": {**deployment, "plan": trial.candidate.plan,
                         "schedule": trial.schedule.model_dump(exclude={"costs"})}}
         for label, trial in (("baseline", found.baseline), ("tuned", found.best))
     ]  # fmt: skip
@@ -118,6 +126,5 @@ def tuned_table(found: Tuned, sla: str, sizes: str) -> Any:
     heads = ("", "schedule", "QPS", "bracket", "ended by")
     confidence = f"{found.best.found.confidence:.0%} confidence"
     again = ", searched again in turn" if found.checked else ""
-    return table(
-        f"QPS at {sla}, sizes {sizes} (measured, in process, {confidence}{again})", heads, rows
-    )
+    origin = f"(measured, in process, {confidence}{again})"
+    return table(f"QPS at {sla}, sizes {sizes}\n{origin}", heads, rows)

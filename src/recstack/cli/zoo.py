@@ -14,7 +14,9 @@ from recstack.model import zoo as presets
 
 
 def zoo(
-    name: Annotated[str | None, typer.Argument(help="A preset to build, or name:variant.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A preset to build, or name:variant.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to save the model in.")] = None,
     rows_scale: RowsScale = 1.0,
     seed: Seed = 0,

@@ -112,11 +112,13 @@ def _attributes(path: str | Path) -> Mapping[int, list[int]]:
         found = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{error.lineno}: {error.msg} - at column {error.colno}") from error
+    except (ValueError, RecursionError) as error:  # an integer too long, lists too deep
+        raise DataError(f"{path}: expected JSON: {error}") from None
     if not isinstance(found, dict):
         raise DataError(f"{path}: expected an object, got {type(found).__name__}")
     out: dict[int, list[int]] = {}
     for item, bag in found.items():
-        if not (item.isascii() and item.isdigit()):
+        if not (item.isascii() and item.isdigit() and len(item) <= 10):
             raise DataError(f"{path}: expected an item id as key, got {item!r}")
         fits = isinstance(bag, list) and all(
             isinstance(a, int) and not isinstance(a, bool) and 0 <= a < 1 << 31 for a in bag

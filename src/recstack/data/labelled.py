@@ -154,7 +154,7 @@ def read_labelled(path: str | os.PathLike[str], inputs: Sequence[Input]) -> Labe
                     raise DataError(f"{path}: expected no array {name!r}")
             arrays: dict[str, NDArray[Any]] = {name: file.get_tensor(name) for name in names}
         found = _INPUTS.validate_json(about.get("inputs", ""))
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, TypeError) as error:  # TypeError: a type that NumPy lacks
         raise DataError(f"{path}: cannot read: {error}") from error
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]

@@ -12,18 +12,22 @@ from recstack.errors import DataError
 
 
 def lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, text with its line end) of a UTF-8 file; a name in .gz is unpacked.
+    """(line number from 1, text with its line end) of a UTF-8 file, without a byte order mark; a
+    name in .gz is unpacked.
 
     Raises DataError, naming file and line, where the file cannot be read.
     """
     path, number = Path(path), 0
     opener: Any = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8", newline="") as file:
-            for number, text in enumerate(file, start=1):
-                yield number, text
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise DataError(f"{path}:{number + 1}: {error}") from error
+        with opener(path, "rb") as file:
+            for number, raw in enumerate(file, start=1):
+                yield number, raw.decode("utf-8" if number > 1 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}:{number}: {error}") from error
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}:{number + 1}: cannot read: {reason}") from error
 
 
 def malformed(path: str | Path, line: int, column: str, expected: str, got: object) -> DataError:

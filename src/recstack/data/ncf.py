@@ -36,7 +36,7 @@ SCHEMA: tuple[Input, ...] = (
     SparseInput(name="user", scope="user", fixed=True),
     SparseInput(name="item", fixed=True),
 )
-_PAIR = re.compile(r"\(([0-9]+),([0-9]+)\)")
+_PAIR = re.compile(r"\(([0-9]{1,10}),([0-9]{1,10})\)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

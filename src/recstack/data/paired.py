@@ -107,6 +107,8 @@ def _loss_parts(
     losses = [row_losses(labels, scores) for scores in (reference, candidate)]
     if not normalised:
         return _means("row", np.stack([*losses, np.ones_like(labels)], axis=1))
+    if (ones := int(labels.sum())) in (0, labels.size):
+        raise ConfigError(f"expected both classes in labels, got {ones} ones of {labels.size}")
 
     def value(s: Floats) -> tuple[Floats, Floats]:
         rate = s[:, 2] / s[:, 3]
@@ -128,6 +130,12 @@ def _ranking_parts(
     column = ("hr", "ndcg").index(which)
     found = [query_gains(labels, scores, offsets, k) for scores in (reference, candidate)]
     known = found[0][2]
+    trivial, longest = (k if which == "hr" else 1), int(np.diff(offsets)[known].max(initial=0))
+    if longest <= trivial:
+        raise ConfigError(
+            f"expected queries of more than {trivial} rows for {which}@{k}, which is 1 whatever "
+            f"the scores otherwise; got at most {longest}"
+        )
     before, after = (f[column] for f in found)
     values = np.stack([before, after, np.ones(len(known))], axis=1)
     parts = _means("query", np.asarray(values * known[:, None]))
@@ -175,7 +183,7 @@ class Comparison:
 
     harm: how much worse the candidate is, with its interval; below 0 it is better. With `relative`
     it is a share of the reference's value, else in the metric's own unit. level: of the interval,
-    two-sided. groups: how many independent groups of queries there were.
+    two-sided. groups: how many independent groups there were of queries that count.
     """
 
     metric: str
@@ -262,7 +270,8 @@ class PairedTest:
             scores[known],
             np.concatenate([[0], np.cumsum(sizes)]),
         )
-        block = self._block[query] if parts.per == "row" else self._block
+        at = query if parts.per == "row" else np.arange(len(self._block))
+        block, counted = self._block[at], self._group[at][parts.values.any(axis=1)]
         sums = np.stack(
             [np.bincount(block, c, minlength=self._blocks) for c in parts.values.T], axis=1
         ).astype(np.float64)
@@ -281,7 +290,7 @@ class PairedTest:
             for unseen, share in zip(_unseen(parts), (tail, 100 - tail), strict=True)
         )
         interval = Interval(float(harm(whole)[0]), low, high)
-        rows, groups = int(known.sum()), len(np.unique(self._group[query]))
+        rows, groups = int(known.sum()), len(np.unique(counted))
         return Comparison(
             metric.name,
             metric.higher_is_better,

@@ -49,8 +49,9 @@ class LayerPrecision:
         quantised. Sums are fp32 (int8: exact int32), bias and activation fp32.
     activations: int8 only. The input's range; None finds it anew for every row (decision 010).
     outliers: int8 only. Input columns, ascending, that are multiplied in fp32 beside the others.
-        Both are of the layer's own input; products inside a layer (a low-rank cross's second, a
-        cell's with its state, all of an attention unit) find their ranges themselves.
+        Both are of the layer's own input (`layer_input`; of an attention unit the keys); products
+        inside a layer (a low-rank cross's second, a cell's with its state, a unit's of the query
+        and of its later layers) find their ranges themselves.
     """
 
     format: DenseFormat = "fp32"
@@ -133,10 +134,15 @@ def layer_names(model: Model) -> dict[str, str]:
     }
 
 
+def layer_input(model: Model, name: str) -> str:
+    """The value that the layer `name` quantises: ranges and outliers are of it."""
+    op = next(op for op in model.ops if op.output == name)
+    return op.inputs[1 if isinstance(op, Cross | AttentionPooling) else 0]
+
+
 def layer_inputs(model: Model, name: str) -> int:
     """Width of the input of the layer `name`: outliers are columns below it."""
-    op = next(op for op in model.ops if op.output == name)
-    return model.values[op.inputs[-1 if isinstance(op, Cross) else 0]].shape[-1]
+    return model.values[layer_input(model, name)].shape[-1]
 
 
 def check_plan(plan: DenseFormat | LayerPlan, model: Model) -> dict[str, LayerPrecision]:

@@ -6,6 +6,7 @@ driver                            issues them on time (calm), or has the system 
 metrics, quantiles, verdict       figures, their confidence, whether they may be quoted
 stationarity                      where warm-up ends, and whether the rest is steady
 search                            QPS@SLA
+timeline                          what lanes ran, as a record
 null, null_http                   what answers at once, here and behind HTTP
 http, http_run                    a server, query by query or a whole schedule (endpoint, oip,
                                   http1, connection)

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from recstack.errors import ConfigError
 
+PUBLISHED_MS = {
+    "ncf": 5, "rm1": 100, "rm2": 400, "rm3": 100, "wnd": 25, "mt-wnd": 25, "din": 100, "dien": 35,
+}  # fmt: skip
+"""p95 limits of the zoo's models in DeepRecSys (Gupta et al., ISCA 2020), table I."""
 _UNITS_NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _TEXT = re.compile(r"\s*p(\d+(?:\.\d+)?)\s*(?:<=|≤)\s*(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s)\s*")
 

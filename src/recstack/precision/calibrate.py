@@ -10,11 +10,16 @@ from numpy.typing import NDArray
 
 from recstack.batch import Batch
 from recstack.engine import EngineConfig
-from recstack.engine.precision import ActivationRange, LayerPlan, LayerPrecision, layer_inputs
+from recstack.engine.precision import (
+    ActivationRange,
+    LayerPlan,
+    LayerPrecision,
+    layer_input,
+    layer_inputs,
+)
 from recstack.model import Model
 from recstack.precision.inside import Inside, Values
 from recstack.precision.observer import STEPS, HistogramObserver
-from recstack.precision.values import input_of
 
 
 def calibrate(
@@ -29,7 +34,7 @@ def calibrate(
     it has. config: of the engine that makes the inputs; fp32 where None.
     """
     wanted = {name: p for name, p in layers.items() if p.format == "int8"}
-    reads = {name: input_of(model, name) for name in wanted}
+    reads = {name: layer_input(model, name) for name in wanted}
     observers = {name: HistogramObserver() for name in wanted}
     inside = Inside(model, reads.values(), config)
     for batch in batches if wanted else ():
@@ -64,7 +69,7 @@ def clipping(model: Model, plan: LayerPlan, values: Values) -> float:
     """
     worst = 0.0
     for name, given in static_ranges(plan).items():
-        x = _inliers(model, name, plan.layers[name], values[input_of(model, name)])
+        x = _inliers(model, name, plan.layers[name], values[layer_input(model, name)])
         low, high = min(given.low, 0.0), max(given.high, 0.0)
         if not x.size or low == high:
             continue

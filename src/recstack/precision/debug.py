@@ -13,17 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recstack.data.labelled import LabelledData
-from recstack.engine.precision import FP32, LayerPrecision, layer_inputs, layer_names
+from recstack.engine import compile
+from recstack.engine.precision import FP32, LayerPrecision, layer_input, layer_inputs, layer_names
+from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.precision.alone import alone
 from recstack.precision.inside import Values
 from recstack.precision.plan import PrecisionPlan, apply, describe_layer
-from recstack.precision.values import (
-    columns_that_stand_out,
-    input_of,
-    run_alone,
-    values_of,
-)
+from recstack.precision.values import columns_that_stand_out, run_alone, values_of
 from recstack.rows import RowFormat
 
 BINS = 48
@@ -57,8 +54,8 @@ class Histogram:
 class OpReport:
     """One op.
 
-    unit, precision: its layer or table as a plan names it, and the precision of that; "" where it
-        has none to choose.
+    unit, precision: its layer or table as a plan names it, and the precision of that, with what it
+        runs in where no kernel has that precision; "" where it has none to choose.
     total: with the errors of all ops before it. own: of its own precision alone, fp32 inputs.
     saturation: share of its inputs outside a static range; None where the range is dynamic.
     columns: input columns that stand out from the others: outliers, where they are not yet.
@@ -87,12 +84,14 @@ def debug(model: Model, plan: PrecisionPlan, data: LabelledData) -> list[OpRepor
     for a plan that does not fit the model and for data without rows.
     """
     quantised, config = apply(model, plan)
+    if not data.rows:
+        raise ConfigError("expected data with rows, got none")
     ops = [op for op in model.ops if model.values[op.output].scope != "const"]
-    reads = {input_of(model, name) for name in layer_names(model)}
+    reads = {layer_input(model, name) for name in layer_names(model)}
     names = list(dict.fromkeys([op.output for op in ops] + sorted(reads)))
     reference = values_of(model, names, data)
     found = values_of(quantised, names, data, config)
-    layers = layer_names(model)
+    layers, runs = layer_names(model), compile(quantised, config).formats
     reports = []
     for op in ops:
         name = op.output
@@ -108,7 +107,10 @@ def debug(model: Model, plan: PrecisionPlan, data: LabelledData) -> list[OpRepor
         elif name in layers:
             unit = layers[name]
             precision = plan.layer(unit)
+            used = runs.get(unit, (precision.format,))
             label = describe_layer(precision)
+            if precision.format not in used:
+                label, precision = f"{label}, runs {' and '.join(used)}", FP32
             saturation, columns = _inputs(model, name, precision, reference)
             own = None if precision == FP32 else _own(model, name, precision, reference)
         reports.append(
@@ -156,13 +158,13 @@ def _inputs(
     model: Model, name: str, precision: LayerPrecision, values: Values
 ) -> tuple[float | None, tuple[int, ...]]:
     """Share of inputs outside the static range, and the columns that stand out."""
-    found, width = values[input_of(model, name)], layer_inputs(model, name)
+    found, width = values[layer_input(model, name)], layer_inputs(model, name)
     kept = np.setdiff1d(np.arange(width), precision.outliers)
     rows = found.reshape(-1, width)[:, kept]
     columns = tuple(int(kept[c]) for c in columns_that_stand_out(rows, len(kept)))
     if precision.activations is None:
         return None, columns
-    low, high = precision.activations.low, precision.activations.high
+    low, high = min(precision.activations.low, 0.0), max(precision.activations.high, 0.0)
     return float(np.mean((rows < low) | (rows > high))), columns
 
 

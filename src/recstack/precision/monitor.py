@@ -21,6 +21,7 @@ from recstack.types import Scores
 Signal = Literal["drift", "clipping", "ne", "over", "under"]
 Array = NDArray[np.float64]
 PRIOR = 20.0  # labels that the stated base rate counts for, until labels come
+LONGEST_KEY = 256  # characters; the labels of a query with a longer one are not waited for
 LOSS_CLIP = 0.01  # nats; a query's mean loss is not moved further by a plan worth serving
 
 
@@ -96,14 +97,14 @@ class Monitor:
     ) -> Alarm | None:
         """A query scored twice, (rows, outputs) float32 each; the alarm, once it is raised.
 
-        key: what its labels will name; empty where none will come.
+        key: what its labels will name, up to 256 characters; empty where none will come.
         clipping: the worst layer's, see MonitorConfig.
         """
         if not len(scores):
             return self.alarm
         difference = float(np.abs(scores - reference).mean(dtype=np.float64))
         with self._lock:
-            if key:
+            if 0 < len(key) <= LONGEST_KEY:
                 self._waiting[key] = (scores, reference)
                 self._waiting.move_to_end(key)
                 if len(self._waiting) > self.config.keep:

@@ -102,7 +102,7 @@ def parse_plan(text: str, where: str = "plan") -> PrecisionPlan:
     """The plan in a TOML text; ConfigError names the place."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"expected TOML: {error} - at `{where}`") from None
     version = data.pop("format", None)
     if version != FORMAT:
@@ -246,4 +246,4 @@ def _known(data: Mapping[str, Any], keys: set[str], where: str) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is float or (type(value) is int and abs(value) < 1 << 63)

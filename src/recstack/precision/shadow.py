@@ -7,6 +7,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -28,8 +29,9 @@ class Shadow:
 
     sut: what answers. reference: scores a batch again, in fp32, and tells the worst layer's
     clipping; it runs on a thread of its own that yields to others.
-    on_alarm: called once per alarm, on that thread. recent: as many of the last sampled batches are
-    kept, to calibrate on.
+    on_alarm: called once per alarm, on that thread; one that labels raised with the next sample.
+    on_error: told what went wrong in any of these, which is counted. recent: as many of the last
+    sampled batches are kept, to calibrate on.
 
     The sample is drawn by `seed`; a query is never held up by it.
     """
@@ -40,14 +42,15 @@ class Shadow:
         reference: Reference,
         monitor: Monitor,
         *,
-        on_alarm: Callable[[Alarm], None] | None = None,
+        on_alarm: Callable[[Alarm], None] = lambda alarm: None,
+        on_error: Callable[[Exception], None] = lambda error: None,
         recent: int = 64,
         seed: int = 0,
     ) -> None:
         self.sut = sut
         self.monitor = monitor
         self.reference = reference
-        self._on_alarm = on_alarm
+        self._on_alarm, self._on_error = on_alarm, on_error
         self._recent: deque[Batch] = deque(maxlen=recent)
         self._random = np.random.default_rng(seed)
         self._draws: NDArray[np.bool_] = np.zeros(0, np.bool_)
@@ -55,6 +58,7 @@ class Shadow:
         self._samples: queue.Queue[Sample | None] = queue.Queue(WAITING)
         self._passed_over = 0
         self._failed = 0
+        self._hurry = False
         self._thread = threading.Thread(target=self._work, name="recstack-shadow", daemon=True)
         self._thread.start()
 
@@ -93,9 +97,13 @@ class Shadow:
         """Call the `done` of every completion of the system that waits."""
         return self.sut.drain()  # type: ignore[attr-defined]
 
-    def close(self) -> None:
-        """End the shadow's thread after what it has begun; the system stays open."""
-        self._samples.put(None)
+    def close(self, *, drain: bool = True) -> None:
+        """End the shadow's thread after the samples that wait, or with `drain=False` after the one
+        that it has begun; the system stays open.
+        """
+        self._hurry = not drain
+        with suppress(queue.Full):  # it is then awake anyway, and looks at _hurry
+            self._samples.put(None, block=drain)
         self._thread.join()
 
     def _drawn(self) -> bool:
@@ -117,14 +125,18 @@ class Shadow:
 
     def _work(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        while (sample := self._samples.get()) is not None:
+        told: Alarm | None = None
+        while (sample := self._samples.get()) is not None and not self._hurry:
             key, batch, scores = sample
-            told = self.monitor.alarm
             try:
                 again, clipping = self.reference(batch)
                 alarm = self.monitor.observe(key, scores, again, clipping)
                 self._recent.append(batch)
-                if alarm is not None and told is None and self._on_alarm is not None:
+                if alarm is not None and alarm is not told:
+                    told = alarm
                     self._on_alarm(alarm)
-            except Exception:  # the traffic goes on; the count says that the watch does not
+            except (
+                Exception
+            ) as error:  # the traffic goes on; the count says that the watch does not
                 self._failed += 1
+                self._on_error(error)

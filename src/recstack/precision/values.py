@@ -51,12 +51,6 @@ def run_alone(
     return compile(part.model, EngineConfig(precision=plan)).run(batch)
 
 
-def input_of(model: Model, layer: str) -> str:
-    """The value that the layer's weight meets first, whose columns may be outliers."""
-    op = next(op for op in model.ops if op.output == layer)
-    return op.inputs[-1 if op.kind == "cross" else 0]
-
-
 def columns_that_stand_out(values: NDArray[np.float32], width: int) -> tuple[int, ...]:
     """Input columns so large that int8 would round all others to them: candidates for outliers.
 
@@ -73,6 +67,9 @@ def columns_that_stand_out(values: NDArray[np.float32], width: int) -> tuple[int
         return ()
     rows = values.reshape(-1, width)
     rows = rows[:: -(-len(rows) // MOST_ROWS)]
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if not len(rows):
+        return ()
     order = np.argsort(-np.abs(rows).max(axis=0), kind="stable")
     most = max(int(width * MOST_SHARE), 1)
     rest, large = rows[:, order[most:]], rows[:, order[:most][::-1]]

@@ -1,10 +1,12 @@
 """Report: result files in, one self-contained HTML page out.
 
 records, percentile, runs     what the files say; figures re-computed from raw arrays
+compared, waits               policies' ratios; what queries waited for
 markup, text, figure          safe HTML; numbers and units as text; a chart with its table
 svg/                          scales, axes and marks
-headline, accuracy, throughput, latency, distribution, stages, peers, roofline,
-provenance                    the sections
+headline, accuracy, throughput, policies, offered, latency, distribution, stages, precision,
+loadgen, timeline, colocation, peers, roofline, provenance
+                              the sections
 page                          all of it
 """
 

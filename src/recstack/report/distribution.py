@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recstack.report.document import Document
+from recstack.report.document import Document, Entry
 from recstack.report.figure import facts, figure, section, table
 from recstack.report.latency import refusals
 from recstack.report.markup import Markup, join, tag
@@ -15,12 +15,11 @@ from recstack.report.runs import Run, main_run
 from recstack.report.svg.marks import Key
 from recstack.report.svg.plot import Axis, Plot
 from recstack.report.svg.scale import log, tail
-from recstack.report.text import UNITS_NS, badge, duration, figures, time, whole
+from recstack.report.text import MS, badge, duration, figures, time, whole
 
 MARKS = (0.50, 0.95, 0.99)
 LISTED = (0.50, 0.75, 0.90, 0.95, 0.99, 0.999)
 STEPS = 600
-MS = UNITS_NS["ms"]
 
 
 def distribution(document: Document, runs: Sequence[Run]) -> Markup:
@@ -29,7 +28,7 @@ def distribution(document: Document, runs: Sequence[Run]) -> Markup:
     beside = [_lateness(run)] if run else []
     if run and run.record.arrivals:
         beside.append(_traffic(run))
-    beside += [_null(document, i) for i in range(len(document.of(Null)))]
+    beside += [_null(document, entry) for entry in document.of(Null)]
     if not beside:
         return Markup()
     parts = [_curve(run) if run else None, tag("div", *beside, class_="beside")]
@@ -110,8 +109,7 @@ def _traffic(run: Run) -> Markup:
     return tag("div", tag("h3", "Traffic"), facts(pairs))
 
 
-def _null(document: Document, index: int) -> Markup:
-    entry = document.of(Null)[index]
+def _null(document: Document, entry: Entry[Null]) -> Markup:
     null = entry.data
     pairs = [
         *(

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from recstack import results
 from recstack.errors import DataError
-from recstack.report.records import SORTS, Record
+from recstack.report.records import SORTS, Found, Record
 
-KINDS = ("quickstart", "tune", "load", "bench", "quantize", "mlperf")
+KINDS = ("quickstart", "tune", "load", "policies", "bench", "quantize", "mlperf")
 T = TypeVar("T", bound=Record)
 
 
@@ -55,6 +55,11 @@ class Document:
     def of(self, sort: type[T]) -> list[Entry[T]]:
         """The records of a sort."""
         return [entry for entry in self.entries if type(entry.data) is sort]
+
+    @property
+    def searches(self) -> list[Entry[Found]]:
+        """Searches of deployments; those that compare policies are shown apart."""
+        return [entry for entry in self.of(Found) if not entry.data.policy]
 
     def name(self, entry: Entry[Any], label: str) -> str:
         """A label, with the file that it is from where there are several."""

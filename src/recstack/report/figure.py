@@ -25,7 +25,7 @@ def figure(
         tag("h3", heading, " ", badge(*origins)),
         legend(list(keys)) if keys else None,
         chart,
-        tag("figcaption", caption),
+        tag("figcaption", caption) if caption else None,
         tag("details", tag("summary", "Numbers"), numbers),
     )
 
@@ -58,7 +58,7 @@ def facts(pairs: Sequence[tuple[str, str]]) -> Markup:
     return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs))
 
 
-def section(ident: str, heading: str, *children: Markup) -> Markup:
+def section(ident: str, heading: str, *children: Markup | None) -> Markup:
     """A section of the page; nothing where there is nothing to say."""
     inside = join(children)
     return tag("section", tag("h2", heading), inside, id=ident) if inside else inside

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from recstack.report.compared import Compared, Ratio, Setting
 from recstack.report.document import Document, Entry
 from recstack.report.markup import Markup, join, tag
 from recstack.report.records import Accuracy, Found, Note
@@ -13,12 +14,13 @@ from recstack.report.text import badge, figures, interval, share, time
 Search = Entry[Found]
 
 
-def headline(document: Document, runs: Sequence[Run]) -> Markup:
+def headline(document: Document, runs: Sequence[Run], compared: Compared) -> Markup:
     """A sentence, and a tile for each of its numbers."""
     tiles: list[Markup] = []
-    pair = compared(document.of(Found))
+    pair = baseline_and_best(document.searches)
     sentence = _sentence(document, *pair) if pair else None
-    tiles += [_search(document, search) for search in (pair or document.of(Found)[-1:])]
+    tiles += [_search(document, search) for search in (pair or document.searches[-1:])]
+    tiles += [_ratio(setting, r) for setting in compared.settings for r in compared.ratios(setting)]
     if run := main_run(runs):
         tiles.append(_latency(run))
     if accuracy := document.of(Accuracy):
@@ -33,7 +35,7 @@ def headline(document: Document, runs: Sequence[Run]) -> Markup:
     )
 
 
-def compared(searches: Sequence[Search]) -> tuple[Search, Search] | None:
+def baseline_and_best(searches: Sequence[Search]) -> tuple[Search, Search] | None:
     """The last baseline and the last tuned deployment; without those labels, the first search and
     the best of those that compare with it.
     """
@@ -103,6 +105,14 @@ def _search(document: Document, search: Search) -> Markup:
     details = [f"{bracket(found)}.", f"Each probe at {share(found.confidence)} confidence."]
     title = f"{name}: QPS@SLA, {found.sla}"
     return _tile(title, figures(found.low_qps, 4), "queries/s", found.origin, details)
+
+
+def _ratio(setting: Setting, found: Ratio) -> Markup:
+    details = [
+        f"{interval(found.low, found.high)}; least {figures(found.least)}; {found.cells} cells."
+    ]
+    title = f"QPS@SLA of {found.better} / {found.base}, {setting.name}"
+    return _tile(title, figures(found.mean), "geometric mean", setting.origin, details)
 
 
 def _latency(run: Run) -> Markup:

@@ -12,10 +12,9 @@ from recstack.report.runs import Run
 from recstack.report.svg.marks import Key, Shape
 from recstack.report.svg.plot import Axis, Plot
 from recstack.report.svg.scale import Scale, linear, log
-from recstack.report.text import UNITS_NS, badge, figures, interval, time, whole
+from recstack.report.text import MS, badge, figures, interval, time, whole
 
 SHARES = {0.50: "s0", 0.95: "s1", 0.99: "s3"}
-MS = UNITS_NS["ms"]
 SHAPES: tuple[Shape, ...] = ("dot", "ring", "diamond")
 Curve = list[tuple[Run, Percentile]]
 

@@ -16,8 +16,9 @@ from recstack.report.headline import headline
 from recstack.report.latency import latency
 from recstack.report.loadgen import loadgen
 from recstack.report.markup import Markup, join, tag
+from recstack.report.offered import offered
 from recstack.report.peers import peers
-from recstack.report.policies import policies
+from recstack.report.policies import compared_in, policies
 from recstack.report.precision import op_errors, precision
 from recstack.report.provenance import provenance, unknown
 from recstack.report.roofline import roofline
@@ -49,10 +50,10 @@ def render(paths: Sequence[Path]) -> str:
     recstack.errors.DataError: expected at least one result file, got none
     """
     document = read(paths)
-    runs = runs_of(document)
+    runs, compared = runs_of(document), compared_in(document)
     sections = {
         "accuracy": accuracy(document),
-        "QPS@SLA": throughput(document),
+        "QPS@SLA": join((throughput(document), policies(compared), offered(compared))),
         "load runs": latency(runs),
         "latency distribution": distribution(document, runs),
         "stages": stages(document, runs),
@@ -63,12 +64,11 @@ def render(paths: Sequence[Path]) -> str:
             _header(document),
             tag(
                 "main",
-                headline(document, runs),
+                headline(document, runs, compared),
                 *sections.values(),
                 precision(document),
                 op_errors(document),
                 loadgen(document),
-                policies(document),
                 timeline(document),
                 colocation(document),
                 peers(document),

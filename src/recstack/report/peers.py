@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from recstack.report.document import Document
 from recstack.report.figure import section, table
-from recstack.report.markup import Markup, tag
+from recstack.report.markup import Markup, join, tag
 from recstack.report.records import Cell, Contender
-from recstack.report.text import figures
+from recstack.report.text import badge, counted, figures
 
 
 def peers(document: Document) -> Markup:
@@ -16,7 +16,7 @@ def peers(document: Document) -> Markup:
     groups: dict[str, list[Cell]] = {}
     for entry in sorted(document.of(Cell), key=lambda entry: entry.data.rows):
         d = entry.data
-        threads = "1 thread" if d.threads == 1 else f"{d.threads} threads"
+        threads = counted(d.threads, "thread")
         isa = "" if d.isa == "auto" else f", {d.isa}"
         groups.setdefault(f"{d.model}, {threads}{isa}, {d.inputs} indices", []).append(d)
     if not groups:
@@ -24,7 +24,7 @@ def peers(document: Document) -> Markup:
     return section(
         "peers",
         "Against peers",
-        tag("p", "Microseconds per batch, contenders in turn, answers compared first (measured)."),
+        tag("p", "Microseconds per batch, contenders in turn, answers compared first."),
         *(_table(case, cells) for case, cells in groups.items()),
         *_reasons(groups.values()),
     )
@@ -38,7 +38,9 @@ def _table(case: str, cells: Sequence[Cell]) -> Markup:
         rows.append(
             (str(cell.rows), *(figures(times.get(n)) for n in names), figures(_ratio(cell.found)))
         )
-    return table(case, ["Rows", *names, "best peer / recstack"], rows)
+    columns = ["Rows", *names, "best peer / recstack"]
+    heading = tag("h3", f"{case} (µs) ", badge(*(cell.origin for cell in cells)))
+    return join((heading, table(case, columns, rows)))
 
 
 def _ratio(found: Sequence[Contender]) -> float | None:

@@ -17,6 +17,7 @@ from recstack.report.text import NONE, duration, figures, share, whole
 MOST_PLOTS = 24
 HEIGHT_PX = 110
 NO_ERROR_DB = 200.0
+MOST_DB = 120.0
 VERDICTS = {
     "proven": "proven within the budget",
     "too_small": "not proven: the data are too small",
@@ -142,23 +143,24 @@ def _sqnr(document: Document, entries: Sequence[Entry[OpError]]) -> Markup:
     if not entries:
         return Markup()
     rows = []
-    shown = [min(s.sqnr_db, 120.0) for e in entries for s in (e.data.total, e.data.own) if s]
+    shown = [min(s.sqnr_db, MOST_DB) for e in entries for s in (e.data.total, e.data.own) if s]
     axis = Axis(linear(shown, zero=True), "SQNR (dB), higher is better")
     for entry in entries:
         d = entry.data
         assert d.own is not None
+        total_db = min(d.total.sqnr_db, MOST_DB)
         rows.append(
             Row(
                 document.name(entry, d.unit or d.name),
                 f"{d.precision}: own {_db(d.own.sqnr_db)}, total {_db(d.total.sqnr_db)} dB",
-                bar=max(min(d.own.sqnr_db, 120.0), axis.scale.low),
-                marks=[(min(d.total.sqnr_db, 120.0), "tick", "s1", f"total {d.total.sqnr_db:.1f}")],
+                bar=max(min(d.own.sqnr_db, MOST_DB), axis.scale.low),
+                marks=[(total_db, "tick", "s1", f"total {d.total.sqnr_db:.1f}")],
             )
         )
     title = "Error of each table and layer"
     return figure(
         title,
-        "The shorter the bar, the worse. Bars end at 120 dB.",
+        f"The shorter the bar, the worse. Bars end at {MOST_DB:g} dB.",
         rows_chart("op-sqnr", title, "SQNR of each op, own and total.", axis, rows),
         table(title, ["Layer or table", "SQNR"], [(r.name, r.note) for r in rows], (0, 1)),
         [e.data.origin for e in entries],

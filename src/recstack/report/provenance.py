@@ -7,7 +7,6 @@ import json
 from recstack.report.document import Document, Source, Unknown
 from recstack.report.figure import facts, section
 from recstack.report.markup import Markup, join, tag
-from recstack.report.records import Found
 
 LONGEST = 2000
 
@@ -60,7 +59,7 @@ def _settings(document: Document) -> Markup:
             tag("summary", f"Settings of {document.name(entry, entry.data.label)}"),
             tag("pre", json.dumps(entry.data.deployment, indent=2, ensure_ascii=False)),
         )
-        for entry in document.of(Found)
+        for entry in document.searches
     )
 
 

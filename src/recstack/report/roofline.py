@@ -11,7 +11,7 @@ from recstack.report.records import Roofline
 from recstack.report.svg.marks import Key
 from recstack.report.svg.plot import Axis, Plot
 from recstack.report.svg.scale import Scale, log
-from recstack.report.text import NONE, figures
+from recstack.report.text import NONE, counted, figures
 
 HEIGHT_PX = 300
 ROOF_CLASSES = ("s1", "s2", "s3", "s4")
@@ -48,7 +48,7 @@ def _case(document: Document, entry: Entry[Roofline]) -> str:
     d = entry.data
     isa = f", {d.isa}" if d.isa else ""
     queries = f", {d.queries} queries" if d.queries != 1 else ""
-    threads = "1 thread" if d.threads == 1 else f"{d.threads} threads"
+    threads = counted(d.threads, "thread")
     return document.name(entry, f"{d.model}, {threads}{isa}{queries}")
 
 

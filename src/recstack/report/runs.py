@@ -69,7 +69,7 @@ class Run:
 
 def runs_of(document: Document) -> list[Run]:
     """Every load run of a document."""
-    found = document.of(Found)
+    found = document.searches
     return [_run(document, entry, _sla(entry, found)) for entry in document.of(Load)]
 
 

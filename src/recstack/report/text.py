@@ -8,6 +8,7 @@ from recstack.report.markup import Markup, tag
 
 NONE = "–"
 UNITS_NS = {"ns": 1.0, "µs": 1e3, "ms": 1e6, "s": 1e9}
+MS = UNITS_NS["ms"]
 
 
 def figures(value: float | None, digits: int = 3) -> str:
@@ -35,6 +36,15 @@ def whole(value: int) -> str:
     '1,234,567'
     """
     return f"{value:,}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count of things.
+
+    >>> counted(1, "thread"), counted(2, "thread")
+    ('1 thread', '2 threads')
+    """
+    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def share(value: float) -> str:

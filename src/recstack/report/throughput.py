@@ -29,7 +29,7 @@ Searches = Sequence[Entry[Found]]
 
 def throughput(document: Document) -> Markup:
     """The deployments, then charts of their probes: of one SLA, with a colour for each."""
-    searches = document.of(Found)
+    searches = document.searches
     if not searches:
         return Markup()
     groups = []

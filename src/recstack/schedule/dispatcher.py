@@ -49,6 +49,7 @@ class LoopDispatcher:
     Parameters
     ----------
     factory: makes each lane's executor; lanes share its weights.
+    accelerators: makes the executor of each lane of `config.accelerator`.
     config: queue, lanes and batch sizes.
     explain: the text of a failure, such as one that names features; `str(failure)` when None.
     clock: dates the refusals; the lanes use the monotonic clock.
@@ -59,22 +60,29 @@ class LoopDispatcher:
         factory: _native.ExecutorFactory,
         config: ScheduleConfig | None = None,
         *,
+        accelerators: Sequence[_native.ExecutorFactory] = (),
         explain: Explain | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.config = config = config or ScheduleConfig()
+        wanted = config.accelerator.lanes if config.accelerator else 0
+        if len(accelerators) != wanted:
+            raise ConfigError(
+                f"expected executors of {wanted} accelerator lanes, got {len(accelerators)}"
+            )
         self._explain = explain
         self._clock = clock or RealClock()
         self._pending: dict[int, _Pending] = {}
         self._tickets = itertools.count()
         self._native = _native.Dispatcher(
-            [factory] * config.lanes,
-            config.lane_cores(),
+            [factory] * config.lanes + list(accelerators),
+            config.lane_cores() + [[]] * wanted,
             config.native_policy(),
             config.queue_queries,
             config.queue_rows,
             config.spin_ns(),
-            [config.costs.curve()] if config.costs else [],
+            config.curves(),
+            [0] * config.lanes + [1] * wanted,
         )
         # Joins the lanes also when nobody closes, before the interpreter goes away under them.
         weakref.finalize(self, self._native.close, False)
@@ -184,7 +192,10 @@ class LoopDispatcher:
         return len(finished)
 
     def _text(self, query: Query, failure: Failure) -> str:
-        return self._explain(query, failure) if self._explain else str(failure)
+        try:
+            return self._explain(query, failure) if self._explain else str(failure)
+        except Exception as error:  # the query's end must be told all the same
+            return f"{failure} (explaining it raised {error!r})"
 
     def stats(self) -> Stats:
         """Counters and latency histograms so far."""
@@ -218,10 +229,11 @@ class Dispatcher(LoopDispatcher):
         factory: _native.ExecutorFactory,
         config: ScheduleConfig | None = None,
         *,
+        accelerators: Sequence[_native.ExecutorFactory] = (),
         explain: Explain | None = None,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__(factory, config, explain=explain, clock=clock)
+        super().__init__(factory, config, accelerators=accelerators, explain=explain, clock=clock)
         self._closed = threading.Event()
         self._thread = threading.Thread(
             target=_drain_until_closed,

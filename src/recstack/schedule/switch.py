@@ -73,12 +73,12 @@ class Switch:
         else:
             done(completion)
 
-    def close(self) -> None:
-        """Refuse new queries, finish the waiting ones."""
+    def close(self, *, drain: bool = True) -> None:
+        """Refuse new queries, finish the waiting ones (or end them: `drain=False`)."""
         with self._changing:
             if not self._closed:
                 self._closed = True
-                self._active.close()
+                self._active.close(drain=drain)
                 self._poll.close()
 
     def __enter__(self) -> Self:

@@ -7,10 +7,13 @@ from typing import Any
 
 from recstack.errors import BatchError
 from recstack.serve import labels
+from recstack.serve.answer import refuse
 from recstack.serve.exposition import CONTENT_TYPE, expose
 from recstack.serve.http import Exchange, Hub
+from recstack.serve.http.compression import coding_of, decompress
+from recstack.serve.http.head import quoted
 from recstack.serve.http.status import HttpError
-from recstack.serve.infer import Inference, refuse
+from recstack.serve.infer import Inference
 from recstack.serve.metrics import Metrics
 from recstack.serve.protocol.reply import dumps
 from recstack.serve.routes import Route, find_route
@@ -65,19 +68,24 @@ class Api:
         exchange.observe = self.rejected
         route = find_route(exchange.target)
         if route is None:
-            raise HttpError(404, "there is no such endpoint")
+            target = quoted(exchange.target)
+            raise HttpError(404, f"expected an endpoint of this server, got {target}", "target")
         if exchange.method not in route.methods:
             allow = b", ".join(route.methods)
-            message = f"this endpoint allows {allow.decode()}"
-            raise HttpError(405, message, b"Allow: %b\r\n" % allow)
+            message = f"expected {allow.decode()}, got {quoted(exchange.method)}"
+            raise HttpError(405, message, "method", b"Allow: %b\r\n" % allow)
         self._endpoints[route.endpoint](exchange, route)
 
     def _served(self, route: Route) -> Served:
-        served = self._models.get(route.model or "")
+        name = route.model or ""
+        served = self._models.get(name)
         if served is None:
-            raise HttpError(404, f"unknown model: expected one of {self._names()}")
+            raise HttpError(
+                404, f"expected a model of {self._names()}, got {name[:80]!r}", "target"
+            )
         if route.version not in (None, VERSION):
-            raise HttpError(404, f"unknown version: expected {VERSION!r}")
+            got = repr(route.version[:80])
+            raise HttpError(404, f"expected version {VERSION!r}, got {got}", "target")
         return served
 
     def _names(self) -> str:
@@ -113,7 +121,8 @@ class Api:
         _send(exchange, {"model_stats": [s.statistics() for s in served]})
 
     def _labels(self, exchange: Exchange, route: Route) -> None:
-        taken = labels.take(self._served(route).sut, exchange.body)
+        body = decompress(exchange.body, coding_of(exchange.headers), labels.MAX_BYTES)
+        taken = labels.take(self._served(route).sut, body)
         _send(exchange, {"taken": taken})
 
     def _index(self, exchange: Exchange, route: Route) -> None:

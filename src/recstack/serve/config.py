@@ -16,8 +16,10 @@ class ServeConfig(BaseModel):
 
     host: loopback unless told otherwise; another address is served with a warning in the log.
     port: 0 takes a free one.
-    max_body_bytes: of a request, before and after decompression; beyond it 413.
-    max_json_bytes: of a request's JSON part; long ones are read on a thread, one at a time.
+    max_body_bytes: of a request, before and after decompression; beyond it 413. Also of the scores
+        of a reply; beyond it 400.
+    max_json_bytes: of a request's JSON part; long ones are read on a thread, one at a time. Also
+        of the scores, as float32, that a request wants as JSON.
     max_buffered_bytes: request bodies held by the whole process; beyond it 503.
     max_pipeline: requests of one connection that are worked on at once; more wait unread.
     max_in_flight: infer requests that have been begun and not answered; beyond it 503.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+from itertools import chain
+from types import NoneType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from recstack.errors import BatchError
 from recstack.serve.http.status import HttpError
+from recstack.serve.protocol.json_text import loads, sort_of
 
 MAX_BYTES = 1 << 20
 
@@ -30,20 +32,29 @@ def take(sut: object, body: bytes | bytearray) -> bool:
     HttpError where the SUT takes none or the body is too long, BatchError for what is wrong in it.
     """
     if not isinstance(sut, Labelled):
-        raise HttpError(404, "this model is not monitored: it takes no labels")
+        raise HttpError(404, "expected a model that is monitored, got one that is not", "target")
     if len(body) > MAX_BYTES:
-        raise HttpError(413, f"expected at most {MAX_BYTES} bytes of labels, got {len(body)}")
-    try:
-        data: Any = json.loads(bytes(body))
-    except (ValueError, RecursionError) as error:
-        raise BatchError(f"expected JSON: {error}", "body") from None
-    if type(data) is not dict or type(data.get("id")) is not str or not data["id"]:
-        raise BatchError('expected {"id": a request\'s id, "labels": [...]}', "body")
-    given = data.get("labels")
+        raise HttpError(413, f"expected at most {MAX_BYTES} bytes, got {len(body)}", "body")
+    data = loads(bytes(body))
+    if type(data) is not dict:
+        raise BatchError(f"expected a JSON object, got {sort_of(data)}", "body")
+    key, given = data.get("id"), data.get("labels")
+    if type(key) is not str or not key:
+        raise BatchError(f"expected the id of a request, got {sort_of(key)}", "id")
     if type(given) is not list:
-        raise BatchError("expected a list", "labels")
+        raise BatchError(f"expected a list, got {sort_of(given)}", "labels")
+    return sut.label(key, _array(given))
+
+
+def _array(given: list[Any]) -> NDArray[np.float64]:
+    """Labels as (rows,) or (rows, outputs), null as NaN."""
+    flat = chain.from_iterable(x if type(x) is list else (x,) for x in given)
+    other = next((x for x in flat if type(x) not in (int, float, NoneType)), None)
+    if other is not None:
+        raise BatchError(f"expected 0, 1 or null for each row, got {sort_of(other)}", "labels")
     try:
-        labels = np.array(given, np.float64)  # null becomes NaN
-    except (TypeError, ValueError, OverflowError):
-        raise BatchError("expected 0, 1 or null for each row", "labels") from None
-    return sut.label(data["id"], labels)
+        return np.array(given, np.float64)
+    except OverflowError:
+        raise BatchError("expected 0, 1 or null, got a number past 64 bits", "labels") from None
+    except (TypeError, ValueError):  # rows of several lengths
+        raise BatchError("expected as many labels in every row, got others", "labels") from None

@@ -9,7 +9,7 @@ from recstack.model import Model
 from recstack.serve.metrics import ModelMetrics
 from recstack.serve.protocol import Codec, Limits
 from recstack.serve.protocol.reply import SCORES
-from recstack.serve.protocol.schema import packed_metadata, tensor_metadata
+from recstack.serve.protocol.schema import packed_metadata, tensor_metadata, tensor_names
 from recstack.types import SUT
 
 VERSION = "1"
@@ -27,7 +27,10 @@ class Served:
         self.metrics = ModelMetrics()
 
     def metadata(self) -> dict[str, Any]:
-        """The model's metadata: the named form under `inputs`, the packed one as a parameter."""
+        """The model's metadata: the named form under `inputs`; as parameters the packed one, and
+        the tensors that have an entry per query instead of per row.
+        """
+        user = [i for i in self.model.inputs if i.scope == "user"]
         return {
             "name": self.name,
             "versions": [VERSION],
@@ -36,7 +39,10 @@ class Served:
             "outputs": [
                 {"name": SCORES, "datatype": "FP32", "shape": [-1, self.model.output_width]}
             ],
-            "parameters": {"packed_inputs": packed_metadata(self.codec.schema)},
+            "parameters": {
+                "packed_inputs": packed_metadata(self.codec.schema),
+                "user_inputs": [name for one in user for name in tensor_names(one)],
+            },
         }
 
     def sut_stats(self) -> Mapping[str, float]:

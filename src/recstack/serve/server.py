@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -49,7 +50,10 @@ class Server:
         self._config = config or ServeConfig()
         self._clock = clock or RealClock()
         limits = Limits(
-            self._config.max_json_bytes, self._config.max_rows, self._config.max_queries
+            max_json_bytes=self._config.max_json_bytes,
+            max_rows=self._config.max_rows,
+            max_queries=self._config.max_queries,
+            max_reply_bytes=self._config.max_body_bytes,
         )
         self._models = {n: Served(n, model, sut, limits) for n, (model, sut) in models.items()}
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -152,7 +156,8 @@ class Server:
             self.port = await hub.open(host)
         except OSError as error:
             address = f"{self._config.host}:{self._config.port}"
-            raise ConfigError(f"cannot listen on {address}: {error.strerror or error}") from None
+            reason = os.strerror(error.errno) if error.errno else error
+            raise ConfigError(f"cannot listen on {address}: {reason}") from None
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._loop = loop
         signals = self._catch_signals(loop)

@@ -40,11 +40,14 @@ class Simulated:
     run: origin "simulated"; its stages are queue (until the first chunk starts) and total.
     counts: batches, merged_batches, split_queries, early refusals, rows, busy_ns over all lanes.
     utilisation: the share of time that lanes were busy.
+    chunks: (n, 6) int64, the first chunks that lanes ran, as many as were asked for; columns as of
+        `recstack.loadtest.timeline`.
     """
 
     run: LoadResult
     counts: Mapping[str, int]
     utilisation: float
+    chunks: NDArray[np.int64]
 
 
 def simulate(
@@ -56,20 +59,22 @@ def simulate(
     deadline_ns: int | None = None,
     warmup: int = 0,
     seed: int = 0,
+    trace_chunks: int = 0,
 ) -> Simulated:
     """Run traffic through a schedule's policy and queue in virtual time.
 
     Parameters
     ----------
-    lanes: of each kind; `schedule.lanes` lanes of `schedule.costs` when empty.
+    lanes: of each kind; those of the schedule when empty.
     believed: what the policy believes at first that each kind costs; the truth when empty.
     deadline_ns: of every query, since its arrival.
     warmup: leading queries that metrics leave out.
     seed: of the service times.
+    trace_chunks: keep what lanes ran, up to so many chunks.
 
     Raises
     ------
-    ConfigError: neither lanes nor costs are given, or a warm-up that leaves no query.
+    ConfigError: neither lanes nor all costs are given, or a warm-up that leaves no query.
 
     >>> one = ScheduleConfig(merge_rows=0)
     >>> traffic = Traffic(np.array([0, 10, 400]), np.array([1, 1, 1]))
@@ -77,20 +82,19 @@ def simulate(
     [100, 200, 500]
     """
     if not lanes:
-        if schedule.costs is None:
-            raise ConfigError("expected lanes, or a schedule with costs, to simulate")
-        lanes = [Lanes(schedule.lanes, Service(schedule.costs))]
+        lanes = lanes_of(schedule)
     n = traffic.rows.size
     if not 0 <= warmup < n:
         raise ConfigError(f"expected a warm-up shorter than {n} queries, got {warmup}")
     started, finished = np.full(n, -1, np.int64), np.full(n, -1, np.int64)
     status = np.full(n, LOST, np.uint8)
+    chunks = np.empty((trace_chunks, 6), np.int64)
     counts = _native.simulate(
         schedule.native_policy(), [kind.service.kind(kind.count) for kind in lanes],
         [costs.curve() for costs in believed],
         np.ascontiguousarray(traffic.scheduled_ns), np.ascontiguousarray(traffic.rows),
         -1 if deadline_ns is None else deadline_ns,
-        schedule.queue_queries, schedule.queue_rows, seed, started, finished, status,
+        schedule.queue_queries, schedule.queue_rows, seed, started, finished, status, chunks,
     )  # fmt: skip
     run = LoadResult(
         scheduled_ns=traffic.scheduled_ns.copy(),
@@ -104,7 +108,18 @@ def simulate(
     )
     span_ns = max(int(finished.max()) - int(traffic.scheduled_ns[0]), 1)
     busy = counts["busy_ns"] / (span_ns * sum(kind.count for kind in lanes))
-    return Simulated(run, counts, busy)
+    return Simulated(run, counts, busy, chunks[: counts.pop("traced")])
+
+
+def lanes_of(schedule: ScheduleConfig) -> list[Lanes]:
+    """A schedule's lanes, on cores and on its accelerator; ConfigError where it lacks costs."""
+    wanted = [(schedule.lanes, schedule.costs)]
+    if schedule.accelerator:
+        wanted.append((schedule.accelerator.lanes, schedule.accelerator.costs))
+    kinds = [Lanes(count, Service(costs)) for count, costs in wanted if costs is not None]
+    if len(kinds) < len(wanted):
+        raise ConfigError("expected lanes, or a schedule with costs, to simulate")
+    return kinds
 
 
 def simulated_qps_at_sla(

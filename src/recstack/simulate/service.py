@@ -15,7 +15,7 @@ class Service:
     """A distribution of service times.
 
     costs: their means, and what the policy believes at first.
-    spread: around the mean: "measured" (the quantiles in `costs`; none where it has none),
+    spread: around the mean: "measured" (what `costs` has; none where it has none),
         "none", "exponential", or "lognormal" whose logarithm has the deviation `sigma`.
 
     >>> Service.constant(100_000.0, spread="exponential").costs.curve().service_ns(7)
@@ -45,8 +45,9 @@ class Service:
     def kind(self, lanes: int) -> _native.LaneKind:
         """So many native lanes of it."""
         curve = self.costs.curve()
+        idle_ns = round(1e3 * self.costs.idle_us)
         if self.spread != "measured":
-            return _native.LaneKind(lanes, curve, self.spread, self.sigma)
+            return _native.LaneKind(lanes, curve, self.spread, self.sigma, idle_ns=idle_ns)
         if not self.costs.spread:
-            return _native.LaneKind(lanes, curve)
-        return _native.LaneKind(lanes, curve, "empirical", 0.0, self.costs.spread)
+            return _native.LaneKind(lanes, curve, idle_ns=idle_ns)
+        return _native.LaneKind(lanes, curve, "empirical", 0.0, self.costs.spread, idle_ns)

@@ -6,12 +6,14 @@ racing -> tuning      the search, and the search on this machine
 deployment            plan.toml: what was chosen
 online, adaptive      re-tunes a running dispatcher
 timeline              what lanes ran, for a page
+policies              static, deeprecsched and slack put to the same traffic
 """
 
 from recstack.tune.adaptive import AdaptiveDispatcher
-from recstack.tune.costs import engine_costs
+from recstack.tune.costs import engine_costs, executor_costs
 from recstack.tune.deployment import (
     Deployment,
+    accelerator_factories,
     compile_deployment,
     executor_factory,
     read_deployment,
@@ -40,8 +42,10 @@ __all__ = [
     "Trial",
     "TuneConfig",
     "Tuned",
+    "accelerator_factories",
     "compile_deployment",
     "engine_costs",
+    "executor_costs",
     "executor_factory",
     "exhaustive",
     "measure_on",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,23 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from recstack import _native
 from recstack.batch import Batch
-from recstack.engine import Engine, EngineConfig, HybridEngine, compile
+from recstack.data import slice_rows
+from recstack.engine import DeviceConfig, Engine, EngineConfig, HybridEngine, compile
 from recstack.engine.native.build import make_layout
 from recstack.engine.native.engine import fault
-from recstack.errors import ConfigError
+from recstack.errors import BatchError, ConfigError
 from recstack.files import write_whole
 from recstack.model import Model, load
 from recstack.precision.plan import apply, read_plan
-from recstack.schedule import Dispatcher, Failure, LoopDispatcher, ScheduleConfig
+from recstack.schedule import (
+    AcceleratorConfig,
+    Dispatcher,
+    Failure,
+    LoopDispatcher,
+    ScheduleConfig,
+)
 from recstack.tune.guard import GuardConfig
-from recstack.types import Query, Scores
+from recstack.types import Executor, Query, Scores
 
 Array = NDArray[Any]
 
@@ -97,6 +105,23 @@ def executor_factory(engine: Engine | HybridEngine, threads: int = 1) -> _native
     """What makes the executors of a dispatcher's lanes from an engine, sharing its weights."""
     if isinstance(engine, Engine):
         return _native.TeamFactory(engine.program, threads)
+    return _called(engine, engine.model)
+
+
+def accelerator_factories(model: Model, config: AcceleratorConfig) -> list[_native.ExecutorFactory]:
+    """What makes the executor of each of an accelerator's lanes; they share weights on the device.
+
+    In fp32 whatever the engine's precision. Raises ConfigError where the device is absent,
+    MissingExtra without torch.
+    """
+    device = DeviceConfig(device=config.device, largest_rows=config.largest_rows)
+    first = compile(model, device)
+    lanes = [first, *(first.beside() for _ in range(config.lanes - 1))]
+    return [_called(lane, model) for lane in lanes]
+
+
+def _called(executor: Executor, model: Model) -> _native.ExecutorFactory:
+    """Lanes that call an executor; of a query cut in chunks it runs no more than the chunk."""
 
     def run(
         dense: Array,
@@ -109,26 +134,38 @@ def executor_factory(engine: Engine | HybridEngine, threads: int = 1) -> _native
         end: int,
     ) -> Scores:
         batch = Batch(dense, user_dense, values, lengths, offsets, weights)
-        return np.ascontiguousarray(engine.run(batch)[begin:end])
+        if end - begin < batch.rows and batch.queries == 1:
+            return executor.run(slice_rows(batch, model.inputs, begin, end))
+        return np.ascontiguousarray(executor.run(batch)[begin:end])
 
-    return _native.PythonExecutorFactory(run, make_layout(engine.model))
+    return _native.PythonExecutorFactory(run, make_layout(model))
 
 
 def start(
-    engine: Engine | HybridEngine, schedule: ScheduleConfig, *, loop: bool = False
+    engine: Engine | HybridEngine,
+    schedule: ScheduleConfig,
+    *,
+    loop: bool = False,
+    accelerators: Sequence[_native.ExecutorFactory] | None = None,
 ) -> LoopDispatcher:
-    """A dispatcher that runs `engine`'s model on `schedule.lanes` lanes; close it when done.
+    """A dispatcher that runs `engine`'s model on the schedule's lanes; close it when done.
 
     loop: one to be drained by an event loop, instead of by a thread of its own.
+    accelerators: of `accelerator_factories`, to be used again; None: made where the schedule has
+        an accelerator.
     """
 
     def explain(query: Query, failure: Failure) -> str:
         out = np.empty((query.batch.rows, engine.model.output_width), np.float32)
-        return str(fault(engine.model, query.batch, out))
+        error = fault(engine.model, query.batch, out)
+        return str(error) if isinstance(error, BatchError) or not failure.text else failure.text
 
+    if accelerators is None or schedule.accelerator is None:
+        wanted = schedule.accelerator
+        accelerators = accelerator_factories(engine.model, wanted) if wanted else ()
     cls = LoopDispatcher if loop else Dispatcher
     factory = executor_factory(engine, schedule.threads_per_lane)
-    return cls(factory, schedule, explain=explain)
+    return cls(factory, schedule, accelerators=accelerators, explain=explain)
 
 
 def compile_deployment(deployment: Deployment, model: Model) -> Engine | HybridEngine:

@@ -12,14 +12,13 @@ from pydantic import Field
 
 from recstack.batch import Batch
 from recstack.engine import Engine, EngineConfig, HybridEngine, compile
-from recstack.engine.precision import LayerPlan
+from recstack.engine.precision import LayerPlan, layer_input
 from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.precision.calibrate import clipping, static_ranges, with_ranges
 from recstack.precision.inside import Inside
 from recstack.precision.monitor import Alarm, Monitor, MonitorConfig
 from recstack.precision.shadow import Shadow
-from recstack.precision.values import input_of
 from recstack.schedule import LoopDispatcher, Switch
 from recstack.types import Completion, Query, Scores
 
@@ -69,13 +68,15 @@ class Guard:
         self._quantised, self._refreshing = True, False
         self._since_refresh = 0
         self._counts = {"refreshed": 0, "fell_back": 0}
+        self._problem = ""
         self._acting = threading.Lock()
-        read = (input_of(reference, layer) for layer in static_ranges(self._plan))
+        read = (layer_input(reference, layer) for layer in static_ranges(self._plan))
         self._inside = Inside(reference, read, _in_fp32(config))
         self._switch = Switch(start(compile(model, config)))
         self._shadow = Shadow(
-            self._switch, self._again, Monitor(self.config), on_alarm=self._alarmed, seed=seed
-        )
+            self._switch, self._again, Monitor(self.config),
+            on_alarm=self._alarmed, on_error=self._failed, seed=seed,
+        )  # fmt: skip
 
     @property
     def monitor(self) -> Monitor:
@@ -125,17 +126,20 @@ class Guard:
     def fall_back(self) -> None:
         """Serve in fp32 from now on."""
         with self._acting:
+            self._refreshing = False
             self._fall_back()
 
-    def close(self) -> None:
-        """End the watch, then refuse new queries and finish the waiting ones."""
-        self._shadow.close()
-        self._switch.close()
+    def close(self, *, drain: bool = True) -> None:
+        """End the watch, then refuse new queries; finish the waiting ones, or with `drain=False`
+        end them.
+        """
+        self._shadow.close(drain=drain)
+        self._switch.close(drain=drain)
 
     def _again(self, batch: Batch) -> tuple[Scores, float]:
         scores, values = self._inside.run(batch)
         self._since_refresh += 1
-        every = self.config.refresh_every
+        every = self.config.refresh_every if self._quantised else None
         due = self._refreshing or (every is not None and self._since_refresh >= every)
         if due and static_ranges(self._plan) and len(self._shadow.recent()) >= CALIBRATION:
             self.refresh()
@@ -155,6 +159,11 @@ class Guard:
             )
             self._shadow.forget()  # the traffic before the alarm is not what comes now
             self._fall_back()
+
+    def _failed(self, error: Exception) -> None:
+        if (problem := f"{type(error).__name__}: {error}") != self._problem:
+            self._problem = problem
+            self._report(f"the watch failed: {problem}")
 
     def _refresh(self) -> None:
         self._plan = with_ranges(self._reference, self._plan, self._shadow.recent())

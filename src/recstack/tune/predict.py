@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recstack.errors import ConfigError
 from recstack.loadtest import SLA
-from recstack.schedule import ScheduleConfig
+from recstack.schedule import Costs, ScheduleConfig
 
 Curve = Mapping[int, float]
 """Rows of a batch -> nanoseconds that one core takes for it."""
@@ -33,6 +33,7 @@ class CostModel:
             raise ConfigError("expected a cost curve of at least one point for each plan")
         self._curves = {plan: _interpolate(curve) for plan, curve in curves.items()}
         self._rows = rows
+        self._there: dict[Costs, NDArray[np.float64]] = {}
 
     def service_ns(self, plan: str, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """(n,) float64, of batches of so many rows on one core."""
@@ -43,25 +44,54 @@ class CostModel:
 
         All lanes together are one server that works a query of r rows off in the time of its
         chunks' rounds; waiting is M/G/1's (Pollaczek-Khinchine) with an exponential tail. Merging
-        is left out.
+        is left out. An accelerator is another such server, and the slower of both counts.
         """
+        device = schedule.accelerator
+        if device is None or device.costs is None or schedule.policy != "fixed":
+            return self._cores_qps(schedule, plan, sla, self._rows)
+        there = self._rows >= device.threshold_rows
+        share = float(there.mean())
+        rates = []
+        if share < 1.0:
+            rates.append(self._cores_qps(schedule, plan, sla, self._rows[~there]) / (1.0 - share))
+        if share > 0.0:
+            each = self._there_ns(device.costs)[there]
+            rates.append(_rate_qps(each / device.lanes, each, sla) / share)
+        return min(rates)
+
+    def _there_ns(self, costs: Costs) -> NDArray[np.float64]:
+        """(n,) float64, of the sample's queries whole on an accelerator."""
+        if costs not in self._there:
+            curve = costs.curve()
+            sizes, where = np.unique(self._rows, return_inverse=True)
+            times = np.array([curve.service_ns(int(rows)) for rows in sizes], np.float64)
+            self._there[costs] = times[where]
+        return self._there[costs]
+
+    def _cores_qps(
+        self, schedule: ScheduleConfig, plan: str, sla: SLA, rows: NDArray[np.int64]
+    ) -> float:
         lanes = schedule.lanes
-        chunks = np.ceil(self._rows / schedule.chunk_rows)
-        each_rows = np.ceil(self._rows / chunks).astype(np.int64)
+        chunks = np.ceil(rows / schedule.chunk_rows)
+        each_rows = np.ceil(rows / chunks).astype(np.int64)
         each = self.service_ns(plan, each_rows) / schedule.threads_per_lane**THREADS_EXPONENT
-        work = chunks * each / lanes
-        alone = np.quantile(np.ceil(chunks / lanes) * each, sla.percentile / 100.0)
-        slack = sla.limit_ns - float(alone)
-        if slack <= 0:
-            return 0.0
-        mean, residual = float(work.mean()), float((work**2).mean() / (2.0 * work.mean()))
-        # P(wait > t) = rho exp(-t (1 - rho) / residual), solved for rho at t = slack.
-        low, high = 0.0, 1.0
-        for _ in range(40):
-            rho = (low + high) / 2.0
-            over = rho * math.exp(-slack * (1.0 - rho) / residual)
-            low, high = (rho, high) if over < sla.allowed else (low, rho)
-        return low / mean * 1e9
+        return _rate_qps(chunks * each / lanes, np.ceil(chunks / lanes) * each, sla)
+
+
+def _rate_qps(work_ns: NDArray[np.float64], alone_ns: NDArray[np.float64], sla: SLA) -> float:
+    """Of one server that queries take up for `work_ns`; unhindered they end after `alone_ns`."""
+    slack = sla.limit_ns - float(np.quantile(alone_ns, sla.percentile / 100.0))
+    if slack <= 0:
+        return 0.0
+    mean = float(work_ns.mean())
+    residual = float((work_ns**2).mean() / (2.0 * mean))
+    # P(wait > t) = rho exp(-t (1 - rho) / residual), solved for rho at t = slack.
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        rho = (low + high) / 2.0
+        over = rho * math.exp(-slack * (1.0 - rho) / residual)
+        low, high = (rho, high) if over < sla.allowed else (low, rho)
+    return low / mean * 1e9
 
 
 def _interpolate(curve: Curve) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:

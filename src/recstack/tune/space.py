@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recstack.errors import ConfigError
-from recstack.schedule import ScheduleConfig, static_chunk_rows
+from recstack.schedule import AcceleratorConfig, ScheduleConfig, static_chunk_rows
 
 PLAN = "plan"
 FIXED_ONLY = ("chunk_rows", "merge_rows", "merge_window_us", "order")
@@ -60,6 +60,8 @@ class Space:
         if changed.get("policy", self.base.policy) != "fixed":
             # Means nothing to other policies: one candidate, not many of one behaviour.
             changed = {k: v for k, v in changed.items() if k not in FIXED_ONLY}
+            if (device := changed.get("accelerator")) is not None:
+                changed["accelerator"] = device.model_copy(update={"threshold_rows": 1})
         return Candidate(ScheduleConfig(**{**dict(self.base), **changed}), plan)
 
     def places(self) -> Iterator[Place]:
@@ -79,12 +81,14 @@ def schedule_space(
     plans: Sequence[str] = ("",),
     slack: Mapping[str, Mapping[str, Any]] | None = None,
     windows_us: Sequence[float] = (0.0, 200.0, 1000.0),
+    accelerator: AcceleratorConfig | None = None,
 ) -> Space:
     """Chunk size x lanes x threads x merging x policy x plan, on so many cores.
 
     Chunks are powers of two from 8 rows and the static schedule's; merging is off, or of batches up
     to 256 rows that wait as long as each of `windows_us` for company. slack: by plan, the fields of
-    a schedule with the policy "slack", its costs among them; on a lane per core.
+    a schedule with the policy "slack", its costs among them; on a lane per core. accelerator: may
+    be used, for queries from powers of two of rows.
 
     >>> space = schedule_space(2, 1000)
     >>> [axis.name for axis in space.axes], len(space.candidates())
@@ -108,6 +112,11 @@ def schedule_space(
     one_each = {"lanes": cores, "threads_per_lane": 1}
     ours = [{PLAN: p, "policy": "slack", **one_each, **f} for p, f in (slack or {}).items()]
     axes.append(Axis(PLAN, (*({PLAN: plan} for plan in plans), *ours)))
+    if accelerator is not None:
+        sizes = [1 << k for k in range(20) if 1 << k <= largest_rows]
+        beside = [accelerator.model_copy(update={"threshold_rows": rows}) for rows in sizes]
+        values: list[dict[str, Any]] = [{"accelerator": device} for device in beside]
+        axes.append(Axis("accelerator", (*values, {"accelerator": None}), ordered=True))
     return Space(tuple(axes))
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recstack.engine import Engine, HybridEngine
-from recstack.loadtest import DriverConfig, drive, make_queries, make_traffic
+from recstack.loadtest import DriverConfig, LoadResult, drive, make_queries, make_traffic
+from recstack.loadtest.outcome import OK
 from recstack.loadtest.sizes import Sizes
+from recstack.loadtest.timeline import LANE, timeline_record
 from recstack.schedule import LoopDispatcher, ScheduleConfig
 from recstack.tune.deployment import start
 from recstack.tune.rig import QueryFactory
@@ -19,36 +22,46 @@ LONGEST_S = 3.0
 
 def trace_schedule(
     engine: Engine | HybridEngine, schedule: ScheduleConfig, factory: QueryFactory, sizes: Sizes,
-    qps: float, *, label: str, queries: int = 300, seed: int = 0,
+    qps: float, *, label: str, queries: int = 300, deadline_ns: int | None = None, seed: int = 0,
+    **key: str,
 ) -> dict[str, Any]:  # fmt: skip
-    """A short run of `engine` at `qps`, at most `queries` or `LONGEST_S`: which lane ran what."""
+    """A short run of `engine` at `qps`, at most `queries` or `LONGEST_S`: which lane ran what.
+
+    key: what else the record says of it, such as model and policy.
+    """
     queries = max(min(queries, int(qps * LONGEST_S)), 1)
     with start(engine, schedule) as dispatcher:
-        return trace(dispatcher, factory, sizes, qps, label=label, queries=queries, seed=seed)
+        return trace(
+            dispatcher, factory, sizes, qps, label=label, queries=queries,
+            deadline_ns=deadline_ns, seed=seed, **key,
+        )  # fmt: skip
 
 
 def trace(
     dispatcher: LoopDispatcher, factory: QueryFactory, sizes: Sizes, qps: float, *,
-    label: str, queries: int = 300, seed: int = 0,
+    label: str, queries: int = 300, deadline_ns: int | None = None, seed: int = 0, **key: str,
 ) -> dict[str, Any]:  # fmt: skip
     """Load a dispatcher that does nothing else, and say which lane ran what and when."""
     traffic = make_traffic(qps, queries, seed=seed, distribution=sizes)
     dispatcher.begin_trace(MOST_CHUNKS)
     run = drive(
         dispatcher, make_queries(factory, traffic.rows), traffic.scheduled_ns,
-        config=DriverConfig(warmup=0),
+        config=DriverConfig(warmup=0, deadline_ns=deadline_ns),
     )  # fmt: skip
-    query, lane, start_ns, end_ns, _, _ = dispatcher.traced().T
+    chunks = dispatcher.traced()
     dispatcher.begin_trace(0)
-    # A query's first chunk starts when its wait ends: that dates the run's time zero on the clock.
-    first = np.full(queries, np.iinfo(np.int64).max)
-    np.minimum.at(first, query, start_ns)
-    seen = np.unique(query)
-    zero_ns = np.median(first[seen] - run.stages_ns["queue"][seen] - run.issued_ns[seen])
-    zero = int(zero_ns) if seen.size else 0
-    return {
-        "record": "timeline", "origin": run.origin, "label": label,
-        "lanes": dispatcher.config.lanes, "chunk_query": query, "chunk_lane": lane,
-        "chunk_start_ns": start_ns - zero, "chunk_end_ns": end_ns - zero,
-        "arrival_ns": run.scheduled_ns, "rows": run.rows,
-    }  # fmt: skip
+    chunks[:, 2:4] -= _zero_ns(run, chunks)
+    return timeline_record(run, chunks, [LANE] * dispatcher.config.lanes, label=label, **key)
+
+
+def _zero_ns(run: LoadResult, chunks: NDArray[np.int64]) -> int:
+    """When the run began, on the clock of the chunks."""
+    # A query's first chunk starts when its wait ends: that dates the run's start.
+    answered = np.unique(chunks[:, 0])
+    answered = answered[run.status[answered] == OK]
+    if not answered.size:
+        return int(chunks[:, 2].min(initial=0))
+    first_ns = np.full(run.queries, np.iinfo(np.int64).max)
+    np.minimum.at(first_ns, chunks[:, 0], chunks[:, 2])
+    waited_ns = run.stages_ns["queue"][answered] + run.issued_ns[answered]
+    return int(np.median(first_ns[answered] - waited_ns))

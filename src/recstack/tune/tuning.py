@@ -9,20 +9,22 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recstack.engine import Engine, HybridEngine
+from recstack import _native
+from recstack.engine import DeviceConfig, Engine, HybridEngine, compile
 from recstack.errors import ConfigError
 from recstack.loadtest import SLA, SearchConfig
 from recstack.loadtest.search import Probe
 from recstack.loadtest.sizes import Sizes
-from recstack.tune.costs import engine_costs
-from recstack.tune.deployment import start
+from recstack.schedule import AcceleratorConfig
+from recstack.tune.costs import engine_costs, executor_costs
+from recstack.tune.deployment import accelerator_factories, start
 from recstack.tune.journal import Journal
 from recstack.tune.predict import CostModel
 from recstack.tune.racing import Race, Tuned
@@ -47,6 +49,8 @@ class TuneConfig:
     tolerance, confidence, runs, probes: of each search (`recstack.loadtest.SearchConfig`).
     budget_s: no new probe is begun after this, and none of the race after its larger part, so that
         time is left for the check beside the baseline; None: no limit.
+    accelerator: a device that may be used as well, measured first where its costs are not given;
+        None: none.
     slack: try the policy "slack" as well, on costs that are measured first, for `costs_s`.
     seed: of traffic; the same for every candidate (common random numbers).
     """
@@ -63,6 +67,7 @@ class TuneConfig:
     runs: int = 2
     probes: int = 16
     budget_s: float | None = None
+    accelerator: AcceleratorConfig | None = None
     slack: bool = False
     costs_s: float = 4.0
     seed: int = 0
@@ -113,7 +118,9 @@ def tune(
     race_until_s = until_s - (1 - RACE_SHARE) * (config.budget_s or 0.0)
     run = RunConfig(config.run_s, config.min_queries, config.max_queries)
     asked = {
-        **asdict(config), "budget_s": None, "sla": str(sla), "sizes": repr(sizes),
+        **asdict(replace(config, accelerator=None)), "budget_s": None,
+        "accelerator": config.accelerator and config.accelerator.model_dump(mode="json"),
+        "sla": str(sla), "sizes": repr(sizes),
         "models": {name: engine.model.name for name, engine in plans.items()},
     }  # fmt: skip
     kept = Journal(journal, asked)
@@ -122,11 +129,18 @@ def tune(
         {name: {int(rows): ns for rows, ns in curve.items()} for name, curve in curves.items()},
         sizes.sample(1000, np.random.default_rng(config.seed)),
     )
+    devices = _Devices(plans)
     if space is None:
         slack = kept.note("slack", lambda: _slack(plans, sla, cores, config))
-        space = schedule_space(cores, config.largest_rows, plans=tuple(plans), slack=slack)
+        device = kept.note("device", lambda: devices.measured(config))
+        space = schedule_space(
+            cores, config.largest_rows, plans=tuple(plans), slack=slack,
+            accelerator=device and AcceleratorConfig.model_validate(device),
+        )  # fmt: skip
     rig = Rig(
-        lambda candidate: start(plans[candidate.plan], candidate.schedule),
+        lambda candidate: start(
+            plans[candidate.plan], candidate.schedule, accelerators=devices.of(candidate)
+        ),
         lambda sut: measure_on(sut, factory, sizes, sla, run, "measured"),
         sla,
         config.search(),
@@ -147,6 +161,43 @@ def tune(
         ).run()
     finally:
         rig.close()
+
+
+class _Devices:
+    """Executors on an accelerator, made once for all candidates of a plan."""
+
+    def __init__(self, plans: Mapping[str, Engine | HybridEngine]) -> None:
+        self._plans = plans
+        self._made: dict[tuple[str, str], list[_native.ExecutorFactory]] = {}
+
+    def of(self, candidate: Candidate) -> Sequence[_native.ExecutorFactory]:
+        """Those of a candidate's accelerator lanes; none where it has none."""
+        device = candidate.schedule.accelerator
+        if device is None:
+            return ()
+        key = candidate.plan, device.model_copy(update={"threshold_rows": 1}).model_dump_json()
+        if key not in self._made:
+            model = self._plans[candidate.plan].model
+            self._made[key] = accelerator_factories(model, device)
+        return self._made[key]
+
+    def measured(self, config: TuneConfig) -> dict[str, Any] | None:
+        """The configuration's accelerator with costs; JSON."""
+        device = config.accelerator
+        if device is None:
+            return None
+        if device.costs is None:
+            model = next(iter(self._plans.values())).model
+            executor = compile(
+                model, DeviceConfig(device=device.device, largest_rows=device.largest_rows)
+            )
+            costs = executor_costs(
+                executor, model, largest_rows=1 << (device.largest_rows.bit_length() - 1),
+                seconds=config.costs_s, seed=config.seed,
+                what=f"{model.name}, {executor.device_name}",
+            )  # fmt: skip
+            device = device.model_copy(update={"costs": costs})
+        return device.model_dump(mode="json")
 
 
 def _slack(

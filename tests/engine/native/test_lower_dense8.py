@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from recstack.engine import EngineConfig, compile, instruction_sets
+from recstack.engine.native.build import make_plan
 from recstack.engine.native.lower_dense8 import MIN_OUTPUTS
 from recstack.engine.precision import ActivationRange, LayerPlan, LayerPrecision
 from recstack.engine.reference import reference
 from recstack.engine.reference.int8 import linear_int8
 from recstack.model import Model
 from tests.engine.draft import Draft, make_batch
+from tests.engine.int8_twin import quantised_reference
 
 ISAS = [name for name, supported in instruction_sets().items() if supported]
 INT8 = LayerPrecision("int8")
@@ -142,14 +144,17 @@ def unit(width: int) -> tuple[Model, str]:
     return d.model(pooled), pooled
 
 
-def test_an_attention_unit_runs_in_int8_only_where_it_is_not_fused() -> None:
-    model, pooled = unit(16)
-    fused = compile(model, EngineConfig(precision="int8"))
-    assert fused.formats == {pooled: ("fp32",)}
-    batch = make_batch(model)
-    assert np.array_equal(fused.run(batch), compile(model).run(batch))
+def test_an_attention_unit_that_is_not_fused_runs_layer_by_layer_in_int8() -> None:
     model, pooled = unit(300)
     layers = compile(model, EngineConfig(precision="int8"))
     assert layers.formats == {pooled: ("int8", "fp32")}  # the last one has one output
+    assert "attention_unit" not in [s.kind for s in make_plan(model, precision="int8").steps]
+    batch = make_batch(model)
     got, exact = layers.run(batch), reference(model, batch)
     assert 0 < np.abs(got - exact).max() < 0.05 * np.abs(exact).max()
+    split = LayerPlan(layers={pooled: LayerPrecision("int8", ActivationRange(-9, 9), (2,))})
+    np.testing.assert_allclose(
+        compile(model, EngineConfig(precision=split)).run(batch),
+        quantised_reference(model, batch, split),
+        rtol=1e-4,
+    )

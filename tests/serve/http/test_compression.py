@@ -55,6 +55,18 @@ def test_a_compressed_infer(shop: Any, tools: Any, rows: int) -> None:
             assert client.infer(damaged, json_bytes, **{"Content-Encoding": coding}).status == 400
 
 
+def test_what_bodies_grow_to_counts_as_held(serve: Any, tools: Any) -> None:
+    body, json_bytes = tools.encode(tools.packed(tools.batch(2000)))
+    packed = gzip.compress(body)
+    running = serve(max_buffered_bytes=len(body))
+    with running.client() as client:
+        assert len(packed) < len(body)
+        reply = client.infer(packed, json_bytes, **{"Content-Encoding": "gzip"})
+        assert reply.status == 503 and reply.headers["retry-after"] == "1"
+        assert "recstack_buffered_bytes 0.0" in client.ask("/metrics").body.decode()
+        assert client.infer(body, json_bytes).status == 200
+
+
 def test_a_bomb(serve: Any) -> None:
     running = serve(max_body_bytes=1 << 20)
     bomb = gzip.compress(bytes(100 << 20))

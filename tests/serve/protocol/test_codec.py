@@ -191,6 +191,29 @@ def test_limits(tools: Any) -> None:
             Codec(tools.model(), limits).decode(body, json_bytes)
 
 
+@pytest.mark.parametrize(
+    ("limits", "binary", "message"),
+    [
+        (Limits(max_json_bytes=1 << 19), False, None),
+        (Limits(max_json_bytes=1800), False, "expected at most 450 scores in JSON, got 600"),
+        (Limits(max_json_bytes=1800), True, None),
+        (Limits(max_reply_bytes=2399), True, "expected at most 599 scores, got 600"),
+    ],
+)
+def test_what_a_reply_may_hold(
+    tools: Any, limits: Limits, binary: bool, message: str | None
+) -> None:
+    request = tools.encode(
+        tools.packed(tools.batch(300)), parameters={"binary_data_output": binary}
+    )
+    codec = Codec(tools.model(), limits)
+    if message is None:
+        assert codec.decode(*request).batch.rows == 300
+        return
+    with pytest.raises(BatchError, match=message):
+        codec.decode(*request)
+
+
 def test_replies(tools: Any) -> None:
     codec = Codec(tools.model(), name='a"b')
     arrays = tools.packed(tools.batch(2))

@@ -10,6 +10,8 @@ import pytest
 from recstack.data.paired import parse_metric
 from recstack.engine.precision import LayerPrecision
 from recstack.errors import ConfigError
+from recstack.model.model import build
+from recstack.model.ops import Linear
 from recstack.precision.budget import parse_budget
 from recstack.precision.proof import prove
 from recstack.tune.quantise import QuantiseConfig, Quantised, quantise
@@ -54,7 +56,33 @@ def test_layers_are_timed_and_int8_is_chosen_where_it_is_faster() -> None:
     model, data = ratings("wnd")
     found = quantise(model, data, NE, parse_budget("0.05%"), QuantiseConfig(rows=64))
     assert found.plan.layer("relu_1").format != "fp32"
-    assert found.notes["linear_3"] == "too little to save"
+    assert found.plan.layer("linear_3").format == "fp32"
+
+
+def test_formats_that_cannot_hold_a_table_or_layer_are_not_on_offer() -> None:
+    model, data = ratings("wnd")
+    weights = {n: np.array(w) for n, w in model.weights.items()}
+    first, second = [op for op in model.ops if isinstance(op, Linear)][1:3]
+    weights["movie.weight"][3, 0] = 1e6  # past fp16's, so past the bias of int4 too
+    weights["user.weight"][5, 1] = np.nan  # of a user whom nobody asks about
+    weights[first.weight][3] *= 1e6
+    weights[first.bias][3] *= 1e6
+    weights[second.weight][:, 3] /= 1e6
+    config = MEMORY.model_copy(update={"layers": ("fp16",)})
+    budget = parse_budget("0.05%")
+    found = quantise(build(model.description, weights), data, NE, budget, config)
+    assert found.outcome.verdict == "proven"
+    assert found.plan.table("movie.weight") == "int8" and found.plan.table("user.weight") == "fp32"
+    assert found.notes["user.weight"] == "no cheaper format fits"
+    names = [o.output for o in (first, second)]
+    assert [found.plan.layer(n).format for n in names] == ["fp32", "fp16"]
+
+
+def test_a_model_in_few_bits_already_is_refused() -> None:
+    model, data = ratings("wnd")
+    coarse = model.with_table_formats({"movie.weight": "int8"})
+    with pytest.raises(ConfigError, match="quantise the original model"):
+        quantise(coarse, data, NE, parse_budget("0.05%"), MEMORY)
 
 
 def test_small_data_prove_nothing() -> None:

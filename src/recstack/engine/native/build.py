@@ -50,7 +50,7 @@ def make_plan(
     plan that does not fit.
     """
     layers = Layers(model, check_plan(precision, model))
-    model = optimise(model, layers.alike)
+    model = optimise(model, layers.fusable)
     if hoist:
         model = hoist_user_parts(model)
     precisions = layers.precisions_of(model)

@@ -39,13 +39,20 @@ class Layers:
             op = self._makers[op.inputs[0]]
         return self._names[op.output]
 
-    def alike(self, *outputs: str) -> bool:
-        """Whether the layers that end in `outputs` are computed alike, so that one step may."""
-        return len({self._precisions[self.layer(output)] for output in outputs}) == 1
+    def fusable(self, *outputs: str) -> bool:
+        """Whether a unit of the layers that end in `outputs` has a kernel for their precisions.
+
+        One format, or fp32 and int8 mixed; no outliers, since those are columns of what a unit
+        never writes.
+        """
+        precisions = [self._precisions[self.layer(output)] for output in outputs]
+        formats = {p.format for p in precisions}
+        return not any(p.outliers for p in precisions) and (
+            len(formats) == 1 or formats == {"fp32", "int8"}
+        )
 
     def of_ops(self, rewritten: Model) -> dict[str, tuple[str, ...]]:
-        """Output of every op of `rewritten` that computes a layer, or several alike -> their
-        names."""
+        """Output of every op of `rewritten` that computes a layer, or several -> their names."""
         hoisted = {op.inputs[1]: op.output for op in rewritten.ops if isinstance(op, ResumedLinear)}
         found = {
             op.output: self._origins(op, hoisted)
@@ -55,10 +62,15 @@ class Layers:
         return {output: names for output, names in found.items() if names}
 
     def precisions_of(self, rewritten: Model) -> dict[str, LayerPrecision]:
-        """The precision of every op of `rewritten` that computes a layer, or part of its input."""
+        """The precision of every op of `rewritten` that computes a layer, or part of its input.
+
+        An op that computes several has the first one's; those that it was have their own.
+        """
         found = {out: self._precisions[names[0]] for out, names in self.of_ops(rewritten).items()}
         makers = {op.output: op for op in rewritten.ops}
         for op in rewritten.ops:
+            if isinstance(op, UnitSum):
+                found |= {name: self._precisions[self.layer(name)] for name in op.made_of}
             if isinstance(op, ResumedLinear):
                 user = makers[op.inputs[1]]
                 width = len(op.columns) + rewritten.values[user.inputs[0]].elements

@@ -1,14 +1,20 @@
-"""Steps of DIN's attention unit; its first layer is folded as native/kernels/seq/unit.h has it."""
+"""Steps of DIN's attention unit; its first layer is folded as native/kernels/seq/unit.h has it.
+
+In int8 the keys and the query's part are quantised each over its own range, and layers too narrow
+for int8 (`runs_in_int8`), as the score's always is, are fp32 inside the same step.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recstack.engine.native.lower import lowers
 from recstack.engine.native.lower_dense import dice_weights, emit_linear
+from recstack.engine.native.lower_dense8 import runs_in_int8
 from recstack.engine.native.plan import Place, Plan, ScopeName
 from recstack.engine.native.unit_sum import UnitSum, fits
 from recstack.engine.precision import FP32, LayerPrecision
@@ -56,13 +62,15 @@ def unit_sum(plan: Plan, op: UnitSum) -> None:
     added = plan.new_buffer(own, key.shape[0])
     bias = weights[first.bias] if first.bias else None
     x = plan.operand(op.inputs[1], own)
-    emit_linear(plan, own, x, added, 1, row, bias, precision=_fused(plan))
+    precisions = [plan.precisions.get(name, FP32) for name in op.made_of]
+    emit_linear(plan, own, x, added, 1, row, bias, precision=precisions[0])
     if own != scope:
         spread = plan.new_buffer(scope, key.shape[0])
         plan.emit("gather_user", scope, [added, spread], [key.shape[0]])
         added = spread
     out = plan.result(op.output)
-    _emit_unit(plan, scope, x, op.inputs[0], [added], op.layers, (key, None), out, total=True)
+    layers = list(zip(op.layers, precisions, strict=True))
+    _emit_unit(plan, scope, x, op.inputs[0], [added], layers, (key, None), out, total=True)
 
 
 def fold_features(
@@ -91,16 +99,14 @@ def _unit(plan: Plan, op: AttentionPooling, scope: ScopeName, out: Place) -> Non
     if query is not None:
         added.append(plan.new_buffer(scope, key.shape[0]))
         folded_query = query.astype(np.float32)
-        emit_linear(plan, scope, q, added[0], 1, folded_query, bias, precision=_fused(plan))
+        inner = plan.precision.of_inner()
+        emit_linear(plan, scope, q, added[0], 1, folded_query, bias, precision=inner)
     elif bias is not None:
         added.append(Place("constant", data=bias))
     folded = (key.astype(np.float32), None if product is None else product.astype(np.float32))
-    _emit_unit(plan, scope, q, op.inputs[1], added, op.layers, folded, out)
-
-
-def _fused(plan: Plan) -> LayerPrecision:
-    """What a fused unit is computed in: its first weights are made anew for every row, so fp32."""
-    return FP32 if plan.precision.format == "int8" else plan.precision
+    precisions = [plan.precision] + [plan.precision.of_inner()] * (len(op.layers) - 1)
+    layers = list(zip(op.layers, precisions, strict=True))
+    _emit_unit(plan, scope, q, op.inputs[1], added, layers, folded, out)
 
 
 def _emit_unit(
@@ -109,37 +115,49 @@ def _emit_unit(
     query: Place,
     keys: str,
     added: list[Place],
-    layers: Sequence[AttentionLayer],
+    layers: Sequence[tuple[AttentionLayer, LayerPrecision]],
     folded: tuple[Array, Array | None],
     out: Place,
     *,
     total: bool = False,
 ) -> None:
     """The step; `folded` are the first layer's weights for keys and for products."""
-    positions, dim = plan.model.values[keys].shape
     weights = plan.model.weights
-    ints = [positions, dim, bool(added), total, plan.precision.format == "bf16"]
+    ints: list[int] = []
     parts: list[Array] = []
-    for i, layer in enumerate(layers):
+    ranges: list[float] = []
+    of_keys = FP32
+    for i, (layer, precision) in enumerate(layers):
         weight, other = weights[layer.weight], weights[layer.bias] if layer.bias else None
         if i == 0:
             weight, other = folded
-        if plan.precision.format == "fp16":  # sums are fp32's: rounding is all there is to it
+        if precision.format == "fp16":  # sums are fp32's: rounding is all there is to it
             weight = to_fp16(weight)
             other = to_fp16(other) if i == 0 and other is not None else other
+        int8, given = runs_in_int8(precision, *weight.shape), precision.activations
+        of_keys = precision if int8 and i == 0 else of_keys
         ints += [weight.shape[0], ACTIVATIONS.index(layer.activation), other is not None]
+        ints.append((1 if given is None else 2) if int8 else 0)
+        ranges += [given.low, given.high] if int8 and given else []
         parts += [weight] if other is None else [weight, other]
         parts += _activation_weights(plan, layer, weight.shape[0])
-    panels = _key_panels(plan, keys, scope, positions, dim)
-    plan.emit("attention_unit", scope, [query, panels, *added, out], ints, weights=parts)
+    unit_format = 2 if any(ints[3::4]) else layers[0][1].format == "bf16"
+    head = [*plan.model.values[keys].shape, bool(added), total, unit_format, len(layers)]
+    operands = [query, _key_panels(plan, keys, scope, of_keys), *added, out]
+    all_ints = [*head, *ints, *of_keys.outliers]
+    plan.emit("attention_unit", scope, operands, all_ints, ranges, parts)
 
 
-def _key_panels(plan: Plan, keys: str, scope: ScopeName, positions: int, dim: int) -> Place:
+def _key_panels(plan: Plan, keys: str, scope: ScopeName, precision: LayerPrecision) -> Place:
     """The keys with positions side by side, once per query where the history is the user's."""
-    own = plan.scope_to_project(keys, scope)
+    positions, dim = plan.model.values[keys].shape
+    own, int8, given = plan.scope_to_project(keys, scope), precision != FP32, precision.activations
     padded = -(-positions // UNIT_POSITIONS) * UNIT_POSITIONS
-    panels = plan.new_buffer(own, padded * dim)
-    plan.emit("key_panels", own, [plan.operand(keys, own), panels], [positions, dim])
+    width = dim + (2 + len(precision.outliers) if int8 else 0)  # unit_panels_size of unit.h
+    panels = plan.new_buffer(own, padded * width)
+    ints = [positions, dim, int8, given is not None, *precision.outliers]
+    floats = (given.low, given.high) if given else ()
+    plan.emit("key_panels", own, [plan.operand(keys, own), panels], ints, floats)
     return panels
 
 
@@ -162,13 +180,24 @@ def _layer_by_layer(
     at = plan.new_buffer(scope, positions * len(op.features) * dim, dense=True)
     bits = sum(1 << FEATURE_ORDER.index(f) for f in op.features)
     plan.emit("attention_features", scope, [query, keys, at], [positions, dim, bits])
+    # The range of the keys is none of the features'; what is an outlier in a key is one in each.
+    inner = plan.precision.of_inner()
+    spread = (f * dim + o for f in range(len(op.features)) for o in plan.precision.outliers)
+    precision = replace(inner, outliers=tuple(spread))
     for layer in op.layers:
-        last = layer is op.layers[-1]
-        at = _layer(plan, scope, at, positions, layer, out if last else None)
+        to = out if layer is op.layers[-1] else None
+        at = _layer(plan, scope, at, positions, layer, to, precision)
+        precision = inner
 
 
 def _layer(
-    plan: Plan, scope: ScopeName, x: Place, positions: int, layer: AttentionLayer, out: Place | None
+    plan: Plan,
+    scope: ScopeName,
+    x: Place,
+    positions: int,
+    layer: AttentionLayer,
+    out: Place | None,
+    precision: LayerPrecision,
 ) -> Place:
     """One layer of the attention unit over all positions; returns where its result lies."""
     weights = plan.model.weights
@@ -177,7 +206,7 @@ def _layer(
     out = out or plan.new_buffer(scope, positions * n, dense=True)
     fused = layer.activation if layer.activation not in ("prelu", "dice") else "none"
     bias = weights[layer.bias] if layer.bias else None
-    emit_linear(plan, scope, x, out, positions, weight, bias, fused)
+    emit_linear(plan, scope, x, out, positions, weight, bias, fused, precision=precision)
     parts = _activation_weights(plan, layer, n)
     if layer.activation == "prelu":
         plan.emit("prelu", scope, [out, out], [n, positions, 1], weights=parts)

@@ -20,13 +20,13 @@ Merge = Callable[[Linear, Op], Linear | None]
 FUSED_ACTIVATIONS = {"relu", "sigmoid", "tanh"}
 
 
-def optimise(model: Model, alike: Callable[..., bool] = lambda *_: True) -> Model:
+def optimise(model: Model, fusable: Callable[..., bool] = lambda *_: True) -> Model:
     """`model` with batch norms folded into linears; activations, attention units and RNNs fused.
 
-    alike: whether the linears of these outputs may become one step.
+    fusable: whether the linears of these outputs may become one step.
     """
     model = fuse_activations(fold_batch_norms(model))
-    return fuse_rnns(fuse_unit_sums(model, alike))
+    return fuse_rnns(fuse_unit_sums(model, fusable))
 
 
 def fold_batch_norms(model: Model) -> Model:

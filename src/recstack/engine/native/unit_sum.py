@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from recstack.engine.native.lower_dense8 import MIN_OUTPUTS
 from recstack.engine.precision import DenseFormat
 from recstack.model import Model, build
 from recstack.model.ops import (
@@ -32,7 +33,7 @@ from recstack.model.ops.base import Name, Shape, WeightShapes
 
 Terms = dict[str, float]
 UNIT_WEIGHTS, UNIT_WIDTH = 8192, 256  # kUnit* of unit.h
-UNIT_PADDING = 12  # at most so many outputs are padded to one block
+UNIT_PADDING = 15  # outputs are padded by no more than this
 
 
 class UnitSum(Op):
@@ -65,21 +66,23 @@ def fits(
 ) -> bool:
     """Whether the fused unit has room for these layers on keys of `dim`, and their format."""
     widths = [shapes[layer.weight][0] for layer in layers]
-    if weights == "bf16":  # takes columns in pairs, and rounds keys into the room of a layer
+    if weights == "int8" and max(widths) < MIN_OUTPUTS:
+        weights = "fp32"
+    if weights in ("bf16", "int8"):  # columns in pairs, and keys rounded into the room of a layer
         dim += dim % 2
         widths.append(dim)
     return (widths[0] + UNIT_PADDING) * dim <= UNIT_WEIGHTS and max(widths) <= UNIT_WIDTH
 
 
-def fuse_unit_sums(model: Model, alike: Callable[..., bool] = lambda *_: True) -> Model:
+def fuse_unit_sums(model: Model, fusable: Callable[..., bool] = lambda *_: True) -> Model:
     """Put a UnitSum in place of every such reduction; what only it read goes.
 
-    alike: whether the linears of these outputs may become one step.
+    fusable: whether the linears of these outputs may become one step.
     """
     uses = Counter(name for op in model.ops for name in op.inputs) + Counter(model.outputs)
     makers = {op.output: op for op in model.ops}
     weights = dict(model.weights)
-    ops = [_unit_sum(model, op, makers, uses, weights, alike) or op for op in model.ops]
+    ops = [_unit_sum(model, op, makers, uses, weights, fusable) or op for op in model.ops]
     if all(new is old for new, old in zip(ops, model.ops, strict=True)):
         return model
     kept = _without_unused(ops, model.outputs)
@@ -92,12 +95,12 @@ def _unit_sum(
     makers: Mapping[str, Op],
     uses: Mapping[str, int],
     weights: dict[str, NDArray[np.float32]],
-    alike: Callable[..., bool],
+    fusable: Callable[..., bool],
 ) -> UnitSum | None:
     if not isinstance(op, Reduce) or op.fn != "sum" or op.keepdims:
         return None
     layers = _layers(op.inputs[0], makers, uses)
-    if not layers or op.axes not in ((0,), (-2,)) or not alike(*(a.output for a in layers)):
+    if not layers or op.axes not in ((0,), (-2,)) or not fusable(*(a.output for a in layers)):
         return None
     joined = makers.get(layers[0].inputs[0])
     if not isinstance(joined, Concat) or uses[joined.output] > 1:

@@ -108,3 +108,24 @@ def linear_int8(
     if bias is not None:
         y = y + bias
     return np.asarray(activate(y, activation), np.float32)
+
+
+@np.errstate(all="ignore")
+def folded_int8(
+    query: Floats,
+    keys: Floats,
+    weight: Floats,
+    product: Floats | None,
+    added: Floats | None = None,
+    precision: LayerPrecision | None = None,
+) -> Floats:
+    """A unit's first layer before its activation, (rows, L, n): unit.h of native/kernels/seq.
+
+    query (rows, d); keys (rows, L, d); weight, product (n, d); added (rows, n), its bias.
+    """
+    made = []
+    for r in range(len(query)):
+        w = weight if product is None else weight + product * query[r]
+        bias = None if added is None else added[r]
+        made.append(linear_int8(keys[r], w, bias, precision=precision))
+    return np.asarray(made, np.float32).reshape(*keys.shape[:2], len(weight))

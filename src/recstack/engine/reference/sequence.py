@@ -17,7 +17,15 @@ from recstack.model.ops.sequence import Recurrence
 
 def attention_pooling(op: AttentionPooling, inputs: Sequence[Array], weights: Weights) -> Array:
     """query (d,), keys (L, d)[, mask (L,)] -> (d,), or the scores (L,)."""
-    query, keys = inputs[0][:, None, :], inputs[1]
+    x = attention_features(op.features, *inputs[:2])
+    for layer in op.layers:
+        x = attention_layer(layer, x, weights)
+    return attention_result(op, x[:, :, 0], inputs)
+
+
+def attention_features(features: Sequence[str], query: Array, keys: Array) -> Array:
+    """(entries, d), (entries, L, d) -> these side by side, (entries, L, features * d)."""
+    query = query[:, None, :]
     parts = {
         "query": np.broadcast_to(query, keys.shape),
         "key": keys,
@@ -25,10 +33,12 @@ def attention_pooling(op: AttentionPooling, inputs: Sequence[Array], weights: We
         "product": query * keys,
         "sum": query + keys,
     }
-    x = np.concatenate([parts[name] for name in op.features], axis=-1)
-    for layer in op.layers:
-        x = attention_layer(layer, x, weights)
-    scores: Array = x[:, :, 0]
+    return np.concatenate([parts[name] for name in features], axis=-1)
+
+
+def attention_result(op: AttentionPooling, scores: Array, inputs: Sequence[Array]) -> Array:
+    """What a unit's scores (entries, L) become: normalised, masked, and pooled where that is."""
+    keys = inputs[1]
     unmasked = inputs[2] != 0 if len(inputs) > 2 else np.ones(scores.shape, bool)
     scores = masked_softmax(scores, unmasked) if op.normalise == "softmax" else scores
     scores = np.where(unmasked, scores, 0)
@@ -40,7 +50,11 @@ def attention_pooling(op: AttentionPooling, inputs: Sequence[Array], weights: We
 
 def attention_layer(layer: AttentionLayer, x: Array, weights: Weights) -> Array:
     """(entries, L, in) -> (entries, L, out)."""
-    x = affine(x, weights, layer.weight, layer.bias)
+    return attention_activation(layer, affine(x, weights, layer.weight, layer.bias), weights)
+
+
+def attention_activation(layer: AttentionLayer, x: Array, weights: Weights) -> Array:
+    """(..., out) through the layer's activation."""
     if layer.activation == "prelu":
         assert layer.slope is not None
         return np.where(x > 0, x, wide(weights, layer.slope) * x)

@@ -1,4 +1,4 @@
-"""Models run by torch's eager mode: the peer that the engine is measured against."""
+"""Models run by torch: eager, the engine's peer, or in recorded graphs, on a CPU or a GPU."""
 
 from recstack.errors import MissingExtra
 
@@ -8,5 +8,6 @@ except ImportError:
     raise MissingExtra("torch", "torch") from None
 
 from recstack.engine.torch_executor.executor import TorchExecutor, use_threads
+from recstack.engine.torch_executor.graphs import GraphExecutor, RunCounts
 
-__all__ = ["TorchExecutor", "use_threads"]
+__all__ = ["GraphExecutor", "RunCounts", "TorchExecutor", "use_threads"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,11 @@ from torch import Tensor
 
 from recstack.batch import Batch, DenseInput
 from recstack.engine.reference.checks import check_batch
-from recstack.engine.torch_executor.lookups import Key, Packing, plan_bags
+from recstack.engine.torch_executor.lookups import Key, Packing, Put, plan_bags
 from recstack.engine.torch_executor.sequences import plan_sequences
 from recstack.engine.torch_executor.steps import QUERIES, ROWS, plan_steps
 from recstack.engine.torch_executor.weights import Tensors, as_tensor
+from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.types import Scores
 
@@ -32,6 +35,7 @@ class TorchExecutor:
     check: refuse faulty batches as the reference does; turn it off to time torch alone, with
         batches that are known to be good (a bad index then is torch's to catch).
     The number of threads is torch's own (`torch.set_num_threads`).
+    Raises ConfigError for a device that torch does not find.
     """
 
     def __init__(
@@ -42,13 +46,13 @@ class TorchExecutor:
         fuse_tables: bool = False,
         check: bool = True,
     ) -> None:
-        self._model = model
-        self._device = torch.device(device)
-        self._on_cpu = self._device.type == "cpu"
+        self.model = model
+        self.device = usable_device(device)
+        self._on_cpu = self.device.type == "cpu"
         self._check = check
         self._outputs = [(name, model.values[name].elements) for name in model.outputs]
         with torch.inference_mode():
-            tensors = Tensors(model, self._device, fuse_tables)
+            tensors = Tensors(model, self.device, fuse_tables)
             self._bags = plan_bags(model, tensors)
             self._sequences = plan_sequences(model, tensors)
             self._steps, self._constants = plan_steps(model, tensors)
@@ -58,34 +62,53 @@ class TorchExecutor:
     def run(self, batch: Batch) -> Scores:
         """Scores (rows, outputs) float32; raises as `reference` does, unless check is off."""
         if self._check:
-            check_batch(self._model, batch)
+            check_batch(self.model, batch)
         if batch.rows == 0:
-            return np.zeros((0, self._model.output_width), np.float32)
+            return np.zeros((0, self.model.output_width), np.float32)
         return self.run_staged(self.stage(batch))
 
     def run_staged(self, staged: Staged) -> Scores:
         """Scores of a batch of one row or more that `stage` prepared: torch's own work alone."""
         with torch.inference_mode():
-            scores: Scores = self._forward(*staged).cpu().numpy()
+            scores: Scores = self.compute(staged).cpu().numpy()
         return scores
 
-    def stage(self, batch: Batch) -> Staged:
-        """The batch as tensors on the device, in the layout that torch's calls ask for."""
-        packing = Packing.of(self._model, batch)
-        values = self._dense(batch)
+    def compute(self, staged: Staged) -> Tensor:
+        """The scores on the device."""
+        return self._forward(*staged)
+
+    def stage(self, batch: Batch, put: Put | None = None) -> Staged:
+        """The batch as tensors on the device, in the layout that torch's calls ask for.
+
+        put: brings an array there; called as often for every batch.
+        """
+        put = put or self._put
+        packing = Packing.of(self.model, batch)
+        values = self._dense(batch, put)
         queries = np.arange(batch.queries)
         if QUERIES in self._read:
-            values[QUERIES] = self._put(queries)
+            values[QUERIES] = put(queries)
         if ROWS in self._read:
-            values[ROWS] = self._put(np.repeat(queries, np.diff(batch.query_offsets)))
-        bags = [group.stage(packing, self._put) for group in self._bags]
-        return values, bags, [s.stage(packing, self._put) for s in self._sequences]
+            values[ROWS] = put(np.repeat(queries, np.diff(batch.query_offsets)))
+        bags = [group.stage(packing, put) for group in self._bags]
+        return values, bags, [s.stage(packing, put) for s in self._sequences]
 
-    def _dense(self, batch: Batch) -> dict[Key, Tensor]:
-        sources = {"item": self._put(batch.dense), "user": self._put(batch.user_dense)}
+    def with_fixed_shapes(self) -> TorchExecutor:
+        """One on the same weights that stages all batches of so many rows and queries alike.
+
+        Its `stage` raises NoRoom for a batch with too many lookups for that.
+        """
+        other = copy.copy(self)
+        other._bags = [replace(group, static=True) for group in self._bags]
+        other._sequences = [replace(sequence, static=True) for sequence in self._sequences]
+        other._forward = other._compute
+        return other
+
+    def _dense(self, batch: Batch, put: Put) -> dict[Key, Tensor]:
+        sources = {"item": put(batch.dense), "user": put(batch.user_dense)}
         columns = {"item": 0, "user": 0}
         values: dict[Key, Tensor] = {}
-        for item in self._model.inputs:
+        for item in self.model.inputs:
             if isinstance(item, DenseInput):
                 at = columns[item.scope]
                 columns[item.scope] += item.width
@@ -94,7 +117,7 @@ class TorchExecutor:
 
     def _put(self, array: NDArray[Any]) -> Tensor:
         tensor = as_tensor(array)
-        return tensor if self._on_cpu else tensor.to(self._device)
+        return tensor if self._on_cpu else tensor.to(self.device)
 
     def _compute(
         self, values: dict[Key, Tensor], bags: Sequence[Any], sequences: Sequence[Any]
@@ -110,6 +133,19 @@ class TorchExecutor:
                 del values[key]
         columns = [(values[name, "item"], width) for name, width in self._outputs]
         return torch.cat([x.reshape(x.shape[0], width) for x, width in columns], 1)
+
+
+def usable_device(device: str) -> torch.device:
+    """A device that this process can use; ConfigError where torch finds none of that name."""
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise ConfigError(
+            f"expected a torch device such as 'cuda' or 'cpu', got {device!r}"
+        ) from None
+    if found.type == "cuda" and (found.index or 0) >= (devices := torch.cuda.device_count()):
+        raise ConfigError(f"expected a GPU for device {device!r}, torch finds {devices} here")
+    return found
 
 
 def use_threads(threads: int) -> None:

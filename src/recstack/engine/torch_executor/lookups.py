@@ -24,6 +24,13 @@ from recstack.model.ops import EmbeddingBag
 
 Key = tuple[str, str]
 Put = Callable[[NDArray[Any]], Tensor]
+# Bags that share what a buffer has room for beyond a batch's lookups: many, so that no thread of a
+# GPU reads it all.
+SPARE_BAGS = 256
+
+
+class NoRoom(Exception):
+    """A batch has more lookups than its buffer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,8 @@ class BagGroup:
 
     features: their positions among the sparse inputs. bases: the row of `table` that index 0 of
     each stands for. length: indices of every bag, where that is fixed and none is padding.
+    expected: indices per entry, of all features together. static: staged arrays have the same shape
+    for all batches of so many entries; `stage` raises NoRoom where lookups are too many for that.
     """
 
     table: Tensor
@@ -77,6 +86,8 @@ class BagGroup:
     features: tuple[int, ...]
     bases: tuple[int, ...]
     outputs: tuple[Key, ...]
+    expected: int
+    static: bool = False
 
     def stage(self, packing: Packing, put: Put) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Indices (nnz,), offsets (bags + 1,) unless `single`, and lookup weights (nnz,)."""
@@ -99,6 +110,8 @@ class BagGroup:
             np.cumsum(keep, out=kept[1:])
             indices, ends = indices[keep], kept[ends]
             weights = None if weights is None else weights[keep]
+        if self.static:
+            indices, weights, ends = self._filled(indices, weights, ends)
         offsets = put(ends.astype(indices.dtype, copy=False))
         return put(indices), offsets, None if weights is None else put(weights)
 
@@ -116,6 +129,19 @@ class BagGroup:
         lengths = [np.diff(ends[starts[f] : starts[f + 1] + 1]) for f in self.features]
         return np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
 
+    def _filled(
+        self, indices: NDArray[Any], weights: NDArray[Any] | None, ends: NDArray[np.int64]
+    ) -> tuple[NDArray[Any], NDArray[Any] | None, NDArray[np.int64]]:
+        """Lookups of row 0 behind the real ones, up to the buffer's size, in bags of their own."""
+        expected = self.expected * ((ends.size - 1) // len(self.features))
+        room = expected + expected // 8 + 8 * self.expected
+        if indices.size > room:
+            raise NoRoom
+        spare = np.linspace(indices.size, room, SPARE_BAGS + 1).astype(np.int64)[1:]
+        added = (0, room - indices.size)
+        weights = None if weights is None else np.pad(weights, added)
+        return np.pad(indices, added), weights, np.concatenate([ends, spare])
+
     def run(self, staged: tuple[Tensor, Tensor | None, Tensor | None]) -> Sequence[Tensor]:
         """(entries, dim) per output."""
         indices, offsets, weights = staged
@@ -130,6 +156,8 @@ class BagGroup:
                 per_sample_weights=weights,
                 include_last_offset=True,
             )
+            if self.static and self.length is None:
+                pooled = pooled.narrow(0, 0, pooled.shape[0] - SPARE_BAGS)
         if len(self.outputs) == 1:
             return (pooled,)
         parts: Sequence[Tensor] = pooled.view(len(self.outputs), -1, pooled.shape[1]).unbind(0)
@@ -164,6 +192,7 @@ def plan_bags(model: Model, tensors: Tensors) -> list[BagGroup]:
                 features=places_of,
                 bases=tuple(base for _, base, _ in members),
                 outputs=tuple((op.output, model.sparse[place].scope) for place, _, op in members),
+                expected=sum(model.sparse[place].length for place in places_of),
             )
         )
     return planned

@@ -22,7 +22,7 @@ class Sequence:
     """One feature as (entries, length) indices, with what its ops make of them.
 
     lookups: (table, output) pairs, the tables starting at the op's row_offset.
-    masks: outputs that are the mask itself.
+    masks: outputs that are the mask itself. static: masked whether a batch needs it or not.
     """
 
     feature: SparseInput
@@ -30,6 +30,7 @@ class Sequence:
     padding: int | None
     lookups: tuple[tuple[Tensor, Key], ...]
     masks: tuple[Key, ...]
+    static: bool = False
 
     def stage(self, packing: Packing, put: Put) -> tuple[Tensor, Tensor | None]:
         """Indices (entries, length), 0 where nothing is held, and the mask, None if all ones."""
@@ -52,7 +53,8 @@ class Sequence:
     def _mask(self, held: NDArray[Any] | None, shape: tuple[int, int], put: Put) -> Tensor | None:
         if held is None and self.masks:
             held = np.ones(shape, np.bool_)
-        return None if held is None or (held.all() and not self.masks) else put(held)
+        needed = held is not None and (self.static or bool(self.masks) or not held.all())
+        return put(held) if held is not None and needed else None
 
     def run(self, staged: tuple[Tensor, Tensor | None]) -> list[tuple[Key, Tensor]]:
         """The values that this feature's ops make."""

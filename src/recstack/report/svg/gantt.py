@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from recstack.report.markup import Markup, tag
 from recstack.report.svg.plot import Axis, frame
 
-LINE_PX, BAR_PX = 18, 11
+LINE_PX = 18
+BAR_SHARE = 0.62
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +24,21 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A name and its bars; later ones lie above earlier ones."""
+    """A name, "" for none, and its bars; later ones lie above earlier ones."""
 
     name: str
     bars: Sequence[Bar]
+    height_px: int = LINE_PX
 
 
 def gantt(ident: str, title: str, description: str, axis: Axis, lines: Sequence[Line]) -> Markup:
     """The chart; ident is unique in the page."""
-    height = LINE_PX * len(lines)
+    height = sum(line.height_px for line in lines)
     inside = [*_axis(axis, height)]
-    for i, line in enumerate(lines):
-        inside += _line(line, axis, i * LINE_PX)
+    top = 0
+    for line in lines:
+        inside += _line(line, axis, top)
+        top += line.height_px
     return tag("div", frame(ident, title, description, inside, height), class_="plot")
 
 
@@ -47,16 +51,17 @@ def _axis(axis: Axis, height: int) -> Iterable[Markup]:
 
 
 def _line(line: Line, axis: Axis, top_px: int) -> Iterable[Markup]:
-    middle = top_px + LINE_PX / 2
-    yield tag("text", line.name, x=0, dx=-7, y=middle, dy="0.32em", class_="tick end")
+    middle, bar_px = top_px + line.height_px / 2, BAR_SHARE * line.height_px
+    if line.name:
+        yield tag("text", line.name, x=0, dx=-7, y=middle, dy="0.32em", class_="tick end")
     for bar in line.bars:
         x1, x2 = 100 * axis.scale.at(bar.begin), 100 * axis.scale.at(bar.end)
         yield tag(
             "rect",
             tag("title", bar.title),
             x=f"{x1:.3f}%",
-            y=middle - BAR_PX / 2,
+            y=middle - bar_px / 2,
             width=f"{max(x2 - x1, 0.1):.3f}%",
-            height=BAR_PX,
+            height=bar_px,
             class_=f"bar {bar.of}",
         )

@@ -71,6 +71,16 @@ def log(values: Iterable[float], *, most: int = 6) -> Scale:
     return Scale(low, high, tuple((r, f"{r:,.10g}") for r in inside), math.log10)
 
 
+def at_values(values: Iterable[float]) -> Scale:
+    """A logarithmic scale whose ticks are the finite values above 0, with room at both ends.
+
+    >>> [label for _, label in at_values([25, 12.5, 25]).ticks]
+    ['12.5', '25']
+    """
+    found = sorted({v for v in _finite(values) if v > 0}) or [1.0]
+    return Scale(found[0] / 1.2, found[-1] * 1.2, tuple((v, f"{v:,g}") for v in found), math.log10)
+
+
 def tail(smallest: float) -> Scale:
     """Shares of 1 on a scale that gives each further nine the same room.
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 
 from recstack.serve.http.status import HttpError
 
 GZIP_WINDOW = 31
 DEFLATE_WINDOW = 15
 RAW_WINDOW = -15
+
+
+def coding_of(headers: Mapping[bytes, bytes]) -> str:
+    """The content coding that a request names, `identity` where it names none."""
+    return headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
 
 
 def decompress(body: bytes | bytearray, coding: str, limit: int) -> bytes | bytearray:
@@ -24,8 +30,12 @@ def decompress(body: bytes | bytearray, coding: str, limit: int) -> bytes | byte
         # RFC 9110 means zlib's wrapper; some clients send the bare stream
         wrapped = len(body) > 1 and body[0] & 15 == 8 and (body[0] * 256 + body[1]) % 31 == 0
         return _inflate(body, DEFLATE_WINDOW if wrapped else RAW_WINDOW, limit)
-    accept = b"Accept-Encoding: gzip, deflate\r\n"
-    raise HttpError(415, "the content codings supported are gzip and deflate", accept)
+    raise HttpError(
+        415,
+        f"expected gzip or deflate, got {coding[:80]!r}",
+        "content-encoding",
+        b"Accept-Encoding: gzip, deflate\r\n",
+    )
 
 
 def _inflate(body: bytes | bytearray, window: int, limit: int) -> bytes:
@@ -33,11 +43,11 @@ def _inflate(body: bytes | bytearray, window: int, limit: int) -> bytes:
     try:
         data = stream.decompress(body, limit + 1)
     except zlib.error:
-        raise HttpError(400, "the compressed body is damaged") from None
+        raise HttpError(400, "expected compressed data, got damaged ones", "body") from None
     if len(data) > limit:
-        raise HttpError(413, f"the decompressed body is larger than {limit} bytes")
+        raise HttpError(413, f"expected at most {limit} bytes decompressed, got more", "body")
     if not stream.eof:
-        raise HttpError(400, "the compressed body is incomplete")
+        raise HttpError(400, "expected whole compressed data, got a part", "body")
     if stream.unused_data:
-        raise HttpError(400, "bytes follow the compressed body")
+        raise HttpError(400, "expected compressed data alone, got bytes behind them", "body")
     return data

@@ -18,7 +18,7 @@ from recstack.serve.http.head import Head
 from recstack.serve.http.parser import Parser
 from recstack.serve.http.pipeline import Pipeline
 from recstack.serve.http.reply import CONTINUE
-from recstack.serve.http.status import HttpError
+from recstack.serve.http.status import RETRY, HttpError
 from recstack.serve.protocol.reply import error_body
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Connection(asyncio.Protocol):
             if len(hub.connections) > 2 * self._config.max_connections:
                 self.abort()
             else:
-                self._reject(HttpError(503, "too many connections", b"Retry-After: 1\r\n"))
+                most = self._config.max_connections
+                self._reject(HttpError(503, f"all {most} connections are taken", headers=RETRY))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client; what is in flight for it is dropped when it completes."""
@@ -102,7 +103,8 @@ class Connection(asyncio.Protocol):
         """The client sends no more; it may still be waiting for replies."""
         self._half_closed = True
         if self._phase in (HEAD, BODY):
-            self._reject(HttpError(400, "the request is incomplete"))
+            where = "headers" if self._phase == HEAD else "body"
+            self._reject(HttpError(400, "expected a whole request, got a part", where))
         if self._pipeline.empty:
             return False
         self._phase = CLOSING
@@ -142,7 +144,7 @@ class Connection(asyncio.Protocol):
         head = self._head
         head.check(self._parser.version(), self._config.max_body_bytes)
         if self._parser.upgrade() and head.has_body:
-            raise HttpError(501, "an upgrade with a body is not supported")
+            raise HttpError(501, "expected an upgrade without a body, got one", "upgrade")
         self._phase = BODY
         self._body = b""
         self._set_limit(self._config.body_timeout_s)
@@ -154,11 +156,9 @@ class Connection(asyncio.Protocol):
         """A piece of the body; small pieces go into one growing buffer."""
         size = len(self._body) + len(part)
         if size > self._config.max_body_bytes:
-            raise HttpError(413, f"the body is larger than {self._config.max_body_bytes} bytes")
-        hub = self._hub
-        if hub.buffered_bytes + len(part) > self._config.max_buffered_bytes:
-            raise HttpError(503, "too many requests are being read", b"Retry-After: 1\r\n")
-        hub.buffered_bytes += len(part)
+            most = self._config.max_body_bytes
+            raise HttpError(413, f"expected at most {most} bytes, got more", "body")
+        self._hub.hold(len(part))
         self._unfinished_bytes = size
         if not self._body:
             self._body = part
@@ -200,6 +200,10 @@ class Connection(asyncio.Protocol):
         """Whether a reply made now should announce the end of the connection."""
         return self._hub.draining
 
+    def hold(self, size_bytes: int) -> None:
+        """See `Hub.hold`."""
+        self._hub.hold(size_bytes)
+
     def answered(self, exchange: Exchange) -> None:
         """Called by an exchange that has its reply."""
         self._hub.buffered_bytes -= exchange.held_bytes
@@ -239,7 +243,7 @@ class Connection(asyncio.Protocol):
         exchange = Exchange(self, b"", b"", {}, b"", 0, keep_alive=False, old=False)
         self._pipeline.add_begun(exchange)
         exchange.observe = self._hub.app.rejected
-        exchange.respond(error.status, error_body(str(error)), headers=error.headers)
+        exchange.respond(error.status, error_body(str(error), error.where), headers=error.headers)
 
     # ends and limits
 
@@ -265,9 +269,10 @@ class Connection(asyncio.Protocol):
         elif self._phase == IDLE:
             self._close()
         elif self._phase == HEAD:
-            self._reject(HttpError(408, "the request's headers took too long"))
+            limit_s = self._config.head_timeout_s
+            self._reject(HttpError(408, f"expected the headers within {limit_s:g} s", "headers"))
         elif now > self._limit_s + self._unfinished_bytes / self._config.min_body_bytes_per_s:
-            self._reject(HttpError(408, "the request's body took too long"))
+            self._reject(HttpError(408, "expected the body sooner, got it too slowly", "body"))
 
     def _close(self) -> None:
         """Send what is buffered and an end, then drop input until the client ends or time is up."""

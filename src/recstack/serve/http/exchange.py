@@ -19,7 +19,8 @@ class Exchange:
 
     target: the request line's target as sent. headers: by lower-case name; of a name that came
     twice, the values joined by `, `. body: bytes that nobody changes any more.
-    status: of the reply, 0 before it. observe: called with the exchange once it is answered.
+    held_bytes: of the body, counted until the reply. status: of the reply, 0 before it. observe:
+    called with the exchange once it is answered.
     """
 
     __slots__ = (
@@ -61,6 +62,11 @@ class Exchange:
         self.held_bytes = len(body)
         self.status = 0
         self.observe: Callable[[Exchange], None] | None = None
+
+    def hold(self, size_bytes: int) -> None:
+        """Count what the body has grown by; HttpError 503 where the process holds too much."""
+        self._connection.hold(size_bytes)
+        self.held_bytes += size_bytes
 
     def respond(
         self,

@@ -10,8 +10,8 @@ from socket import socket
 from recstack.serve.config import ServeConfig
 from recstack.serve.http.connection import Connection
 from recstack.serve.http.exchange import App, Exchange
-from recstack.serve.http.fault import log_fault, logger
-from recstack.serve.protocol.reply import error_body
+from recstack.serve.http.fault import answer_fault, logger
+from recstack.serve.http.status import RETRY, HttpError
 from recstack.types import Clock
 
 
@@ -70,17 +70,18 @@ class Hub:
         if self._server is not None:
             await self._server.wait_closed()
 
+    def hold(self, size_bytes: int) -> None:
+        """Count bytes of request bodies as held; HttpError 503 where they would be too many."""
+        if self.buffered_bytes + size_bytes > self.config.max_buffered_bytes:
+            raise HttpError(503, "too many requests are being read", headers=RETRY)
+        self.buffered_bytes += size_bytes
+
     def handle(self, exchange: Exchange) -> None:
         """Have the app answer; a fault of ours is logged and answered with 500."""
         try:
             self.app(exchange)
         except Exception as error:
-            self.internal_error(exchange, error)
-
-    def internal_error(self, exchange: Exchange, error: BaseException) -> None:
-        """Log `error` and answer 500."""
-        log_fault(error)
-        exchange.respond(500, error_body("internal error; the server's log says where"))
+            answer_fault(exchange, error)
 
     def _on_sweep(self) -> None:
         now = self.loop.time()

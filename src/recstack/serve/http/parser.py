@@ -59,7 +59,7 @@ class Parser:
                 cause = fault.__context__
                 if cause is not None:
                     raise cause from None
-                raise HttpError(400, f"malformed HTTP: {fault}") from None
+                raise HttpError(400, f"expected HTTP, got another form: {fault}") from None
 
 
 def require() -> None:

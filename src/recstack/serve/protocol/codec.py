@@ -46,6 +46,7 @@ class Codec:
     def __init__(self, model: Model, limits: Limits | None = None, name: str = "") -> None:
         self.schema = schema(model.inputs)
         self._limits = limits or Limits()
+        self._width = model.output_width
         self._prefix = reply.prefix(name or model.name)
 
     def decode(self, body: Body, json_bytes: int | None = None) -> Request:
@@ -60,12 +61,27 @@ class Codec:
         envelope = parse(body, json_bytes, limits.max_json_bytes)
         form = self.schema.form(envelope.tensors, envelope.parameters.get("form"))
         read = packed.read if form == "packed" else named.read
-        return Request(
+        request = Request(
             batch=read(self.schema, envelope.tensors, limits),
             id=envelope.id,
             binary=_binary(envelope),
             timeout_us=timeout_us(envelope.parameters),
         )
+        self._check_reply(request)
+        return request
+
+    def _check_reply(self, request: Request) -> None:
+        """Raise BatchError for more scores than a reply may hold."""
+        limits, scores = self._limits, request.batch.rows * self._width
+        if not request.binary and 4 * scores > limits.max_json_bytes:
+            most = limits.max_json_bytes // 4
+            raise BatchError(
+                f"expected at most {most} scores in JSON, got {scores}: ask for binary data",
+                "outputs",
+            )
+        if 4 * scores > limits.max_reply_bytes:
+            most = limits.max_reply_bytes // 4
+            raise BatchError(f"expected at most {most} scores, got {scores}", "outputs")
 
     def split(self, batch: Batch) -> list[Batch]:
         """One batch per query."""

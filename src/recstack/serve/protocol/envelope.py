@@ -8,11 +8,11 @@ Nothing here knows a model. Names come from the client, so messages quote at mos
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from recstack.errors import BatchError
+from recstack.serve.protocol.json_text import loads, shown, sort_of
 from recstack.serve.protocol.tensor import DATATYPE_BYTES, Body, Tensor
 
 MAX_TIMEOUT_US = 10**12
@@ -41,12 +41,12 @@ def parse(body: Body, json_bytes: int | None, max_json_bytes: int) -> Envelope:
         )
     if size > max_json_bytes:
         raise BatchError(f"expected at most {max_json_bytes} bytes of JSON, got {size}", "body")
-    data = _loads(bytes(memoryview(body)[:size]))
+    data = loads(bytes(memoryview(body)[:size]))
     if type(data) is not dict:
-        raise BatchError(f"expected a JSON object, got {_sort(data)}", "body")
+        raise BatchError(f"expected a JSON object, got {sort_of(data)}", "body")
     identifier = data.get("id")
     if identifier is not None and type(identifier) is not str:
-        raise BatchError(f"expected a string, got {_sort(identifier)}", "id")
+        raise BatchError(f"expected a string, got {sort_of(identifier)}", "id")
     return Envelope(
         identifier,
         _parameters(data, ""),
@@ -62,7 +62,7 @@ def timeout_us(parameters: dict[str, Any]) -> int | None:
         return None
     if type(value) is not int or not 0 <= value <= MAX_TIMEOUT_US:
         raise BatchError(
-            f"expected microseconds, 0 to {MAX_TIMEOUT_US}, got {_sort(value)}",
+            f"expected microseconds, 0 to {MAX_TIMEOUT_US}, got {sort_of(value)}",
             "parameters.timeout",
         )
     return value or None
@@ -72,13 +72,13 @@ def flag(parameters: dict[str, Any], name: str, where: str) -> bool | None:
     """A boolean parameter, None where it is absent."""
     value = parameters.get(name)
     if value is not None and type(value) is not bool:
-        raise BatchError(f"expected true or false, got {_sort(value)}", f"{where}{name}")
+        raise BatchError(f"expected true or false, got {sort_of(value)}", f"{where}{name}")
     return value
 
 
 def _tensors(items: Any, body: Body, at: int) -> dict[str, Tensor]:
     if type(items) is not list or not items:
-        raise BatchError(f"expected a list of tensors, got {_sort(items)}", "inputs")
+        raise BatchError(f"expected a list of tensors, got {sort_of(items)}", "inputs")
     tensors: dict[str, Tensor] = {}
     for i, item in enumerate(items):
         tensor = _tensor(item, i, body, at)
@@ -93,40 +93,41 @@ def _tensors(items: Any, body: Body, at: int) -> dict[str, Tensor]:
 
 def _tensor(item: Any, i: int, body: Body, at: int) -> Tensor:
     if type(item) is not dict:
-        raise BatchError(f"expected an object, got {_sort(item)}", f"inputs[{i}]")
+        raise BatchError(f"expected an object, got {sort_of(item)}", f"inputs[{i}]")
     name, datatype, shape = item.get("name"), item.get("datatype"), item.get("shape")
     if type(name) is not str:
-        raise BatchError(f"expected a string, got {_sort(name)}", f"inputs[{i}].name")
+        raise BatchError(f"expected a string, got {sort_of(name)}", f"inputs[{i}].name")
     where = f"inputs[{i}] {name[:80]!r}"
     if type(datatype) is not str or datatype not in DATATYPE_BYTES:
-        got = repr(datatype[:80]) if type(datatype) is str else _sort(datatype)
-        raise BatchError(f"expected one of {', '.join(DATATYPE_BYTES)}, got {got}", where)
+        known = ", ".join(DATATYPE_BYTES)
+        raise BatchError(f"expected one of {known}, got {shown(datatype)}", where)
     if type(shape) is not list:
-        raise BatchError(f"expected a list of sizes as shape, got {_sort(shape)}", where)
+        raise BatchError(f"expected a list of sizes as shape, got {sort_of(shape)}", where)
     count = 1
-    for n in shape:
+    for axis, n in enumerate(shape):
         if type(n) is not int or not 0 <= n < 1 << 31:
-            raise BatchError("expected sizes of 0 to 2**31 - 1 as shape, got another", where)
+            got = f"{sort_of(n)} on axis {axis}"
+            raise BatchError(f"expected sizes of 0 to 2**31 - 1 as shape, got {got}", where)
         count *= n
     parameters = item.get("parameters")
     size = None
     if parameters is not None:
         if type(parameters) is not dict:
-            raise BatchError(f"expected parameters as an object, got {_sort(parameters)}", where)
+            raise BatchError(f"expected parameters as an object, got {sort_of(parameters)}", where)
         size = parameters.get("binary_data_size")
         if "shared_memory_region" in parameters:
             raise BatchError("expected data, got shared memory, which is not supported", where)
     data = item.get("data")
     if size is None:
         if type(data) is not list:
-            raise BatchError(f"expected data as a list, got {_sort(data)}", where)
+            raise BatchError(f"expected data as a list, got {sort_of(data)}", where)
         return Tensor(name, datatype, tuple(shape), count, where, data, None, 0, 0)
     if data is not None:
         raise BatchError("expected data or binary_data_size, got both", where)
     if type(size) is not int or size < 0 or size > len(body) - at:
         raise BatchError(
             f"expected a binary_data_size of 0 to {len(body) - at}, the bytes left, "
-            f"got {_sort(size)}",
+            f"got {sort_of(size)}",
             where,
         )
     want = count * DATATYPE_BYTES[datatype]
@@ -139,15 +140,18 @@ def _outputs(items: Any) -> list[tuple[str, bool | None]]:
     if items is None:
         return []
     if type(items) is not list:
-        raise BatchError(f"expected a list, got {_sort(items)}", "outputs")
+        raise BatchError(f"expected a list, got {sort_of(items)}", "outputs")
     outputs = []
     for i, item in enumerate(items):
         if type(item) is not dict or type(item.get("name")) is not str:
-            raise BatchError("expected an object with a name, got another", f"outputs[{i}]")
+            raise BatchError("expected an object with a name, got none", f"outputs[{i}]")
         parameters = _parameters(item, f"outputs[{i}].")
         for unsupported in ("classification", "shared_memory_region"):
             if parameters.get(unsupported):
-                raise BatchError(f"{unsupported} is not supported", f"outputs[{i}].parameters")
+                raise BatchError(
+                    f"expected no {unsupported}, got it: it is not supported",
+                    f"outputs[{i}].parameters",
+                )
         binary = flag(parameters, "binary_data", f"outputs[{i}].parameters.")
         outputs.append((item["name"], binary))
     return outputs
@@ -158,39 +162,8 @@ def _parameters(holder: dict[str, Any], where: str) -> dict[str, Any]:
     if parameters is None:
         return {}
     if type(parameters) is not dict:
-        raise BatchError(f"expected an object, got {_sort(parameters)}", f"{where}parameters")
+        raise BatchError(f"expected an object, got {sort_of(parameters)}", f"{where}parameters")
     return parameters
-
-
-def _loads(text: bytes) -> Any:
-    try:
-        return json.loads(text.decode(), parse_constant=_no_constant)
-    except RecursionError:
-        raise BatchError("expected less deeply nested JSON", "body") from None
-    except UnicodeDecodeError as error:
-        raise BatchError(f"expected UTF-8, got another byte at {error.start}", "body") from None
-    except json.JSONDecodeError as error:
-        message = f"expected JSON, got a fault at byte {error.pos}: {error.msg}"
-        raise BatchError(message, "body") from None
-    except ValueError:
-        raise BatchError("expected JSON with numbers of at most 4300 digits", "body") from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise BatchError(f"expected JSON numbers, got {name}", "body")
-
-
-def _sort(value: Any) -> str:
-    """What `value` is, without quoting what it holds beyond a number."""
-    if value is None:
-        return "none"
-    if type(value) is int and abs(value) < 1 << 63:
-        return str(value)
-    if type(value) is list:
-        return "a list" if value else "an empty list"
-    return {"dict": "an object", "str": "a string"}.get(
-        type(value).__name__, f"a {type(value).__name__}"
-    )
 
 
 def _brief(shape: list[int]) -> str:

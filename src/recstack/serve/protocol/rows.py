@@ -15,11 +15,16 @@ from recstack.serve.protocol.tensor import INT32, Tensor
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that one request may hold: bytes of JSON, rows, queries."""
+    """The most that one request may hold, or ask for.
+
+    max_json_bytes: of its JSON, and of the scores, as float32, of a reply in JSON.
+    max_reply_bytes: of the scores of any reply.
+    """
 
     max_json_bytes: int = 1 << 19
     max_rows: int = 1 << 20
     max_queries: int = 1024
+    max_reply_bytes: int = 1 << 26
 
 
 def read_offsets(tensors: Mapping[str, Tensor], limits: Limits) -> NDArray[np.int32] | None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from recstack.batch import DenseInput, Input, ScopeName, SparseInput
 from recstack.errors import BatchError
+from recstack.serve.protocol.json_text import shown
 
 PACKED = ("dense", "user_dense", "values", "lengths", "query_offsets", "weights")
 OFFSETS = "query_offsets"
@@ -65,7 +66,8 @@ class Schema:
         """
         if asked is not None:
             if asked not in ("named", "packed"):
-                raise BatchError("expected 'named' or 'packed', got another", "parameters.form")
+                got = shown(asked)
+                raise BatchError(f"expected 'named' or 'packed', got {got}", "parameters.form")
             return str(asked)
         if not all(name in PACKED for name in names):
             return "named"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recstack.errors import BatchError
+from recstack.serve.protocol.json_text import sort_of
 
 Body = bytes | bytearray
 
@@ -93,9 +94,10 @@ class Tensor:
         if len(flat) != self.count:
             raise BatchError(f"expected {self.count} numbers, got {len(flat)}", self.where)
         kinds = set(map(type, flat))
-        if kinds - ({int, float} if dtype.kind == "f" else {int}):
-            sort = "numbers" if dtype.kind == "f" else "integers"
-            raise BatchError(f"expected {sort} as {self.datatype}, got another type", self.where)
+        if others := kinds - ({int, float} if dtype.kind == "f" else {int}):
+            wanted = "numbers" if dtype.kind == "f" else "integers"
+            got = sort_of(next(x for x in flat if type(x) in others))
+            raise BatchError(f"expected {wanted} as {self.datatype}, got {got}", self.where)
         try:
             wide = np.array(flat, np.float64 if dtype.kind == "f" else np.int64)
         except OverflowError:

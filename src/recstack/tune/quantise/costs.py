@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from math import prod
 from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
 
 from recstack.batch import Batch
 from recstack.data import random_batch
 from recstack.engine import Engine, EngineConfig, compile
+from recstack.engine.native.build import FP16_LARGEST
 from recstack.engine.native.step_times import step_times
 from recstack.engine.precision import FP32, LayerPlan, LayerPrecision, layer_names, quantisable
+from recstack.errors import RowError
 from recstack.model import Model
+from recstack.model.requantise import Requantised
 from recstack.precision.alone import alone
 from recstack.precision.plan import PrecisionPlan, apply, tables_of
 from recstack.rows import RowFormat
@@ -24,6 +29,25 @@ BATCHES = 64  # different ones, lest a large table's rows all lie in cache
 _LAYER_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 
 
+def table_fits(model: Model, table: str, row_format: RowFormat) -> bool:
+    """Whether the format can hold every row of the table."""
+    if row_format == model.table_formats[table]:
+        return True
+    try:
+        for _ in Requantised(model, table, row_format, greedy=False).chunks():
+            pass
+    except RowError:
+        return False
+    return True
+
+
+def layer_fits(model: Model, layer: str, precision: LayerPrecision) -> bool:
+    """Whether the format can hold the layer's weights."""
+    if precision.format != "fp16":
+        return True
+    return all(float(np.abs(w).max(initial=0)) <= FP16_LARGEST for w in _matrices(model, layer))
+
+
 def table_bytes(model: Model, table: str, row_format: RowFormat) -> int:
     """Bytes of a table in a format."""
     rows, dim = model.shapes[table]
@@ -32,16 +56,18 @@ def table_bytes(model: Model, table: str, row_format: RowFormat) -> int:
 
 def layer_bytes(model: Model, layer: str, precision: LayerPrecision) -> int:
     """Bytes of a layer's weight matrices; int8 with a scale and a sum per output, fp32 outliers."""
+    total = 0
+    for matrix in _matrices(model, layer):
+        total += matrix.size * _LAYER_BYTES[precision.format]
+        if precision.format == "int8":
+            total += 8 * len(matrix) + 4 * len(matrix) * len(precision.outliers)
+    return total
+
+
+def _matrices(model: Model, layer: str) -> list[NDArray[np.float32]]:
     names = {o for o, n in layer_names(model).items() if n == layer}
     weights = {w for op in model.ops if op.output in names for w in op.weights()}
-    total = 0
-    for shape in (model.shapes[w] for w in weights):
-        if len(shape) != 2:
-            continue
-        total += prod(shape) * _LAYER_BYTES[precision.format]
-        if precision.format == "int8":
-            total += 8 * shape[0] + 4 * shape[0] * len(precision.outliers)
-    return total
+    return [model.weights[w] for w in sorted(weights) if len(model.shapes[w]) == 2]
 
 
 def plan_bytes(model: Model, plan: PrecisionPlan) -> int:

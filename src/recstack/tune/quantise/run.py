@@ -18,6 +18,7 @@ from recstack.engine import EngineConfig
 from recstack.engine.precision import (
     DenseFormat,
     LayerPrecision,
+    layer_input,
     layer_inputs,
     quantisable,
 )
@@ -27,7 +28,7 @@ from recstack.precision.budget import Budget
 from recstack.precision.calibrate import calibrate
 from recstack.precision.plan import PrecisionPlan, tables_of
 from recstack.precision.proof import CHUNK_ROWS, check_labels
-from recstack.precision.values import columns_that_stand_out, input_of, values_of
+from recstack.precision.values import columns_that_stand_out, values_of
 from recstack.rows import RowFormat
 from recstack.tune.quantise import costs
 from recstack.tune.quantise.journal import Journal
@@ -145,11 +146,16 @@ def quantise(
     every measurement, so that a search that was stopped goes on. watch: told what is measured, and
     how many of how many are; step: told of every plan that was tried.
 
-    Raises ConfigError for labels that do not fit the model, for data with fewer than two groups,
-    and for a journal of another search.
+    Raises ConfigError for a model whose tables are in few bits already, for labels that do not fit
+    it, for data with fewer than two groups, and for a journal of another search.
     """
     config, engine = config or QuantiseConfig(), engine or EngineConfig()
     check_labels(model, data)
+    if coarse := [(n, f) for n, f in model.table_formats.items() if f != RowFormat.FP32]:
+        raise ConfigError(
+            f"expected tables in fp32, got {coarse[0][0]!r} in {coarse[0][1]}: "
+            "quantise the original model"
+        )
     halves = data.halves(config.seed)
     if not all(half.rows for half in halves):
         raise ConfigError(f"expected rows of at least two groups, got {data.rows} rows")
@@ -188,8 +194,9 @@ def _units(
     made: list[Unit] = []
     for name in tables:
         watch(name, len(made), len(tables) + len(layers))
-        found = _table_costs(model, name, formats, config, journal)
-        made.append(Unit("table", name, _ladder(formats, found, margin)))
+        fitting = [f for f in formats if costs.table_fits(model, name, f)]
+        found = _table_costs(model, name, fitting, config, journal)
+        made.append(Unit("table", name, _ladder(fitting, found, margin)))
     for name in layers:
         watch(name, len(made), len(tables) + len(layers))
         precisions = _precisions(model, name, small, config)
@@ -209,13 +216,16 @@ def _precisions(
     formats = [f for f in ("fp16", "bf16", "int8") if f in config.layers]
     found = [LayerPrecision("fp32"), *(LayerPrecision(f) for f in formats)]
     if "int8" in config.layers:
-        read = input_of(model, name)
+        read = layer_input(model, name)
         values = values_of(model, [read], small)[read]
         if columns := columns_that_stand_out(values, layer_inputs(model, name)):
             found.insert(-1, LayerPrecision("int8", outliers=columns))
     if config.activations == "static":
         found = [calibrate(model, {name: p}, _batches(small))[name] for p in found]
-    return [p for p in found if p.format in costs.formats_run(model, name, p)]
+    return [
+        p for p in found
+        if costs.layer_fits(model, name, p) and p.format in costs.formats_run(model, name, p)
+    ]  # fmt: skip
 
 
 def _batches(data: LabelledData) -> Iterator[Batch]:
@@ -291,7 +301,7 @@ def _notes(units: tuple[Unit, ...], outcome: Outcome, scored: Scored) -> dict[st
     found = {}
     for i, (unit, rung) in enumerate(zip(units, outcome.state, strict=True)):
         if unit.top == 0:
-            found[unit.name] = "too little to save"
+            found[unit.name] = unit.note
         elif outcome.verdict != "proven":
             found[unit.name] = "nothing was proven"
         elif rung == 0:

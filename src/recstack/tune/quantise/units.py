@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from recstack.engine.precision import LayerPlan, LayerPrecision
@@ -24,11 +24,15 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A table or a layer, and its precisions: ascending in cost, the last is fp32."""
+    """A table or a layer, and its precisions: ascending in cost, the last is fp32.
+
+    note: why there is nothing to choose, where there is not.
+    """
 
     kind: Literal["table", "layer"]
     name: str
     ladder: tuple[Rung, ...]
+    note: str = "no cheaper format fits"
 
     @property
     def top(self) -> int:
@@ -62,7 +66,10 @@ def worthwhile(units: Iterable[Unit], least_share: float) -> tuple[Unit, ...]:
             break
         left_out.add(i)
     return tuple(
-        Unit(u.kind, u.name, u.ladder[-1:]) if i in left_out else u for i, u in enumerate(listed)
+        replace(u, ladder=u.ladder[-1:], note="too little to save")
+        if i in left_out and u.top
+        else u
+        for i, u in enumerate(listed)
     )
 
 

@@ -1,0 +1,2 @@
+#define RECSTACK_ISA 0
+#include "kernels/seq/unit8-inl.h"
