@@ -59,8 +59,8 @@ class Histogram:
 class OpReport:
     """One op.
 
-    unit, precision: its layer or table as a plan names it, and the precision of that, "int8 -> fp32"
-        where it runs in another, for want of a kernel; "" where it has none to choose.
+    unit, precision: its layer or table as a plan names it, and the precision of that, "int8
+        -> fp32" where it runs in another, for want of a kernel; "" where it has none to choose.
     total: with the errors of all ops before it. own: of its own precision alone, fp32 inputs.
     saturation: share of its inputs outside a static range; None where the range is dynamic.
     columns: input columns that stand out from the others: outliers, where they are not yet.
