@@ -1,4 +1,5 @@
-// Rows in column blocks of up to 256 bytes, as kernels/embag reads them; only the hint varies.
+// Rows in column blocks of up to 256 bytes, prefetched in bursts, as kernels/embag reads them; only
+// hint and distance vary.
 #pragma once
 
 #include "core/vec.h"
@@ -17,21 +18,24 @@ RECSTACK_INLINE void prefetch_line(const float* line) {
   if constexpr (kHint == PrefetchHint::nta) __builtin_prefetch(line, 0, 0);
 }
 
-// Columns [column, column + kLines * kLineFloats) of one bag. The first block's prefetches bring
-// whole rows.
-template <PrefetchHint kHint, int kLines>
+// The rows of lookups [begin, end).
+template <PrefetchHint kHint>
+RECSTACK_INLINE void prefetch_rows(const GatherArgs& args, int64_t begin, int64_t end) {
+  if constexpr (kHint == PrefetchHint::none) return;
+  for (int64_t l = begin; l < end; ++l) {
+    const float* row = args.table + args.indices[l] * args.dim;
+    for (int64_t line = 0; line < args.dim; line += kLineFloats) prefetch_line<kHint>(row + line);
+  }
+}
+
+// Columns [column, column + kLines * kLineFloats) of one bag.
+template <int kLines>
 RECSTACK_INLINE void pool_block(const GatherArgs& args, int64_t begin, int64_t column) {
   constexpr int kVectors = kLines * kLineFloats / kLanes;
   V acc[kVectors];
   RECSTACK_UNROLL
   for (int c = 0; c < kVectors; ++c) acc[c] = zero();
   for (int64_t l = begin; l < begin + args.bag; ++l) {
-    if (kHint != PrefetchHint::none && column == 0) {
-      const float* ahead = args.table + args.indices[l + args.distance] * args.dim;
-      for (int64_t line = 0; line < args.dim; line += kLineFloats) {
-        prefetch_line<kHint>(ahead + line);
-      }
-    }
     const float* row = args.table + args.indices[l] * args.dim + column;
     RECSTACK_UNROLL
     for (int c = 0; c < kVectors; ++c) acc[c] = add(acc[c], load(row + c * kLanes));
@@ -42,9 +46,11 @@ RECSTACK_INLINE void pool_block(const GatherArgs& args, int64_t begin, int64_t c
 
 template <PrefetchHint kHint, int kLines>
 void pool(const GatherArgs& args) {
+  prefetch_rows<kHint>(args, 0, args.distance);
   for (int64_t begin = 0; begin < args.lookups; begin += args.bag) {
+    prefetch_rows<kHint>(args, begin + args.distance, begin + args.distance + args.bag);
     for (int64_t column = 0; column < args.dim; column += kLines * kLineFloats) {
-      pool_block<kHint, kLines>(args, begin, column);
+      pool_block<kLines>(args, begin, column);
     }
   }
 }

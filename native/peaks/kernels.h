@@ -4,10 +4,10 @@
 //   read_f32(data, n, passes, out):
 //     for p in passes: for i in n, in order: acc += data[i]
 //   gather_f32(args): sum-pools bags of `bag` rows, as an embedding bag of whole cache lines does:
-//     for b in lookups / bag: for l in bag b, in order:
-//       if hint: prefetch all lines of row indices[l + distance], across bag ends
-//       acc[d] += table[indices[l] * dim + d]
-//     out[d] = acc[d]
+//     for b in lookups / bag:
+//       if hint: for l in bag b: prefetch all lines of row indices[l + distance], across bag ends
+//       for l in bag b, in order: acc[d] += table[indices[l] * dim + d]
+//       out[d] = acc[d]
 //
 // fp32 accumulators in many chains, so that latency never binds; the results go to `out` only so
 // that the compiler keeps the work. `data` and `table` are 64-byte aligned; n is a multiple of

@@ -1,38 +1,23 @@
 // A GRU or AUGRU whose states meet their weights in int8.
-#include <algorithm>
-#include <optional>
-
-#include "core/aligned.h"
-#include "program/step.h"
+#include "program/recurrent_step.h"
 
 namespace recstack {
 namespace {
 
-// "recurrence8": operands, ints and weights as "recurrence" (steps_recurrence.cc), but for the
-// scratch, which is 5 hidden wide: two states, and what a state gives the gates. Each state has its
-// own range.
-class Recurrence8Step final : public Step {
+// "recurrence8": a GatedStep; its scratch is 5 hidden wide: two states, and what a state gives the
+// gates. Each state has its own range.
+class Recurrence8Step final : public GatedStep {
  public:
   Recurrence8Step(const StepSpec& spec, const Kernels& kernels)
-      : Step(spec.scope),
-        v_(spec.operands),
-        positions_(spec.ints[0]),
-        hidden_(spec.ints[1]),
-        attention_(spec.ints[2] ? 1 : 0),
-        mask_(spec.ints[3] ? 1 + attention_ : 0),
-        sequence_(spec.ints[4] != 0),
+      : GatedStep(spec),
         packed_((kernels.gemm8.packed_size(3 * hidden_, hidden_, 0) + 3) / 4),
         layer_(kernels.gemm8.pack_s8(spec.weights[0].data, 3 * hidden_, hidden_, hidden_, nullptr,
-                                     0, packed_.data())),
-        bias_(spec.weights.size() > 1 ? static_cast<size_t>(3 * hidden_) : 0) {
-    if (bias_.size()) std::copy_n(spec.weights[1].data, 3 * hidden_, bias_.data());
-  }
+                                     0, packed_.data())) {}
 
   Status run(const Context& c) const override {
-    const Operand& scratch = v_[v_.size() - 2];
     const int64_t rows = c.entries(scope);
     for (int64_t r = 0; r < rows; ++r) std::fill_n(state(c, -1).at(r), hidden_, 0.0f);
-    const States to_gates = {c.at(scratch) + 2 * hidden_, scratch.stride};
+    const States to_gates = {c.at(scratch()) + 2 * hidden_, scratch().stride};
     for (int64_t t = 0; t < positions_; ++t) {
       const States old = state(c, t - 1);
       c.kernels->gemm8.gemm_u8s8({.x = old.data,
@@ -60,19 +45,16 @@ class Recurrence8Step final : public Step {
 
   // Where all rows' states after position t lie; t = -1: the zeros before the first.
   States state(const Context& c, int64_t t) const {
-    const Operand& scratch = v_[v_.size() - 2];
-    const Operand& out = v_.back();
-    if (sequence_ && t >= 0) return {c.at(out) + t * hidden_, out.stride};
-    if (t + 1 == positions_) return {c.at(out), out.stride};
-    return {c.at(scratch) + (t + 2) % 2 * hidden_, scratch.stride};
+    if (sequence_ && t >= 0) return {c.at(out()) + t * hidden_, out().stride};
+    if (t + 1 == positions_) return {c.at(out()), out().stride};
+    return {c.at(scratch()) + (t + 2) % 2 * hidden_, scratch().stride};
   }
 
   // Runs of rows that read the same entry of user-scope values go together.
   void apply_gates(const Context& c, int64_t t, const States& old, const States& to_gates) const {
     const int64_t rows = c.entries(scope);
     const States fresh = state(c, t);
-    const Operand& xg = v_[0];
-    const bool spread_xg = spread(xg, scope), spread_mask = mask_ && spread(v_[mask_], scope);
+    const bool spread_xg = spread(xg(), scope), spread_mask = mask_ && spread(*mask_, scope);
     for (int64_t r = 0, end; r < rows; r = end) {
       end = rows;
       if (spread_xg || spread_mask) {
@@ -80,16 +62,16 @@ class Recurrence8Step final : public Step {
         while (end < rows && c.query_of_row[end] == c.query_of_row[r]) ++end;
       }
       c.kernels->seq.gates_f32(
-          {.xg = c.entry(xg, scope, r) + t * 3 * hidden_,
-           .xg_stride = spread_xg ? 0 : xg.stride,
+          {.xg = c.entry(xg(), scope, r) + t * 3 * hidden_,
+           .xg_stride = spread_xg ? 0 : xg().stride,
            .hg = to_gates.at(r),
            .hg_stride = to_gates.stride,
            .h = old.at(r),
            .h_stride = old.stride,
-           .attention = attention_ ? c.entry(v_[attention_], scope, r) + t : nullptr,
-           .attention_stride = attention_ ? v_[attention_].stride : 0,
-           .mask = mask_ ? c.entry(v_[mask_], scope, r) + t : nullptr,
-           .mask_stride = mask_ && !spread_mask ? v_[mask_].stride : 0,
+           .attention = attention_ ? c.entry(*attention_, scope, r) + t : nullptr,
+           .attention_stride = attention_ ? attention_->stride : 0,
+           .mask = mask_ ? c.entry(*mask_, scope, r) + t : nullptr,
+           .mask_stride = mask_ && !spread_mask ? mask_->stride : 0,
            .rows = end - r,
            .hidden = hidden_,
            .out = fresh.at(r),
@@ -97,13 +79,8 @@ class Recurrence8Step final : public Step {
     }
   }
 
-  std::vector<Operand> v_;
-  int64_t positions_, hidden_;
-  size_t attention_, mask_;  // positions among the operands; 0: none
-  bool sequence_;
   AlignedFloats packed_;
   PackedLayer8 layer_;
-  AlignedFloats bias_;
 };
 
 }  // namespace

@@ -60,7 +60,7 @@ def test_a_layer_that_has_no_kernel_in_its_precision_is_said_to_run_in_another()
     model, data = ratings("wnd")
     reports = {r.name: r for r in debug(model, uniform(model, "int8", "int8"), data.part(0, 300))}
     assert reports["relu_1"].precision == "int8" and reports["relu_1"].own is not None
-    assert reports["linear_3"].precision == "int8, runs fp32" and reports["linear_3"].own is None
+    assert reports["linear_3"].precision == "int8 -> fp32" and reports["linear_3"].own is None
 
 
 def test_data_without_rows_are_refused() -> None:

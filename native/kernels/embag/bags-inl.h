@@ -16,7 +16,6 @@ constexpr int64_t kMaxBlock = kMaxVectors * kLanes;
 // The lookups of one bag in one stretch, and what becomes of their sum.
 struct Stretch {
   const uintptr_t* rows;
-  const uintptr_t* ahead;  // of the rows to prefetch, beside `rows`
   int64_t count;
   const float* weights;  // beside rows, or null
   bool first, last;      // of the bag
@@ -24,36 +23,20 @@ struct Stretch {
 };
 
 // How a row divides into blocks: `wide` floats of full blocks, then one of `vectors` vectors whose
-// last has `last` lanes. And its bytes, whose last may lie on a line of its own.
+// last has `last` lanes.
 struct RowShape {
   int64_t wide;
   int64_t vectors;
   int64_t last;
-  int64_t row_bytes;
-  bool ends_apart;
-  PrefetchHint hint;
 
   RECSTACK_INLINE int64_t dim() const { return wide + (vectors - 1) * kLanes + last; }
 };
 
-template <int kHint>
-RECSTACK_INLINE void prefetch_row(uintptr_t row, const RowShape& shape) {
-  if constexpr (kHint == kAsGiven) {
-    if (shape.hint == PrefetchHint::t1) return prefetch_row<kT1>(row, shape);
-    if (shape.hint == PrefetchHint::nta) return prefetch_row<kNta>(row, shape);
-    return prefetch_row<kT0>(row, shape);
-  }
-  const int64_t bytes = shape.row_bytes;
-  for (int64_t b = 0; b < bytes; b += 64) prefetch_line<kHint>(row + static_cast<uint64_t>(b));
-  if (shape.ends_apart) prefetch_line<kHint>(row + static_cast<uint64_t>(bytes - 1));
-}
-
 // Columns [column, column + kVectors * kLanes) of one stretch, the last vector cut to `last` lanes
-// if kTail. The first block prefetches whole rows: kOnly where it is the row's only one.
-template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted, int kHint, bool kOnly>
+// if kTail.
+template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted>
 RECSTACK_INLINE void sum_block(const Stretch& s, const RowShape& shape, int64_t column,
                                float* out) {
-  constexpr int64_t kBytes = kVectors * kLanes * 4;
   const int64_t last = kTail ? shape.last : kLanes;
   V acc[kVectors];
   RECSTACK_UNROLL
@@ -63,16 +46,6 @@ RECSTACK_INLINE void sum_block(const Stretch& s, const RowShape& shape, int64_t 
   }
   const int64_t count = s.count;
   for (int64_t l = 0; l < count; ++l) {
-    if constexpr (kOnly && kFormat == RowFormat::fp32) {
-      const uintptr_t ahead = s.ahead[l];
-      RECSTACK_UNROLL
-      for (int64_t b = 0; b < kBytes; b += 64) prefetch_line<kHint>(ahead + b);
-      if (shape.ends_apart) {
-        prefetch_line<kHint>(ahead + static_cast<uint64_t>(shape.row_bytes - 1));
-      }
-    } else if (column == 0) {
-      prefetch_row<kHint>(s.ahead[l], shape);
-    }
     const Row<kFormat> row(s.rows[l], shape.dim());
     const V weight = set1(kWeighted ? s.weights[l] : 1.0f);
     RECSTACK_UNROLL
@@ -111,7 +84,6 @@ RECSTACK_INLINE void sum_in_place(const Stretch& s, const RowShape& shape, float
   };
   if (s.first) each([](int64_t, int64_t) { return zero(); });
   for (int64_t l = 0; l < s.count; ++l) {
-    prefetch_row<kAsGiven>(s.ahead[l], shape);
     const Row<kFormat> row(s.rows[l], dim);
     const V weight = set1(kWeighted ? s.weights[l] : 1.0f);
     each([&](int64_t d, int64_t n) {
@@ -124,7 +96,7 @@ RECSTACK_INLINE void sum_in_place(const Stretch& s, const RowShape& shape, float
 }
 #endif
 
-template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted, int kHint>
+template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted>
 RECSTACK_INLINE void sum_row(const Stretch& s, const RowShape& shape, float* out) {
 #if RECSTACK_ISA == 0
   if constexpr (kFormat != RowFormat::fp32) {
@@ -132,13 +104,13 @@ RECSTACK_INLINE void sum_row(const Stretch& s, const RowShape& shape, float* out
   }
 #endif
   if (shape.wide == 0) {
-    return sum_block<kFormat, kVectors, kTail, kWeighted, kHint, true>(s, shape, 0, out);
+    return sum_block<kFormat, kVectors, kTail, kWeighted>(s, shape, 0, out);
   }
   int64_t column = 0;
   for (; column < shape.wide; column += kMaxBlock) {
-    sum_block<kFormat, kMaxVectors, false, kWeighted, kHint, false>(s, shape, column, out);
+    sum_block<kFormat, kMaxVectors, false, kWeighted>(s, shape, column, out);
   }
-  sum_block<kFormat, kVectors, kTail, kWeighted, kHint, false>(s, shape, column, out);
+  sum_block<kFormat, kVectors, kTail, kWeighted>(s, shape, column, out);
 }
 
 // Whether lookups [begin, begin + n) are those before them, weights too.
@@ -161,10 +133,9 @@ RECSTACK_INLINE void copy_row(const Row<kFormat>& from, int64_t n, float* to) {
 // Shorter bags cost no more to sum than to compare.
 constexpr int64_t kRepeatable = 4;
 
-template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted, int kHint>
+template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted>
 void pooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk& walk) {
   const int64_t index_bytes = args.index_type == IndexType::int32 ? 4 : 8;
-  const int64_t ahead = args.prefetch.distance;
   const bool mean = t.pooling == Pooling::mean;
   float* out = t.out;
   int64_t before = 0;
@@ -180,7 +151,7 @@ void pooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk
     before = n;
     int64_t counted = n, left = n;
     do {
-      const int64_t count = lesser(left, kStretch);
+      const int64_t count = lesser(left, walk.stretch());
       const uintptr_t* rows = walk.take(count);
       if (mean && t.padding_index >= 0) {
         for (int64_t i = 0; i < count; ++i) counted -= rows[i] == walk.zeros();
@@ -188,30 +159,27 @@ void pooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk
       const bool last = left == count;
       const Stretch stretch = {
           .rows = rows,
-          .ahead = rows + ahead,
           .count = count,
           .weights = kWeighted ? t.weights + l : nullptr,
           .first = left == n,
           .last = last,
           .divisor = mean && last && counted > 0 ? static_cast<float>(counted) : 1.0f};
-      sum_row<kFormat, kVectors, kTail, kWeighted, kHint>(stretch, shape, out);
+      sum_row<kFormat, kVectors, kTail, kWeighted>(stretch, shape, out);
       l += count;
       left -= count;
     } while (left > 0);
   }
 }
 
-template <RowFormat kFormat, int kHint>
-void unpooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk& walk) {
-  const int64_t ahead = args.prefetch.distance;
+template <RowFormat kFormat>
+void unpooled(const BagsArgs& args, const BagTable& t, Walk& walk) {
   float* out = t.out;
   for (int64_t b = 0; b < args.bags; ++b, out += t.out_stride) {
     float* to = out;
     for (int64_t left = t.lengths[b]; left > 0;) {
-      const int64_t count = lesser(left, kStretch);
+      const int64_t count = lesser(left, walk.stretch());
       const uintptr_t* rows = walk.take(count);
       for (int64_t i = 0; i < count; ++i, to += args.dim) {
-        prefetch_row<kHint>(rows[i + ahead], shape);
         copy_row(Row<kFormat>(rows[i], args.dim), args.dim, to);
       }
       left -= count;
@@ -221,38 +189,33 @@ void unpooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Wa
   }
 }
 
-template <RowFormat kFormat, int kVectors, bool kTail, int kHint>
+template <RowFormat kFormat, int kVectors, bool kTail>
 void bags_of(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk& walk) {
-  if (t.pooling == Pooling::none) return unpooled<kFormat, kHint>(args, t, shape, walk);
+  if (t.pooling == Pooling::none) return unpooled<kFormat>(args, t, walk);
   if (t.weights != nullptr) {
-    return pooled<kFormat, kVectors, kTail, true, kHint>(args, t, shape, walk);
+    return pooled<kFormat, kVectors, kTail, true>(args, t, shape, walk);
   }
-  pooled<kFormat, kVectors, kTail, false, kHint>(args, t, shape, walk);
+  pooled<kFormat, kVectors, kTail, false>(args, t, shape, walk);
 }
 
-template <int kVectors, bool kTail, int kHint>
-void table_bags(const BagsArgs& args, const BagTable& t, RowShape shape, Walk& walk) {
-  shape.row_bytes = row_bytes(t.format, args.dim);
-  // Row addresses are multiples of `granule`, so is where the last one of a row starts.
-  const uintptr_t start = reinterpret_cast<uintptr_t>(t.table);
-  const uintptr_t both = start | static_cast<uintptr_t>(shape.row_bytes);
-  const auto granule = static_cast<int64_t>(both & (~both + 1));
-  shape.ends_apart = (shape.row_bytes - 1) % 64 + 1 > granule;
+template <int kVectors, bool kTail>
+void table_bags(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk& walk) {
+  walk.enter(t);
   constexpr int kOwn = RECSTACK_ISA == 0 ? 1 : kVectors;  // scalar: one for all widths
   switch (t.format) {
     case RowFormat::fp32:
-      return bags_of<RowFormat::fp32, kVectors, kTail, kHint>(args, t, shape, walk);
-    // A tail and the choice of a hint cost the others little: they have no code of their own.
+      return bags_of<RowFormat::fp32, kVectors, kTail>(args, t, shape, walk);
+    // A tail costs the others little: it has no code of its own.
     case RowFormat::fp16:
-      return bags_of<RowFormat::fp16, kOwn, true, kAsGiven>(args, t, shape, walk);
+      return bags_of<RowFormat::fp16, kOwn, true>(args, t, shape, walk);
     case RowFormat::bf16:
-      return bags_of<RowFormat::bf16, kOwn, true, kAsGiven>(args, t, shape, walk);
+      return bags_of<RowFormat::bf16, kOwn, true>(args, t, shape, walk);
     case RowFormat::int8:
-      return bags_of<RowFormat::int8, kOwn, true, kAsGiven>(args, t, shape, walk);
+      return bags_of<RowFormat::int8, kOwn, true>(args, t, shape, walk);
     case RowFormat::int4:
-      return bags_of<RowFormat::int4, kOwn, true, kAsGiven>(args, t, shape, walk);
+      return bags_of<RowFormat::int4, kOwn, true>(args, t, shape, walk);
     case RowFormat::int2:
-      return bags_of<RowFormat::int2, kOwn, true, kAsGiven>(args, t, shape, walk);
+      return bags_of<RowFormat::int2, kOwn, true>(args, t, shape, walk);
   }
 }
 

@@ -17,12 +17,12 @@
 // the bags and tables beside it. Unweighted sums use plain adds. The tail of a row is masked;
 // nothing needs alignment; nothing past `dim` is read or written.
 //
-// Indices become row addresses a window at a time, bounds checked on the way, so that the loop over
-// rows prefetches `distance` lookups ahead across the ends of bags and tables alike, every line of
-// a row (of the width of the table that is being read). A bag that repeats the one before it (a
-// client that sends a user's features once per candidate) is copied. Cost: lookups * dim adds
-// (weighted: fma), for scaled rows as many fma again (int4 and int2 on AVX-512: 16 per row),
-// lookups * (row_bytes + index) + bags * 4 * dim bytes.
+// Indices become row addresses a window at a time, bounds checked on the way. Rows are prefetched
+// in bursts of 16 or 64 lookups, at least `distance` ahead, across the ends of bags and tables
+// alike, every line of a row (of the width of the table that is being read). A bag that repeats the
+// one before it (a client that sends a user's features once per candidate) is copied. Cost: lookups
+// * dim adds (weighted: fma), for scaled rows as many fma again (int4 and int2 on AVX-512: 16 per
+// row), lookups * (row_bytes + index) + bags * 4 * dim bytes.
 #pragma once
 
 #include <cstdint>

@@ -12,8 +12,9 @@ from recstack.errors import DataError
 
 
 def lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """(line number from 1, text with its line end) of a UTF-8 file, without a byte order mark; a
-    name in .gz is unpacked.
+    """(line number from 1, text with its line end) of a UTF-8 file; a name in .gz is unpacked.
+
+    A byte order mark is left out.
 
     Raises DataError, naming file and line, where the file cannot be read.
     """

@@ -56,7 +56,7 @@ class GatherPeak(_Figure):
     """Sum-pooling random rows of a table: nanoseconds per lookup of all threads together.
 
     footprint_bytes: size of the table. huge_pages: whether huge pages backed it.
-    hint, distance: the best prefetch found; plain_ns: without any.
+    hint, distance: the best prefetch found, in bursts of a bag; plain_ns: without any.
     """
 
     row_bytes: Size
@@ -76,7 +76,7 @@ class Peaks(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    format: Literal[1] = 1
+    format: Literal[2] = 2  # 1: lookups without bursts, slower than the engine's
     machine: Machine
     created: str
     l1_bytes: Size

@@ -54,8 +54,8 @@ class Histogram:
 class OpReport:
     """One op.
 
-    unit, precision: its layer or table as a plan names it, and the precision of that, with what it
-        runs in where no kernel has that precision; "" where it has none to choose.
+    unit, precision: its layer or table as a plan names it, and the precision of that, "int8
+        -> fp32" where it runs in another, for want of a kernel; "" where it has none to choose.
     total: with the errors of all ops before it. own: of its own precision alone, fp32 inputs.
     saturation: share of its inputs outside a static range; None where the range is dynamic.
     columns: input columns that stand out from the others: outliers, where they are not yet.
@@ -110,7 +110,7 @@ def debug(model: Model, plan: PrecisionPlan, data: LabelledData) -> list[OpRepor
             used = runs.get(unit, (precision.format,))
             label = describe_layer(precision)
             if precision.format not in used:
-                label, precision = f"{label}, runs {' and '.join(used)}", FP32
+                label, precision = f"{label} -> {', '.join(used)}", FP32
             saturation, columns = _inputs(model, name, precision, reference)
             own = None if precision == FP32 else _own(model, name, precision, reference)
         reports.append(

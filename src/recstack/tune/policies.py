@@ -222,7 +222,8 @@ def _search(setting: Setting, policy: str, sla: SLA, watch: Callable[[Probe], No
         return found.low_qps
 
     chunk_rows = static_chunk_rows(setting.largest_rows, setting.lanes)
-    schedule, steps = setting.schedule(policy, chunk_rows, sla), ()
+    schedule = setting.schedule(policy, chunk_rows, sla)
+    steps: tuple[tuple[int, float], ...] = ()
     if policy == "deeprecsched":
         climbed = deeprecsched(
             find, schedule, start=setting.climb_from, largest_rows=setting.largest_rows,
