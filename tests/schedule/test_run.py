@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import threading
 import time
 
@@ -190,7 +191,10 @@ def test_a_dispatcher_may_go_while_lost_queries_still_run() -> None:
     assert sut.stats().counters["shutting_down"] == 2
 
 
-def test_an_interrupt_ends_a_run_and_the_dispatcher_goes_on() -> None:
+def test_an_interrupt_ends_a_run_and_the_dispatcher_goes_on(request) -> None:
+    # A process that was started in the background ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     begun = threading.Event()
 
     def tell(*args):
