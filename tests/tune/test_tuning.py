@@ -80,7 +80,7 @@ def test_a_device_beside_the_cores_is_measured_and_tried(tmp_path: Path) -> None
     assert measured.model_copy(update={"costs": None}) == device
     devices = ({"accelerator": measured, "plan": "one"}, {"accelerator": None, "plan": "one"})
     choice = Axis("accelerator", devices)
-    found, _ = tuned(space=Space((choice,), static_schedule(2, 1000)))
+    found, _ = tuned(budget_s=60.0, space=Space((choice,), static_schedule(2, 1000)))
     assert {t.schedule.accelerator for t in found.trials} == {measured, None}
 
 
@@ -98,14 +98,15 @@ def test_a_pool_makes_few_queries_of_a_size() -> None:
 
 
 def tuned(
-    accelerator: AcceleratorConfig | None = None, **change: object
+    accelerator: AcceleratorConfig | None = None, budget_s: float = 1.5, **change: object
 ) -> tuple[Tuned, list[Probe]]:
     model = rs.zoo.build("ncf", rows_scale=0.001)
     engine = rs.compile(model)
     probes: list[Probe] = []
-    config = TuneConfig(run_s=0.2, min_queries=400, max_queries=400, budget_s=1.5, tolerance=0.5,
-                        runs=1, max_qps=2000.0, accelerator=accelerator,
-                        costs_s=0.1)  # fmt: skip
+    config = TuneConfig(
+        run_s=0.2, min_queries=400, max_queries=400, budget_s=budget_s, tolerance=0.5, runs=1,
+        max_qps=2000.0, accelerator=accelerator, costs_s=0.1,
+    )  # fmt: skip
     found = tune(
         {"one": engine, "other": engine},
         lambda index, rows: Query(index, rs.data.random_batch(model, rows, seed=index)),
@@ -128,8 +129,9 @@ def test_a_live_engine_is_tuned() -> None:
 
 
 def test_a_journal_answers_for_what_it_knows(tmp_path: Path) -> None:
-    first, _ = tuned(journal=tmp_path / "j.jsonl")
+    plans = Space((Axis("plan", ({"plan": "one"}, {"plan": "other"})),), static_schedule(2, 1000))
+    first, _ = tuned(budget_s=60.0, space=plans, journal=tmp_path / "j.jsonl")
     lines = len((tmp_path / "j.jsonl").read_text().splitlines())
     assert lines >= 3
-    again, _ = tuned(journal=tmp_path / "j.jsonl")
+    again, _ = tuned(budget_s=60.0, space=plans, journal=tmp_path / "j.jsonl")
     assert again.trials[0] == first.trials[0]
