@@ -63,6 +63,7 @@ def test_energy_is_power_over_time(counter: bool, by: str) -> None:
     assert energy.joules == pytest.approx(600.0) and energy.watts == pytest.approx(200.0)
     assert energy.joules_per(300) == pytest.approx(2.0)
     assert "200.0 W, 2 J per query (measured" in energy.text(300)
+    assert "200.0 W (measured" in energy.text(0)
     assert energy.to_record(300)["joules_per_query"] == pytest.approx(2.0)
     assert board.open == 0
 

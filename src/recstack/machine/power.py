@@ -44,12 +44,14 @@ class Energy:
         }  # fmt: skip
 
     def text(self, queries: int) -> str:
-        """For people."""
+        """For people; of each query only where there were any."""
         if self.joules is None:
             return f"power of the device: not known ({self.absent})"
+        each = self.joules_per(queries)
+        per_query = "" if each is None else f", {each:.4g} J per query"
         return (
-            f"power of the device: {self.watts:.1f} W, {self.joules_per(queries) or 0.0:.4g} J per "
-            f"query (measured, NVML {self.by}; the board alone)"
+            f"power of the device: {self.watts or 0.0:.1f} W{per_query} (measured, NVML {self.by}; "
+            f"the board alone)"
         )
 
 
