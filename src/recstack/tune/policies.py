@@ -43,8 +43,9 @@ POLICIES = ("static", "deeprecsched", "slack")
 OFFERED = (0.4, 0.8, 1.0, 1.2, 2.0)
 """Loads to look at, as shares of a policy's QPS@SLA."""
 LATE = 10
-LEAST_SHARE = 0.05
-"""Of the capacity: where a search begins when the simulator predicts no rate at all."""
+LEAST_SHARE = 0.2
+"""Of the capacity: where a live search begins when the simulator predicts no rate at all; at lower
+ones the queries of a run take minutes to come."""
 Run = Callable[[ScheduleConfig, Traffic, int | None], LoadResult]
 Trace = Callable[[ScheduleConfig, float, int | None, str], dict[str, Any]]
 
