@@ -34,7 +34,7 @@ Status check_fits(const Context& c, int64_t feature, int64_t positions) {
 }
 
 // "bags": tables of one width, each with its feature. operands: one output per table. ints = dim,
-// prefetch hint, prefetch distance, then for each table: feature, rows, padding index (-1: none),
+// prefetch hint, distance and burst, then for each table: feature, rows, padding index (-1: none),
 // pooling (0 sum, 1 mean, 2 weighted, 3 none), positions (with none), format. weights: the tables,
 // already moved by row_offset.
 class BagsStep final : public Step {
@@ -42,11 +42,11 @@ class BagsStep final : public Step {
   explicit BagsStep(const StepSpec& spec)
       : Step(spec.scope),
         dim_(spec.ints[0]),
-        prefetch_{static_cast<PrefetchHint>(spec.ints[1]), spec.ints[2]},
+        prefetch_{static_cast<PrefetchHint>(spec.ints[1]), spec.ints[2], spec.ints[3]},
         zeros_(static_cast<size_t>((zeros_bytes(dim_) + 3) / 4)) {
     std::fill_n(zeros_.data(), zeros_.size(), 0.0f);
     for (size_t t = 0; t < spec.operands.size(); ++t) {
-      const int64_t* ints = &spec.ints[3 + 6 * t];
+      const int64_t* ints = &spec.ints[4 + 6 * t];
       tables_.push_back({.data = spec.weights[t].bytes,
                          .feature = ints[0],
                          .rows = ints[1],

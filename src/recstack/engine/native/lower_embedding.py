@@ -9,12 +9,15 @@ import numpy as np
 from recstack.engine.native.lower import lowers
 from recstack.engine.native.plan import Plan
 from recstack.machine import Hint, Peaks
+from recstack.machine.peaks import Prefetch
 from recstack.model.ops import EmbeddingBag, SequenceMask
 from recstack.rows import RowFormat
 
 POOLINGS = {"sum": 0, "mean": 1, "weighted": 2, "none": 3}
-MAX_DISTANCE = 128
 HINTS: dict[Hint, int] = {"none": 0, "T0": 1, "T1": 2, "NTA": 3}
+# Best where the kernel was written (labs/embag/NOTES.md): rows of up to two lines, and wider ones.
+UNMEASURED: Prefetch = ("T1", 32, 1)
+UNMEASURED_WIDE: Prefetch = ("T1", 16, 128)
 
 
 def lower_bags(plan: Plan, peaks: Peaks | None) -> None:
@@ -31,13 +34,11 @@ def lower_bags(plan: Plan, peaks: Peaks | None) -> None:
             width = plan.model.shapes[op.table][1]
             groups.setdefault((plan.scope_of(op.output), width), []).append(op)
     for (_, width), ops in groups.items():
-        hint: Hint = "T1"
-        distance = 32
-        if peaks and peaks.gather:
-            hint, distance = peaks.prefetch(
-                sum(plan.model.row_bytes(op.table) for op in ops) // len(ops)
-            )
-        _emit_bags(plan, ops, [width, HINTS[hint], min(distance, MAX_DISTANCE)])
+        row_bytes = sum(plan.model.row_bytes(op.table) for op in ops) // len(ops)
+        hint, distance, burst = UNMEASURED if row_bytes <= 128 else UNMEASURED_WIDE
+        if peaks and peaks.prefetches:
+            hint, distance, burst = peaks.prefetch(row_bytes)
+        _emit_bags(plan, ops, [width, HINTS[hint], distance, burst])
 
 
 def _emit_bags(plan: Plan, ops: Sequence[EmbeddingBag], ints: list[int]) -> None:
