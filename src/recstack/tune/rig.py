@@ -96,14 +96,14 @@ class Rig:
 
     def probe(self, candidate: Candidate, rate_qps: float, seed: int) -> Probe:
         """One rate, from the journal where it is known."""
-        probe = self._journal.find(candidate.key, rate_qps, seed)
-        if probe is None:
-            config = SearchConfig(
-                start_qps=rate_qps, min_qps=rate_qps, max_qps=rate_qps, runs=self._config.runs,
-                confidence=self._config.confidence, seed=seed,
-            )  # fmt: skip
-            probe = probe_rate(self._on(candidate), rate_qps, self._sla, config)
-            self._journal.add(candidate.key, rate_qps, seed, probe)
+        config = SearchConfig(
+            start_qps=rate_qps, min_qps=rate_qps, max_qps=rate_qps, runs=self._config.runs,
+            confidence=self._config.confidence, seed=seed,
+        )  # fmt: skip
+        probe = self._journal.answer(
+            f"{float(rate_qps)!r} qps, seed {seed}, {candidate.key}", Probe,
+            lambda: probe_rate(self._on(candidate), rate_qps, self._sla, config),
+        )  # fmt: skip
         self._watch(candidate, probe)
         return probe
 

@@ -4,7 +4,6 @@ units     what may be chosen: a ladder of precisions for every table and layer
 costs     what each costs: bytes, or time measured alone
 search    the search, over answers that it asks for
 measured  the answers: engines on labelled data
-journal   the answers on disk
 run       all of it
 """
 

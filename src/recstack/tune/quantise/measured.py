@@ -19,7 +19,7 @@ from recstack.precision.budget import Budget, Judgement, judge
 from recstack.precision.plan import PrecisionPlan, tables_of
 from recstack.precision.proof import paired_test, score
 from recstack.rows import RowFormat
-from recstack.tune.quantise.journal import Journal
+from recstack.tune.journal import Journal
 from recstack.tune.quantise.units import State, Unit, only, plan_of
 
 LEVEL = 0.975  # of the first proof, so that what the search accepts has a chance there

@@ -15,8 +15,8 @@ from recstack.precision.calibrate import with_ranges
 from recstack.precision.plan import PrecisionPlan, tables_of
 from recstack.precision.proof import CHUNK_ROWS, prove
 from recstack.rows import RowFormat
+from recstack.tune.journal import Journal
 from recstack.tune.quantise.costs import layer_bytes, table_bytes
-from recstack.tune.quantise.journal import Journal
 from recstack.tune.quantise.measured import Scored, Variants
 from recstack.tune.quantise.search import proof_level, search
 from recstack.tune.quantise.units import Rung, Unit, plan_of

@@ -30,8 +30,8 @@ from recstack.precision.plan import PrecisionPlan, tables_of
 from recstack.precision.proof import CHUNK_ROWS, check_labels
 from recstack.precision.values import columns_that_stand_out, values_of
 from recstack.rows import RowFormat
+from recstack.tune.journal import Journal
 from recstack.tune.quantise import costs
-from recstack.tune.quantise.journal import Journal
 from recstack.tune.quantise.measured import Scored, Variants
 from recstack.tune.quantise.search import Outcome, Step, search
 from recstack.tune.quantise.units import (
