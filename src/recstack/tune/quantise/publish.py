@@ -11,7 +11,7 @@ from recstack.engine.precision import FP32, quantisable
 from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.precision.budget import Budget
-from recstack.precision.calibrate import with_ranges
+from recstack.precision.calibrate import static_ranges, with_ranges
 from recstack.precision.plan import PrecisionPlan, tables_of
 from recstack.precision.proof import CHUNK_ROWS, prove
 from recstack.rows import RowFormat
@@ -52,22 +52,26 @@ def publish(
 ) -> Published:
     """`plan` for new weights, as much of it as recent labelled data prove to keep `budget`.
 
-    Static ranges are found anew on the data. If the whole plan is not proven, its worst tables and
-    layers become fp32, chosen on half of the data and proven on the other, all of them if need be:
-    there is always a plan. The proof of the whole plan and those after it share one error rate, as
-    the proofs of a search do.
+    Static ranges are found anew on half of the data, and the plan is proven on the other; on all of
+    them where no range is static. If the whole plan is not proven, its worst tables and layers
+    become fp32, chosen on the first half and proven on the other, all of them if need be: there is
+    always a plan. The proof of the whole plan and those after it share one error rate, as the
+    proofs of a search do.
 
     Raises ConfigError for a plan or labels that do not fit the model, and for too few queries.
     """
     engine = engine or EngineConfig()
-    batches = (part.batch for part in data.chunks(CHUNK_ROWS))
-    plan = replace(plan, layers=with_ranges(model, plan.layers, batches))
-    whole = prove(model, plan, data, metric, budget, config=engine, level=proof_level(1), seed=seed)
+    proof_rows = data
+    if static_ranges(plan.layers):
+        first, proof_rows = _halves(data, seed)
+        batches = (part.batch for part in first.chunks(CHUNK_ROWS))
+        plan = replace(plan, layers=with_ranges(model, plan.layers, batches))
+    whole = prove(
+        model, plan, proof_rows, metric, budget, config=engine, level=proof_level(1), seed=seed
+    )
     if whole.holds:
         return Published(plan, (), whole.judgement.reason)
-    halves = data.halves(seed)
-    if not all(half.rows for half in halves):
-        raise ConfigError(f"expected rows of at least two groups, got {data.rows} rows")
+    halves = _halves(data, seed)
     units = _units(model, plan)
     scored = Scored(
         Variants(model), units, halves[0], halves, metric, budget, Journal(None, {}), engine, seed
@@ -77,6 +81,14 @@ def publish(
     given_up = tuple(u.name for u, rung in raised if rung == u.top and u.top > 0)
     last = outcome.steps[-1].judgement if outcome.steps else whole.judgement
     return Published(plan_of(units, outcome.state), given_up, last.reason)
+
+
+def _halves(data: LabelledData, seed: int) -> tuple[LabelledData, LabelledData]:
+    """Rows to choose on and rows to prove on."""
+    halves = data.halves(seed)
+    if not all(half.rows for half in halves):
+        raise ConfigError(f"expected rows of at least two groups, got {data.rows} rows")
+    return halves
 
 
 def _units(model: Model, plan: PrecisionPlan) -> tuple[Unit, ...]:
