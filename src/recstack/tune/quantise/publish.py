@@ -19,7 +19,7 @@ from recstack.tune.journal import Journal
 from recstack.tune.quantise.costs import layer_bytes, table_bytes
 from recstack.tune.quantise.measured import Scored, Variants
 from recstack.tune.quantise.search import proof_level, search
-from recstack.tune.quantise.units import Rung, Unit, plan_of
+from recstack.tune.quantise.units import Rung, Unit, ladder, plan_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,12 @@ def _halves(data: LabelledData, seed: int) -> tuple[LabelledData, LabelledData]:
 
 
 def _units(model: Model, plan: PrecisionPlan) -> tuple[Unit, ...]:
-    """Each table and layer as the plan has it, or in fp32."""
+    """Each table and layer as the plan has it, where that saves memory, or in fp32."""
     units = []
     for name in tables_of(model):
-        rungs = [Rung(f, table_bytes(model, name, f)) for f in (plan.table(name), RowFormat.FP32)]
-        units.append(Unit("table", name, tuple(rungs[plan.table(name) == RowFormat.FP32 :])))
+        tables = [Rung(f, table_bytes(model, name, f)) for f in (RowFormat.FP32, plan.table(name))]
+        units.append(Unit("table", name, ladder(tables, 0.0)))
     for name in quantisable(model):
-        precisions = (plan.layer(name), FP32)
-        rungs = [Rung(p, layer_bytes(model, name, p)) for p in precisions]
-        units.append(Unit("layer", name, tuple(rungs[plan.layer(name) == FP32 :])))
+        layers = [Rung(p, layer_bytes(model, name, p)) for p in (FP32, plan.layer(name))]
+        units.append(Unit("layer", name, ladder(layers, 0.0)))
     return tuple(units)
