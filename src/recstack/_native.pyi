@@ -82,8 +82,8 @@ class Runner:
         lengths: NDArray[Any],
         query_offsets: NDArray[Any],
         weights: NDArray[Any] | None,
-        out: NDArray[Any],
-    ) -> tuple[int, int, int, int, int, int] | None: ...
+        out: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32] | None: ...
 
 class PythonExecutorFactory(ExecutorFactory):
     def __init__(self, run: Callable[..., NDArray[Any]], layout: InputLayout) -> None: ...
