@@ -14,8 +14,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from recstack import results
 from recstack.cli.importing import find_function
-from recstack.cli.models import ModelName, open_model
-from recstack.cli.output import Json, Seed, console, print_json, progress, table
+from recstack.cli.models import open_model
+from recstack.cli.options import Isa, Json, ModelName, Seed
+from recstack.cli.output import console, print_json, progress, table
 from recstack.data.labelled import LabelledData, read_labelled
 from recstack.data.paired import Metric, metric_of, parse_metric
 from recstack.engine import EngineConfig
@@ -78,7 +79,7 @@ def quantize(
         bool, typer.Option("--static", help="Ranges of int8 inputs from the data, not per row.")
     ] = False,
     rows: Annotated[int, typer.Option(min=1, help="Rows of a timed query.")] = 64,
-    isa: Annotated[str, typer.Option(help="Instruction set.")] = "auto",
+    isa: Isa = "auto",
     seed: Seed = 0,
     json: Json = False,
 ) -> None:

@@ -14,15 +14,16 @@ import numpy as np
 import typer
 
 from recstack import results
-from recstack.cli.load import load_table
-from recstack.cli.output import Json, Seed, console, print_json, progress, table
-from recstack.cli.traffic import over_http
+from recstack.cli.latency import load_table
+from recstack.cli.options import DEFAULT_SLA, BudgetS, Json, Seed, SlaText
+from recstack.cli.output import console, print_json, progress, table
 from recstack.cli.tuned import describe_schedule, found_records, show_progress, tuned_table
 from recstack.data import metrics, movielens
 from recstack.engine import Engine, HybridEngine, compile
 from recstack.errors import ConfigError, RecstackError
 from recstack.loadtest import SLA, LoadResult, judge, null_latency, sizes, summarise
 from recstack.loadtest import sla as sla_forms
+from recstack.loadtest.remote import load_over_http
 from recstack.model import load as load_model
 from recstack.report import write_report
 from recstack.schedule import Stats
@@ -61,9 +62,9 @@ def quickstart(
         "examples/movielens"
     ),
     model: Annotated[str, typer.Option(help="wnd or din.")] = "wnd",
-    sla: Annotated[str, typer.Option(help="Tail-latency target.")] = "p95<=10ms",
+    sla: SlaText = DEFAULT_SLA,
     out: Annotated[Path, typer.Option(help="Folder for report, plan and results.")] = Path("out"),
-    budget_s: Annotated[float, typer.Option(min=1, help="Begin no new tuning step after.")] = 30,
+    budget_s: BudgetS = 30,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -175,8 +176,8 @@ def _serve(
         with Server({engine.model.name: (engine.model, dispatcher)}, ServeConfig()) as server:
             for share in SHARES:
                 rate = max(share * reached, 1.0)
-                run = over_http(server.url, engine.model.name, pool, sizes.parse(SIZES), target,
-                                rate, RUN_S, seed)  # fmt: skip
+                run = load_over_http(server.url, engine.model.name, pool, sizes.parse(SIZES),
+                                     target, rate, RUN_S, seed=seed)  # fmt: skip
                 runs.append((f"HTTP {share:.0%}", rate, run))
                 if not _met(run, target):
                     break
