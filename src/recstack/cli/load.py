@@ -140,7 +140,7 @@ def _show(
             console.print(energy.text(_answered(run)), soft_wrap=True)
         console.print(", ".join(f"{name}: {text}" for name, text in described.items()))
         console.print(f"held against {target}: {verdict}", soft_wrap=True)
-    return verdict.valid and summary.latency_ns[target.percentile].value <= target.limit_ns
+    return verdict.valid and summary.meets(target)
 
 
 def _answered(run: LoadResult) -> int:

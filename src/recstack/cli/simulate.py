@@ -171,4 +171,4 @@ def _show(done: Simulated, qps: float, sla: SLA, out: Path | None, seed: int, js
         console.print(load_table([(f"{qps:g} qps offered", done.run)], origin="simulated"))
         console.print(f"lanes busy {done.utilisation:.1%}; {done.counts['batches']} batches, "
                       f"{done.counts['early']} refused early (simulated)")  # fmt: skip
-    return summary.latency_ns[sla.percentile].value <= sla.limit_ns
+    return summary.meets(sla)

@@ -5,7 +5,7 @@ queries               queries of a size, for traffic
 rig, journal          measures a candidate; remembers every answer
 racing -> tuning      the search, and the search on this machine
 deployment            plan.toml: what was chosen
-online, adaptive      re-tunes a running dispatcher
+online, trial, adaptive re-tunes a running dispatcher
 live                  a deployment under load in process
 timeline              what lanes ran, for a page
 policies              static, deeprecsched and slack put to the same traffic
