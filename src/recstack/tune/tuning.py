@@ -28,8 +28,9 @@ from recstack.tune.costs import engine_costs, executor_costs
 from recstack.tune.deployment import accelerator_factories, start
 from recstack.tune.journal import Journal
 from recstack.tune.predict import CostModel
+from recstack.tune.queries import QueryFactory, QueryPool
 from recstack.tune.racing import Race, Tuned
-from recstack.tune.rig import QueryFactory, QueryPool, Rig, RunConfig, measure_on
+from recstack.tune.rig import Rig, RunConfig, measure_on
 from recstack.tune.space import Candidate, Space, schedule_space, static_schedule
 
 Engines = Engine | HybridEngine | Mapping[str, Engine | HybridEngine]

@@ -8,7 +8,7 @@ import pytest
 from recstack.batch import Batch
 from recstack.data import random_batch
 from recstack.data.labelled import LabelledData
-from recstack.data.paired import parse_metric
+from recstack.data.paired_metrics import parse_metric
 from recstack.engine import compile
 from recstack.engine.precision import ActivationRange, LayerPlan, LayerPrecision, quantisable
 from recstack.errors import ConfigError

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from recstack.data.labelled import LabelledData
-from recstack.data.paired import Metric
+from recstack.data.paired_metrics import Metric
 from recstack.engine import EngineConfig
 from recstack.engine.precision import FP32, quantisable
-from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.precision.budget import Budget
 from recstack.precision.calibrate import static_ranges, with_ranges
@@ -17,7 +17,8 @@ from recstack.precision.proof import CHUNK_ROWS, prove
 from recstack.rows import RowFormat
 from recstack.tune.journal import Journal
 from recstack.tune.quantise.costs import layer_bytes, table_bytes
-from recstack.tune.quantise.measured import Scored, Variants
+from recstack.tune.quantise.measured import Scored, Variants, search_and_proof
+from recstack.tune.quantise.record import precision_record
 from recstack.tune.quantise.search import proof_level, search
 from recstack.tune.quantise.units import Rung, Unit, ladder, plan_of
 
@@ -38,6 +39,20 @@ class Published:
         """Whether nothing of the old plan was proven."""
         tables, layers = self.plan.tables.values(), self.plan.layers.layers.values()
         return all(f == RowFormat.FP32 for f in tables) and all(p == FP32 for p in layers)
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """For what was given up, why."""
+        return dict.fromkeys(self.given_up, "given up: not proven with these weights")
+
+    def to_record(self, model: Model, metric: str, budget: Budget) -> dict[str, Any]:
+        """As a record of a result file."""
+        given_up = ", ".join(self.given_up)
+        return precision_record(
+            model, metric, budget,
+            verdict="not_within" if self.is_fp32 else "proven",
+            reason=f"{self.reason}; given up: {given_up}" if given_up else self.reason,
+        )  # fmt: skip
 
 
 def publish(
@@ -63,7 +78,7 @@ def publish(
     engine = engine or EngineConfig()
     proof_rows = data
     if static_ranges(plan.layers):
-        first, proof_rows = _halves(data, seed)
+        first, proof_rows = search_and_proof(data, seed)
         batches = (part.batch for part in first.chunks(CHUNK_ROWS))
         plan = replace(plan, layers=with_ranges(model, plan.layers, batches))
     whole = prove(
@@ -71,7 +86,7 @@ def publish(
     )
     if whole.holds:
         return Published(plan, (), whole.judgement.reason)
-    halves = _halves(data, seed)
+    halves = search_and_proof(data, seed)
     units = _units(model, plan)
     scored = Scored(
         Variants(model), units, halves[0], halves, metric, budget, Journal(None, {}), engine, seed
@@ -81,14 +96,6 @@ def publish(
     given_up = tuple(u.name for u, rung in raised if rung == u.top and u.top > 0)
     last = outcome.steps[-1].judgement if outcome.steps else whole.judgement
     return Published(plan_of(units, outcome.state), given_up, last.reason)
-
-
-def _halves(data: LabelledData, seed: int) -> tuple[LabelledData, LabelledData]:
-    """Rows to choose on and rows to prove on."""
-    halves = data.halves(seed)
-    if not all(half.rows for half in halves):
-        raise ConfigError(f"expected rows of at least two groups, got {data.rows} rows")
-    return halves
 
 
 def _units(model: Model, plan: PrecisionPlan) -> tuple[Unit, ...]:
