@@ -22,6 +22,8 @@ from recstack.model.importing.passes import Graph, run_passes
 from recstack.model.importing.registry import TRANSLATORS, Call
 from recstack.model.importing.translators import load_all
 from recstack.model.importing.values import (
+    CELL,
+    TRUTH,
     BatchDim,
     Columns,
     Const,
@@ -95,6 +97,7 @@ class Importer:
 
     def _translate(self, call: Call, record: Record, node: Any) -> Value:
         where = f"{call.target} ({call.source})"
+        used = _used_results(node, call)
         if not _depends_on_batch(call):
             return _folded(call)
         try:
@@ -103,7 +106,10 @@ class Importer:
                 raise Unsupported("no translator")
             if any(d.startswith("complex") for d in (*call.dtypes, *_dtypes(call.values))):
                 raise Unsupported("complex numbers")
-            return typed(translator(self.builder, call), call.dtypes)
+            result = translator(self.builder, call)
+            if isinstance(result, tuple) and any(result[i] is None for i in used):
+                raise Unsupported("a result that no op gives")
+            return typed(result, call.dtypes)
         except MixesRows as error:
             raise ModelError(
                 f"the scores of a row would depend on other rows: {error}", where
@@ -111,7 +117,7 @@ class Importer:
         except (Unsupported, ModelError) as error:
             record.reason = str(error)
         try:
-            return typed(opaque.emit(self.builder, call, _used_results(node, call)), call.dtypes)
+            return typed(opaque.emit(self.builder, call, used), call.dtypes)
         except (Unsupported, MixesRows) as error:
             reason = f"{record.reason}; and torch cannot run it as an opaque op: {error}"
             raise ModelError(f"this call cannot be imported: {reason}", where) from None
@@ -215,8 +221,9 @@ def _argument(position: int, source: Source) -> Value:
     import numpy as np
 
     columns = np.arange(source.width, dtype=np.int64).reshape(source.shape)
-    cells = np.zeros((*source.shape, 3), np.int64)
+    cells = np.zeros((*source.shape, CELL), np.int64)
     cells[..., 0], cells[..., 1] = position, columns
+    cells[..., 3] = TRUTH if source.truth else 0
     return Columns(cells, source.integer)
 
 
