@@ -49,6 +49,7 @@ class InputLayout:
         user_dense_columns: int,
         outputs: int,
         weighted: bool,
+        finite: bool = True,
     ) -> None: ...
 
 class ExecutorFactory: ...
