@@ -75,6 +75,8 @@ void turn(Shape& s, float* memory, recstack::Isa isa) {
     }
     recstack::embag_kernels(isa).bags({.tables = tables.data(),
                                        .count = s.tables,
+                                       .after = 0,
+                                       .asked = false,
                                        .dim = s.dim,
                                        .bags = s.bags,
                                        .index_type = recstack::IndexType::int32,

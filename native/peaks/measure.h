@@ -37,8 +37,8 @@ double measure_weights(Isa isa, const float* arena, const LayerStack& stack, con
 
 // Nanoseconds per lookup of all threads together, for each way to prefetch: sum-pooling rows of
 // tables that the threads share, `lookups` a round and thread, all in one table; the next round's
-// are in the next. Indices are uniform and fresh in every round. Rows are pooled by the engine's own
-// bags; without a prefetch, by a loop that does nothing else.
+// are in the next. Indices are uniform and fresh in every round. Rows are pooled by the engine's
+// own bags; without a prefetch, by a loop that does nothing else.
 struct GatherTables {
   const float* data;
   int64_t rows;  // of one table

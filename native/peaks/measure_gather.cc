@@ -58,6 +58,8 @@ void pool(Isa isa, const float* table, const GatherTables& tables, const Prefetc
                          .out_stride = 0};
   embag_kernels(isa).bags({.tables = &bags,
                            .count = 1,
+                           .after = 0,
+                           .asked = false,
                            .dim = tables.dim,
                            .bags = tables.lookups / kGatherBag,
                            .index_type = IndexType::int32,

@@ -73,9 +73,9 @@ def test_a_device_beside_the_cores_is_measured_and_tried(tmp_path: Path) -> None
     tuned(accelerator=device, journal=tmp_path / "j.jsonl")
     (note,) = (
         line for line in map(json.loads, (tmp_path / "j.jsonl").read_text().splitlines())
-        if line.get("note") == "device"
+        if line.get("question") == "device"
     )  # fmt: skip
-    measured = AcceleratorConfig.model_validate(note["value"])
+    measured = AcceleratorConfig.model_validate(note["answer"])
     assert measured.costs is not None and measured.costs.origin == "measured"
     assert measured.model_copy(update={"costs": None}) == device
     devices = ({"accelerator": measured, "plan": "one"}, {"accelerator": None, "plan": "one"})

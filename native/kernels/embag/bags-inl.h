@@ -20,8 +20,8 @@ struct Stretch {
   const float* weights;  // beside rows, or null
   PrefetchHint hint;     // not none: prefetch rows[l + ahead] with row l
   int64_t ahead;
-  bool first, last;      // of the bag
-  float divisor;         // with `last`; 1: none
+  bool first, last;  // of the bag
+  float divisor;     // with `last`; 1: none
 };
 
 // How a row divides into blocks: `wide` floats of full blocks, then one of `vectors` vectors whose
@@ -221,8 +221,8 @@ void unpooled(const BagsArgs& args, const BagTable& t, Walk& walk) {
 
 template <RowFormat kFormat, int kVectors, bool kTail>
 void bags_of(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk& walk) {
-  walk.enter(t, kWholeLines<kFormat, kVectors, kTail> && shape.wide == 0 &&
-                    t.pooling != Pooling::none);
+  walk.enter(
+      t, kWholeLines<kFormat, kVectors, kTail> && shape.wide == 0 && t.pooling != Pooling::none);
   if (t.pooling == Pooling::none) return unpooled<kFormat>(args, t, walk);
   if (t.weights != nullptr) {
     return pooled<kFormat, kVectors, kTail, true>(args, t, shape, walk);

@@ -76,7 +76,9 @@ def _read_rows(peaks: Peaks) -> list[tuple[str, ...]]:
 
 
 def _lookup_rows(peaks: Peaks) -> list[tuple[str, ...]]:
-    order = sorted(peaks.gather, key=lambda p: (p.row_bytes, p.footprint_bytes, p.tables, p.threads))
+    order = sorted(
+        peaks.gather, key=lambda p: (p.row_bytes, p.footprint_bytes, p.tables, p.threads)
+    )
     return [
         (
             f"{p.row_bytes} B",

@@ -8,13 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from recstack import results
-from recstack.cli.load import load_table
-from recstack.cli.models import RowsScale, open_model
-from recstack.cli.output import Json, Seed, console, print_json, progress
+from recstack.cli.latency import load_table
+from recstack.cli.models import measured_costs, open_plan
+from recstack.cli.options import (
+    DEFAULT_SIZES,
+    DEFAULT_SLA,
+    Json,
+    RowsScale,
+    Seed,
+    SizesOption,
+    SlaOption,
+)
+from recstack.cli.output import console, print_json, progress
 from recstack.cli.policies import PoliciesOption, ScalesText, compare_policies, simulated_setting
 from recstack.cli.simulated import Search, search_record, search_table
-from recstack.cli.traffic import DEFAULT_SIZES, DEFAULT_SLA, SizesOption, SlaOption
-from recstack.engine import compile
 from recstack.errors import ConfigError
 from recstack.loadtest import SLA, make_traffic, summarise
 from recstack.loadtest import sizes as size_forms
@@ -22,7 +29,7 @@ from recstack.loadtest import sla as sla_forms
 from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig, read_costs
 from recstack.simulate import Simulated, find_costs
 from recstack.simulate import simulate as run_simulation
-from recstack.tune import Deployment, engine_costs, read_deployment
+from recstack.tune import Deployment, compile_deployment
 
 DEEPRECSCHED = "deeprecsched"
 
@@ -142,16 +149,11 @@ def _read(source: str, rows_scale: float, seed: int) -> tuple[Deployment, Costs,
         costs = read_costs(source)
         schedule = ScheduleConfig(lanes=costs.busy[-1])
         return Deployment(model="", schedule=schedule), costs, costs.what.partition(",")[0]
-    if source.endswith(".toml"):
-        deployment, model = read_deployment(source)
-        if deployment.schedule.costs:
-            return deployment, deployment.schedule.costs, model.name
-    else:
-        deployment, model = Deployment(model=source), open_model(source, rows_scale, seed)
-    engine = compile(model, deployment.engine)
-    progress.print(f"measuring what batches of {model.name} cost", style="dim")
-    threads = deployment.schedule.threads_per_lane
-    costs = engine_costs(engine, threads_per_lane=threads, seed=seed)
+    deployment, model = open_plan(source, rows_scale, seed)
+    schedule = deployment.schedule
+    costs = schedule.costs or measured_costs(
+        compile_deployment(deployment, model), schedule.threads_per_lane, seed
+    )
     return deployment, costs, model.name
 
 
@@ -169,4 +171,4 @@ def _show(done: Simulated, qps: float, sla: SLA, out: Path | None, seed: int, js
         console.print(load_table([(f"{qps:g} qps offered", done.run)], origin="simulated"))
         console.print(f"lanes busy {done.utilisation:.1%}; {done.counts['batches']} batches, "
                       f"{done.counts['early']} refused early (simulated)")  # fmt: skip
-    return summary.latency_ns[sla.percentile].value <= sla.limit_ns
+    return summary.meets(sla)

@@ -111,9 +111,7 @@ def best_prefetches(cells: Iterable[Cell], far_bytes: int) -> list[BestPrefetch]
         hint, distance, burst = min(
             sorted(common), key=lambda c: sum(math.log(cell.ns[c]) for cell in far)
         )
-        found.append(
-            BestPrefetch(row_bytes=row_bytes, hint=hint, distance=distance, burst=burst)
-        )
+        found.append(BestPrefetch(row_bytes=row_bytes, hint=hint, distance=distance, burst=burst))
     return found
 
 
@@ -132,9 +130,10 @@ def tables_within(tables: Sequence[int], nbytes: int) -> list[int]:
 
 def _one(place: Place, cell: Cell, hints: Sequence[Hint], budget_s: float) -> Cell:
     choices = choices_of(hints)
+    size, run = cell.footprint_bytes, ROUND if cell.tables == 1 else LONG_RUN
     ns = _native.peak_gather(
-        place.isa, place.arena.data, cell.footprint_bytes, cell.row_bytes, cell.tables,
-        ROUND if cell.tables == 1 else LONG_RUN, choices, seed=cell.footprint_bytes + cell.row_bytes,
-        cores=place.cores[: cell.threads], budget_ns=int(1e9 * budget_s),
+        place.isa, place.arena.data, size, cell.row_bytes, cell.tables, run, choices,
+        seed=size + cell.row_bytes, cores=place.cores[: cell.threads],
+        budget_ns=int(1e9 * budget_s),
     )  # fmt: skip
     return replace(cell, ns=dict(zip(choices, ns, strict=True)))

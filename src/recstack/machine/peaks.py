@@ -210,9 +210,7 @@ class Peaks(BaseModel):
         """
         if not self.prefetches:
             raise ConfigError("expected measured lookups, got none")
-        best = min(
-            self.prefetches, key=lambda p: abs(math.log(p.row_bytes / max(row_bytes, 1)))
-        )
+        best = min(self.prefetches, key=lambda p: abs(math.log(p.row_bytes / max(row_bytes, 1))))
         return best.hint, best.distance, best.burst
 
 

@@ -14,7 +14,7 @@ from recstack.loadtest.sizes import Sizes
 from recstack.loadtest.timeline import LANE, timeline_record
 from recstack.schedule import LoopDispatcher, ScheduleConfig
 from recstack.tune.deployment import start
-from recstack.tune.rig import QueryFactory
+from recstack.tune.queries import QueryFactory
 
 MOST_CHUNKS = 20_000
 LONGEST_S = 3.0

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from recstack.tune.costs import engine_costs, executor_costs
 from recstack.tune.deployment import accelerator_factories, start
 from recstack.tune.journal import Journal
 from recstack.tune.predict import CostModel
+from recstack.tune.queries import QueryFactory, QueryPool
 from recstack.tune.racing import Race, Tuned
-from recstack.tune.rig import QueryFactory, QueryPool, Rig, RunConfig, measure_on
+from recstack.tune.rig import Rig, RunConfig, measure_on
 from recstack.tune.space import Candidate, Space, schedule_space, static_schedule
 
 Engines = Engine | HybridEngine | Mapping[str, Engine | HybridEngine]
@@ -124,19 +126,22 @@ def tune(
         "models": {name: engine.model.name for name, engine in plans.items()},
     }  # fmt: skip
     kept = Journal(journal, asked)
-    curves = kept.note("curves", lambda: {n: measure_curve(e, factory) for n, e in plans.items()})
-    model = CostModel(
-        {name: {int(rows): ns for rows, ns in curve.items()} for name, curve in curves.items()},
-        sizes.sample(1000, np.random.default_rng(config.seed)),
-    )
+    curves = kept.answer(
+        "curves", dict[str, dict[int, float]],
+        lambda: {name: measure_curve(engine, factory) for name, engine in plans.items()},
+    )  # fmt: skip
+    model = CostModel(curves, sizes.sample(1000, np.random.default_rng(config.seed)))
     devices = _Devices(plans)
     if space is None:
-        slack = kept.note("slack", lambda: _slack(plans, sla, cores, config))
-        device = kept.note("device", lambda: devices.measured(config))
+        slack = kept.answer(
+            "slack", dict[str, dict[str, Any]], lambda: _slack(plans, sla, cores, config)
+        )
+        device = config.accelerator and kept.answer(
+            "device", AcceleratorConfig, partial(devices.measured, config.accelerator, config)
+        )
         space = schedule_space(
-            cores, config.largest_rows, plans=tuple(plans), slack=slack,
-            accelerator=device and AcceleratorConfig.model_validate(device),
-        )  # fmt: skip
+            cores, config.largest_rows, plans=tuple(plans), slack=slack, accelerator=device
+        )
     rig = Rig(
         lambda candidate: start(
             plans[candidate.plan], candidate.schedule, accelerators=devices.of(candidate)
@@ -181,23 +186,20 @@ class _Devices:
             self._made[key] = accelerator_factories(model, device)
         return self._made[key]
 
-    def measured(self, config: TuneConfig) -> dict[str, Any] | None:
-        """The configuration's accelerator with costs; JSON."""
-        device = config.accelerator
-        if device is None:
-            return None
-        if device.costs is None:
-            model = next(iter(self._plans.values())).model
-            executor = compile(
-                model, DeviceConfig(device=device.device, largest_rows=device.largest_rows)
-            )
-            costs = executor_costs(
-                executor, model, largest_rows=1 << (device.largest_rows.bit_length() - 1),
-                seconds=config.costs_s, seed=config.seed,
-                what=f"{model.name}, {executor.device_name}",
-            )  # fmt: skip
-            device = device.model_copy(update={"costs": costs})
-        return device.model_dump(mode="json")
+    def measured(self, device: AcceleratorConfig, config: TuneConfig) -> AcceleratorConfig:
+        """An accelerator with its costs, measured where they are not given."""
+        if device.costs is not None:
+            return device
+        model = next(iter(self._plans.values())).model
+        executor = compile(
+            model, DeviceConfig(device=device.device, largest_rows=device.largest_rows)
+        )
+        costs = executor_costs(
+            executor, model, largest_rows=1 << (device.largest_rows.bit_length() - 1),
+            seconds=config.costs_s, seed=config.seed,
+            what=f"{model.name}, {executor.device_name}",
+        )  # fmt: skip
+        return device.model_copy(update={"costs": costs})
 
 
 def _slack(
