@@ -186,6 +186,8 @@ void check(Isa isa, int64_t dim, Prefetch prefetch) {
   const std::vector<uint8_t> zeros(static_cast<size_t>(zeros_bytes(dim)));
   const BagsArgs args = {.tables = tables.data(),
                          .count = static_cast<int64_t>(tables.size()),
+                         .after = 0,
+                         .asked = false,
                          .dim = dim,
                          .bags = kBags,
                          .index_type = kType<Index>,

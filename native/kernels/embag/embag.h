@@ -63,8 +63,10 @@ struct BagTable {
 struct BagsArgs {
   const BagTable* tables;
   int64_t count;
-  int64_t dim;   // of every table here
-  int64_t bags;  // of every table here
+  int64_t after;  // tables behind these whose first rows are prefetched, for the call to come
+  bool asked;     // whether the call before this one did so
+  int64_t dim;    // of every table here
+  int64_t bags;   // of every table here
   IndexType index_type;
   Prefetch prefetch;
   const void* zeros;  // zeros_bytes(dim) zeros: what padding reads
@@ -73,7 +75,8 @@ struct BagsArgs {
 // The longest row of `dim` columns, in bytes: of any format, zeros stand for zeros.
 constexpr int64_t zeros_bytes(int64_t dim) { return 4 * dim > dim + 8 ? 4 * dim : dim + 8; }
 
-// The first lookup whose index is out of range; table is -1 when there is none.
+// The first lookup whose index is out of range, maybe of a table behind; table is -1 when there is
+// none.
 struct BadLookup {
   int64_t table = -1;
   int64_t lookup = 0;

@@ -23,6 +23,7 @@ class Walk {
   explicit Walk(const BagsArgs& args)
       : args_(args), ahead_(args.prefetch.hint == PrefetchHint::none ? 0 : args.prefetch.distance) {
     fill();
+    if (args.asked) asked_ = ahead_;
   }
 
   // From here on lookups are of this table; rows ahead are prefetched in the width of its rows.
@@ -115,7 +116,7 @@ class Walk {
   }
 
   void fill() {
-    while (filled_ < kWindow && table_ < args_.count && bad_.table < 0) {
+    while (filled_ < kWindow && table_ < args_.count + args_.after && bad_.table < 0) {
       const BagTable& t = args_.tables[table_];
       const int64_t n = lesser(kWindow - filled_, t.lookups - lookup_);
       if (args_.index_type == IndexType::int32) {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 
 from recstack.model import ops
 from recstack.model.importing.inputs import Inputs
-from recstack.model.importing.values import Columns, Const, Merged, Rows, Unsupported, Value
+from recstack.model.importing.values import (
+    CELL,
+    CLAMPED,
+    TRUNCATED,
+    TRUTH,
+    Columns,
+    Const,
+    Merged,
+    Rows,
+    Unsupported,
+    Value,
+)
 from recstack.model.ops.base import FeatureOp, Op, Shape
 
 EXACT = 1 << 24  # integers up to here are exact in float32
@@ -22,6 +33,7 @@ class Builder:
 
     origins: for each op's output, the graph nodes that it came from.
     node: number and name of the graph node under translation.
+    columns: of values that are columns of arguments as numbers, these columns.
     """
 
     def __init__(self, inputs: Inputs, copy: bool = True) -> None:
@@ -31,6 +43,7 @@ class Builder:
         self.weights: dict[str, NDArray[np.float32]] = {}
         self.origins: dict[str, frozenset[int]] = {}
         self.node: tuple[int, str] = (-1, "value")
+        self.columns: dict[str, Columns] = {}
         self._copy = copy
         self._made: dict[str, str] = {}
         self._producers: dict[str, Op] = {}
@@ -97,7 +110,7 @@ class Builder:
 
     def feature(self, cells: NDArray[np.int64]) -> str | None:
         """The sparse input of these columns, or None where they are not one run of columns."""
-        flat = cells.reshape(-1, 3)
+        flat = cells.reshape(-1, CELL)
         if len(runs(flat)) != 1 or flat[0, 2] != 0:
             return None
         argument, start = int(flat[0, 0]), int(flat[0, 1])
@@ -199,7 +212,7 @@ class Builder:
         """Columns as floats: slices of dense inputs, side by side."""
         import torch
 
-        flat = v.cells.reshape(-1, 3)
+        flat = v.cells.reshape(-1, CELL)
         cuts = np.flatnonzero(np.diff(flat[:, 0])) + 1
         parts = []
         for run in np.split(flat, cuts):
@@ -208,15 +221,32 @@ class Builder:
             self._taken.add(item.name)
             parts.append(self.index(item.name, 0, run[:, 1].tolist()))
         name = self.concat(parts, 0)
+        name = self._where(flat[:, 3] & TRUNCATED, self.truncate, name)
         if flat[:, 2].any():
             name = self.binary("add", name, self.constant(Const(torch.from_numpy(flat[:, 2]))))
+        name = self._where(flat[:, 3] & CLAMPED, lambda x: self.emit(ops.Clamp, [x], low=0.0), name)
         name = self.reshape(name, v.shape)
-        dtype = "int64" if v.integer else "float32"
+        dtype = "bool" if v.is_all(TRUTH) else "int64" if v.integer else "float32"
+        self.columns.setdefault(name, v)
         return Rows(name, v.shape, v.axis, v.merged, dtype)
+
+    def truncate(self, name: str) -> str:
+        """Floats rounded towards 0."""
+        whole = self.unary("floor", self.unary("abs", name))
+        return self.binary("mul", self.unary("sign", name), whole)
+
+    def _where(self, chosen: NDArray[np.int64], change: Callable[[str], str], name: str) -> str:
+        """`change` of the elements of `name` (n,) that are chosen."""
+        import torch
+
+        if chosen.all() or not chosen.any():
+            return change(name) if chosen.any() else name
+        mask = self.constant(Const(torch.from_numpy(chosen != 0)))
+        return self.emit(ops.Where, [mask, change(name), name])
 
 
 def runs(cells: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Columns (n, 3) cut into runs of consecutive columns of one argument with one row offset."""
-    steps = np.diff(cells, axis=0)
+    """Columns (n, CELL) cut into runs of consecutive ones of one argument with one row offset."""
+    steps = np.diff(cells[:, :3], axis=0)
     cuts = np.flatnonzero((steps != (0, 1, 0)).any(axis=1)) + 1
     return np.split(cells, cuts)

@@ -14,7 +14,15 @@ from recstack.model.importing.export import Exported
 from recstack.model.importing.inputs import Inputs, Source
 from recstack.model.importing.lookups import looked_up
 from recstack.model.importing.passes import Graph, run_passes
-from recstack.model.importing.values import Columns, Const, Ragged, Unsupported, Value
+from recstack.model.importing.values import (
+    CELL,
+    TRUTH,
+    Columns,
+    Const,
+    Ragged,
+    Unsupported,
+    Value,
+)
 from recstack.model.importing.walk import Walker
 from recstack.model.model import build
 
@@ -79,8 +87,9 @@ def _argument(position: int, source: Source) -> Value:
     if source.ragged:
         return Ragged(position)
     columns = np.arange(source.width, dtype=np.int64).reshape(source.shape)
-    cells = np.zeros((*source.shape, 3), np.int64)
+    cells = np.zeros((*source.shape, CELL), np.int64)
     cells[..., 0], cells[..., 1] = position, columns
+    cells[..., 3] = TRUTH if source.truth else 0
     return Columns(cells, source.integer)
 
 

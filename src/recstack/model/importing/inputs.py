@@ -19,7 +19,7 @@ class Source:
     """One positional tensor of the module.
 
     shape: without the batch axis; () for a ragged argument.
-    length: expected indices per bag, for ragged values.
+    length: expected indices per bag, for ragged values. truth: it holds truth values.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Source:
     scope: ScopeName = "item"
     ragged: bool = False
     length: int = 1
+    truth: bool = False
 
     @property
     def width(self) -> int:

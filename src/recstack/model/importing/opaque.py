@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recstack.model.importing.values import Value
 
 Array = NDArray[np.float32]
+EXACT = 1 << 24
 
 
 def run_opaque(
@@ -142,6 +143,8 @@ class _Decoder:
         whole = np.broadcast_to(array, (self.entries, *array.shape[1:]))
         tensor = self.torch.from_numpy(np.array(whole))
         name = spec.get("dtype", "float32")
+        if name.startswith("int") and array.size and np.abs(array).max() >= EXACT:
+            raise ModelError(f"expected integers below {EXACT}, which float32 holds exactly", name)
         if name.startswith("complex"):
             tensor = self.torch.view_as_complex(tensor)
         axis = spec.get("axis", 0)

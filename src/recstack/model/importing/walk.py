@@ -87,6 +87,7 @@ class Walker:
 
     def _translate(self, call: Call, record: Record, node: Any) -> Value:
         where = f"{call.target} ({call.source})"
+        used = _used_results(node, call)
         if not _depends_on_batch(call):
             return _folded(call)
         try:
@@ -95,7 +96,10 @@ class Walker:
                 raise Unsupported("no translator")
             if any(d.startswith("complex") for d in (*call.dtypes, *_dtypes(call.values))):
                 raise Unsupported("complex numbers")
-            return typed(translator(self.builder, call), call.dtypes)
+            result = translator(self.builder, call)
+            if isinstance(result, tuple) and any(result[i] is None for i in used):
+                raise Unsupported("a result that no op gives")
+            return typed(result, call.dtypes)
         except MixesRows as error:
             raise ModelError(
                 f"the scores of a row would depend on other rows: {error}", where
@@ -103,7 +107,7 @@ class Walker:
         except (Unsupported, ModelError) as error:
             record.reason = str(error)
         try:
-            return typed(opaque.emit(self.builder, call, _used_results(node, call)), call.dtypes)
+            return typed(opaque.emit(self.builder, call, used), call.dtypes)
         except (Unsupported, MixesRows) as error:
             reason = f"{record.reason}; and torch cannot run it as an opaque op: {error}"
             raise ModelError(f"this call cannot be imported: {reason}", where) from None

@@ -8,7 +8,16 @@ from recstack.model import ops
 from recstack.model.importing.broadcast import align, binary, scalar
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import Call, translates
-from recstack.model.importing.values import Columns, Const, Rows, Unsupported, Value, rank
+from recstack.model.importing.values import (
+    CLAMPED,
+    TRUTH,
+    Columns,
+    Const,
+    Rows,
+    Unsupported,
+    Value,
+    rank,
+)
 
 _UNARY = [
     "relu",
@@ -112,7 +121,7 @@ def clamp(b: Builder, call: Call) -> Value:
         low, high = (-1.0 if low is None else low), (1.0 if high is None else high)
     v = call["self"]
     if isinstance(v, Columns) and v.integer and high is None and low == 0:
-        return v  # indices are never negative
+        return v.marked(CLAMPED)
     v = b.rows(v)
     bounds = [None if x is None else scalar(x) for x in (low, high)]
     if any(x is not None and s is None for x, s in zip((low, high), bounds, strict=True)):
@@ -124,7 +133,8 @@ def clamp(b: Builder, call: Call) -> Value:
     return b.like(v, b.emit(ops.Clamp, [v.name], low=ends[0], high=ends[1]))
 
 
-def _scaled(b: Builder, v: Value, by: float) -> Value:
+def scaled(b: Builder, v: Value, by: float) -> Value:
+    """by * v, a tensor or a number."""
     if by == 1 or not isinstance(v, Rows | Columns):
         return Const(v.tensor * by) if isinstance(v, Const) else v if by == 1 else v * by
     return binary(b, "mul", v, by)
@@ -135,20 +145,21 @@ def add(b: Builder, call: Call) -> Value:
     """a + alpha * b; a constant added to indices becomes their row offset."""
     one, two, alpha = call["self"], call["other"], call.get("alpha", 1)
     fn = "add" if call.operator == "aten.add" else "sub"
+    if call.operator == "aten.rsub":
+        return binary(b, fn, two, scaled(b, one, alpha))
+    if call.dtypes[0] == "bool":  # of truth values, a sum is an or
+        return binary(b, "maximum", one, two)
     shifted = _shifted(one, two, fn) or (_shifted(two, one, fn) if fn == "add" else None)
     if shifted is not None and alpha == 1:
         return shifted
-    if call.operator == "aten.rsub":
-        one, two = two, one
-        return binary(b, fn, one, _scaled(b, two, alpha))
-    return binary(b, fn, one, _scaled(b, two, alpha))
+    return binary(b, fn, one, scaled(b, two, alpha))
 
 
 def _shifted(v: Value, by: Value, fn: str) -> Columns | None:
     """Indices with a constant added to each."""
     import numpy as np
 
-    if not isinstance(v, Columns) or not v.integer:
+    if not isinstance(v, Columns) or not v.integer or (v.cells[..., 3] & (CLAMPED | TRUTH)).any():
         return None
     number = scalar(by)
     if number is not None and number == int(number):
@@ -244,13 +255,23 @@ def not_(b: Builder, call: Call) -> Value:
     return b.like(v, b.binary("eq", v.name, 0.0))
 
 
-@translates("logical_and bitwise_and __and__ logical_or bitwise_or __or__ logical_xor bitwise_xor")
+@translates(
+    "logical_and bitwise_and __and__ logical_or bitwise_or __or__ logical_xor bitwise_xor __xor__"
+)
 def logic(b: Builder, call: Call) -> Value:
     """Masks combined."""
     if call.dtypes[0] != "bool":
         raise Unsupported("the bits of integers")
     fn = "mul" if "and" in call.operator else "maximum" if "_or" in call.operator else "ne"
-    return binary(b, fn, call["self"], call["other"])
+    return binary(b, fn, _truth(b, call["self"]), _truth(b, call["other"]))
+
+
+def _truth(b: Builder, v: Value) -> Value:
+    """1 where v is not 0, else 0."""
+    if not isinstance(v, Rows | Columns):
+        return Const(v.tensor != 0) if isinstance(v, Const) else float(bool(v))
+    x = b.rows(v)
+    return x if x.dtype == "bool" else b.like(x, b.binary("ne", x.name, 0.0))
 
 
 @translates("where")
@@ -279,4 +300,4 @@ def addcmul(b: Builder, call: Call) -> Value:
     """self + value * tensor1 (* or /) tensor2."""
     fn = "mul" if call.operator == "aten.addcmul" else "div"
     product = binary(b, fn, call["tensor1"], call["tensor2"])
-    return binary(b, "add", call["self"], _scaled(b, product, call.get("value", 1)))
+    return binary(b, "add", call["self"], scaled(b, product, call.get("value", 1)))

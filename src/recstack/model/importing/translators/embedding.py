@@ -11,6 +11,7 @@ from recstack.model import ops
 from recstack.model.importing.builder import Builder, runs
 from recstack.model.importing.registry import Call, translates
 from recstack.model.importing.values import (
+    CELL,
     Columns,
     Const,
     Ragged,
@@ -60,7 +61,7 @@ def _table(b: Builder, weight: Value) -> str:
 def _lookup(b: Builder, table: str, indices: Value) -> Rows:
     if not isinstance(indices, Columns) or not indices.integer:
         raise Unsupported("indices that are computed; only columns of arguments are looked up")
-    name = _sequence(b, table, indices.cells.reshape(-1, 3), None)
+    name = _sequence(b, table, indices.cells.reshape(-1, CELL), None)
     shape = (*indices.shape, b.weights[table].shape[1])
     return Rows(b.reshape(name, shape), shape, indices.axis, indices.merged)
 
@@ -82,7 +83,7 @@ def _sequence(b: Builder, table: str, cells: NDArray[np.int64], padding: int | N
 def _bag(
     b: Builder, table: str, piece: NDArray[np.int64], pooling: str, padding: int | None
 ) -> str:
-    argument, start, offset = (int(i) for i in piece[0])
+    argument, start, offset = (int(i) for i in piece[0, :3])
     feature = b.inputs.columns(argument, start, start + len(piece)).name
     return _emit(b, feature, table, pooling, padding, offset)
 
@@ -148,7 +149,7 @@ def _fixed(b: Builder, how: _Pooling, indices: Columns, offsets: Value, weights:
     n = int(np.prod(indices.shape))
     if not indices.integer or not isinstance(offsets, Steps) or offsets.step != n:
         raise Unsupported("offsets that are neither an argument nor one bag per row")
-    cells = indices.cells.reshape(-1, 3)
+    cells = indices.cells.reshape(-1, CELL)
     if isinstance(weights, Columns):
         named = _weighted(b, how, cells, weights)
         if named is not None:
@@ -167,12 +168,12 @@ def _fixed(b: Builder, how: _Pooling, indices: Columns, offsets: Value, weights:
 
 def _weighted(b: Builder, how: _Pooling, cells: NDArray[np.int64], weights: Columns) -> str | None:
     """A bag whose weights are columns of an argument too."""
-    pieces = runs(weights.cells.reshape(-1, 3))
-    if len(pieces) != 1 or len(runs(cells)) != 1 or pieces[0][0, 2]:
+    pieces = runs(weights.cells.reshape(-1, CELL))
+    if len(pieces) != 1 or len(runs(cells)) != 1 or pieces[0][0, 2:].any():
         return None
     (argument, start, offset), (other, at, _) = (
-        (int(i) for i in cells[0]),
-        (int(i) for i in pieces[0][0]),
+        (int(i) for i in cells[0, :3]),
+        (int(i) for i in pieces[0][0, :3]),
     )
     feature = b.inputs.columns(argument, start, start + len(cells), (other, at)).name
     return _emit(b, feature, how.table, "weighted", how.padding, offset)

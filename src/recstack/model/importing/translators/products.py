@@ -10,6 +10,7 @@ from recstack.model.importing.broadcast import align, binary
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import Call, translates
 from recstack.model.importing.translators.dense import linear_over
+from recstack.model.importing.translators.elementwise import scaled
 from recstack.model.importing.translators.views import permuted
 from recstack.model.importing.values import (
     Columns,
@@ -61,7 +62,7 @@ def baddbmm(b: Builder, call: Call) -> Value:
     out = binary(b, "mul", product(b, call["batch1"], call["batch2"]), call.get("alpha", 1))
     if call.get("beta", 1) == 0:
         return out
-    return binary(b, "add", out, binary(b, "mul", b.rows(call["self"]), call.get("beta", 1)))
+    return binary(b, "add", out, scaled(b, call["self"], call.get("beta", 1)))
 
 
 @translates("scaled_dot_product_attention")
@@ -76,6 +77,7 @@ def attention(b: Builder, call: Call) -> Value:
     flipped = permuted(b, key, [*range(rank(key) - 2), rank(key) - 1, rank(key) - 2])
     scores: Value = binary(b, "mul", product(b, query, flipped), scale)
     mask = call.get("attn_mask")
+    mask = b.rows(mask) if isinstance(mask, Columns) else mask
     if call.get("is_causal", False):
         size = (query.shape[-2], key.shape[-2])
         mask = Const(torch.zeros(size).masked_fill(~torch.ones(size).tril().bool(), -torch.inf))

@@ -252,7 +252,8 @@ def triangle(b: Builder, call: Call) -> Value:
     a, c = entry_axis(v, -2), entry_axis(v, -1)
     function = torch.tril if call.operator == "aten.tril" else torch.triu
     mask = function(torch.ones(v.shape[a], v.shape[c]), call.get("diagonal", 0))
-    return b.like(v, b.binary("mul", v.name, b.constant(Const(mask))))
+    kept = [b.constant(Const(mask)), v.name, b.number(0.0)]
+    return b.like(v, b.emit(ops.Where, kept))
 
 
 @translates("diagonal")
