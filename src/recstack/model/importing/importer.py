@@ -17,7 +17,6 @@ from recstack.model.importing.builder import Builder
 from recstack.model.importing.coverage import CoverageLine, ImportedModel, summarise
 from recstack.model.importing.export import Exported
 from recstack.model.importing.inputs import Inputs, Source
-from recstack.model.importing.lookups import looked_up
 from recstack.model.importing.passes import Graph, run_passes
 from recstack.model.importing.registry import TRANSLATORS, Call
 from recstack.model.importing.translators import load_all
@@ -30,6 +29,7 @@ from recstack.model.importing.values import (
     Dim,
     MixesRows,
     OtherDim,
+    PerIndex,
     Ragged,
     Rows,
     Steps,
@@ -162,15 +162,15 @@ class Importer:
 def import_exported(
     exported: Exported, sources: list[Source], name: str, copy: bool = True
 ) -> ImportedModel:
-    """The model of an exported program whose user inputs are `sources`."""
-    builder = Builder(Inputs(sources), copy)
-    builder.reserve([s.name for s in sources])
+    """The model of an exported program whose user inputs are `sources`.
+
+    The graph is walked twice: only then is it known which columns are looked up.
+    """
     program = exported.program
-    user_inputs = set(program.graph_signature.user_inputs)
-    nodes = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in user_inputs]
-    builder.inputs.looked_up = looked_up(nodes)
-    importer = Importer(exported, builder)
-    result = importer.run(program.graph, _placeholders(program, sources), program.graph_module)
+    first, _ = _walk(exported, Builder(Inputs(sources), copy=False))
+    builder = Builder(Inputs(sources), copy)
+    builder.looked_up = first.builder.found
+    importer, result = _walk(exported, builder)
     specs = program.graph_signature.output_specs
     kept = [v for v, spec in zip(result, specs, strict=True) if spec.kind.name == "USER_OUTPUT"]
     outputs = [_output(builder, i, v) for i, v in enumerate(_results(kept))]
@@ -189,6 +189,14 @@ def import_exported(
     model = build(description, {n: a for n, a in builder.weights.items() if n in read})
     lines = summarise(importer.records, graph)
     return ImportedModel(model.description, model.weights, model.values, lines)
+
+
+def _walk(exported: Exported, builder: Builder) -> tuple[Importer, Value]:
+    sources, program = builder.inputs.sources, exported.program
+    builder.reserve([s.name for s in sources])
+    importer = Importer(exported, builder)
+    result = importer.run(program.graph, _placeholders(program, sources), program.graph_module)
+    return importer, result
 
 
 def _placeholders(program: Any, sources: list[Source]) -> list[Value]:
@@ -274,7 +282,7 @@ def _depends_on_batch(call: Call) -> bool:
     sizes = [d for dims in call.dims for d in dims]
     symbolic = any(isinstance(d, BatchDim | OtherDim) for d in sizes)
     return symbolic or any(
-        isinstance(v, Rows | Columns | Ragged | Steps) for v in _flat(call.values)
+        isinstance(v, Rows | Columns | Ragged | PerIndex | Steps) for v in _flat(call.values)
     )
 
 
