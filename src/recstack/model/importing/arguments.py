@@ -225,7 +225,11 @@ def _pack(
 
 def _beside(inputs: Sequence[Input], dense: dict[str, Array], scope: str, n: int) -> Array:
     parts = [dense[i.name] for i in inputs if isinstance(i, DenseInput) and i.scope == scope]
-    return np.concatenate(parts, axis=1) if parts else np.zeros((n, 0), np.float32)
+    return (
+        np.ascontiguousarray(np.concatenate(parts, axis=1))
+        if parts
+        else np.zeros((n, 0), np.float32)
+    )
 
 
 def _bag_arrays(item: SparseInput, bags: Bags, offsets: Array) -> tuple[Array, Array, Array]:
