@@ -104,7 +104,7 @@ std::optional<StatusTuple> run(Runner& runner, FloatMatrix dense, FloatMatrix us
   const InputLayout& layout = runner.factory->layout();
   const std::optional<BatchView> view = view_of(arrays, layout);
   if (!view || static_cast<int64_t>(out.shape(0)) != view->rows ||
-      static_cast<int64_t>(out.shape(1)) != layout.outputs) {
+      static_cast<int64_t>(out.shape(1)) != layout.outputs || !aligned(out)) {
     return StatusTuple{kInconsistent, 0, 0, 0, 0, 0};
   }
   Status status;

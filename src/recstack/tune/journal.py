@@ -75,11 +75,11 @@ class Journal:
                 else:
                     place = found["key"], float(found["rate_qps"]), int(found["seed"])
                     self._probes[place] = Probe(**found["probe"])
-            except (ValueError, KeyError, TypeError) as error:
+            except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
                 raise DataError(f"{self._path}:{number}: expected a journal: {error!r}") from None
         if question != asked:
-            keys = {*question, *asked} if isinstance(question, dict) else set(asked)
-            differ = [k for k in sorted(keys) if dict(question).get(k) != asked.get(k)]
+            old = question if isinstance(question, dict) else {}
+            differ = [k for k in sorted({*old, *asked}) if old.get(k) != asked.get(k)]
             raise ConfigError(
                 f"{self._path}: expected a journal of this search, got one that differs in "
                 f"{', '.join(differ)}: take another file"

@@ -62,7 +62,7 @@ class Journal:
             for line in lines[1:]:
                 entry = json.loads(line)
                 self._answers[entry["question"]] = entry["answer"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise ConfigError(f"cannot read the journal {path}: {error}") from error
 
     def _check(self, found: Any) -> None:
