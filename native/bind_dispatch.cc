@@ -97,8 +97,8 @@ class PyDispatcher {
     const std::optional<BatchView> view = view_of(held.arrays, layout());
     if (!view) throw nb::value_error("the batch does not fit the input layout");
     if (static_cast<int64_t>(out.shape(0)) != view->rows ||
-        static_cast<int64_t>(out.shape(1)) != layout().outputs) {
-      throw nb::value_error("expected out of shape (rows, outputs)");
+        static_cast<int64_t>(out.shape(1)) != layout().outputs || !aligned(out)) {
+      throw nb::value_error("expected an aligned out of shape (rows, outputs)");
     }
     const uint64_t tag = hold(std::move(held));
     const Outcome outcome =
