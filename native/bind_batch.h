@@ -28,7 +28,12 @@ struct BatchArrays {
   std::optional<FloatVector> weights;
 };
 
-<<<<<<< HEAD
+// Whether every element lies at a multiple of its size, as all that reads it takes for granted.
+template <class Array>
+bool aligned(const Array& array) {
+  return array.size() == 0 || reinterpret_cast<uintptr_t>(array.data()) % array.itemsize() == 0;
+}
+
 // The sizes of the arrays that a BatchView points to, which it does not tell by itself.
 struct ArraySizes {
   int64_t dense[2];
@@ -44,26 +49,6 @@ inline std::optional<BatchView> counted(BatchView view, const ArraySizes& sizes,
                                         const InputLayout& layout) {
   if (sizes.query_offsets < 1) return std::nullopt;
   view.queries = sizes.query_offsets - 1;
-=======
-// Whether every element lies at a multiple of its size, as all that reads it takes for granted.
-template <class Array>
-bool aligned(const Array& array) {
-  return array.size() == 0 || reinterpret_cast<uintptr_t>(array.data()) % array.itemsize() == 0;
-}
-
-// The view of `arrays`, or nothing unless all are aligned and every size and dtype agrees with
-// `layout`.
-inline std::optional<BatchView> view_of(const BatchArrays& arrays, const InputLayout& layout) {
-  BatchView view;
-  if (arrays.query_offsets.shape(0) < 1) return std::nullopt;
-  if (!aligned(arrays.dense) || !aligned(arrays.user_dense) || !aligned(arrays.values) ||
-      !aligned(arrays.lengths) || !aligned(arrays.query_offsets) ||
-      (arrays.weights && !aligned(*arrays.weights))) {
-    return std::nullopt;
-  }
-  view.queries = static_cast<int64_t>(arrays.query_offsets.shape(0)) - 1;
-  view.query_offsets = arrays.query_offsets.data();
->>>>>>> sanit
   view.rows = view.query_offsets[view.queries];
   if (view.rows < 0) return std::nullopt;
   const auto matrix_fits = [](const int64_t (&shape)[2], int64_t entries, int64_t columns) {
@@ -85,8 +70,14 @@ inline std::optional<BatchView> view_of(const BatchArrays& arrays, const InputLa
   return view;
 }
 
-// The view of `arrays`, or nothing unless every size and dtype agrees with `layout`.
+// The view of `arrays`, or nothing unless all are aligned and every size and dtype agrees with
+// `layout`.
 inline std::optional<BatchView> view_of(const BatchArrays& arrays, const InputLayout& layout) {
+  if (!aligned(arrays.dense) || !aligned(arrays.user_dense) || !aligned(arrays.values) ||
+      !aligned(arrays.lengths) || !aligned(arrays.query_offsets) ||
+      (arrays.weights && !aligned(*arrays.weights))) {
+    return std::nullopt;
+  }
   const auto size = [](const auto& array) { return static_cast<int64_t>(array.size()); };
   const auto shape = [](const FloatMatrix& m, size_t axis) {
     return static_cast<int64_t>(m.shape(axis));

@@ -95,7 +95,6 @@ struct Runner {
 nb::object run(Runner& runner, nb::handle dense, nb::handle user_dense, nb::handle values,
                nb::handle lengths, nb::handle query_offsets, nb::handle weights, nb::handle out) {
   const InputLayout& layout = runner.factory->layout();
-<<<<<<< HEAD
   const std::optional<BatchView> view =
       view_of(dense, user_dense, values, lengths, query_offsets, weights, layout);
   if (!view) return nb::none();
@@ -105,12 +104,6 @@ nb::object run(Runner& runner, nb::handle dense, nb::handle user_dense, nb::hand
   if (!into.holds<float>(2) || !into.writeable() || into.shape(0) != view->rows ||
       into.shape(1) != layout.outputs) {
     return nb::none();
-=======
-  const std::optional<BatchView> view = view_of(arrays, layout);
-  if (!view || static_cast<int64_t>(out.shape(0)) != view->rows ||
-      static_cast<int64_t>(out.shape(1)) != layout.outputs || !aligned(out)) {
-    return StatusTuple{kInconsistent, 0, 0, 0, 0, 0};
->>>>>>> sanit
   }
   Status status;
   {
