@@ -40,9 +40,7 @@ class Engine:
         moved = self._tables.kind == "huge"
         self._tables_ms = 1e3 * (time.perf_counter() - began) if moved else 0.0
         try:
-            self.program, self.build_cost, self.layers = make_program(
-                self.placed, config, finite
-            )
+            self.program, self.build_cost, self.layers = make_program(self.placed, config, finite)
         except MemoryError:
             raise ConfigError("the plan of this model does not fit in memory") from None
         except TypeError as error:

@@ -87,7 +87,9 @@ def _in_order(
     for prefix in tried:
         full = {f"{prefix}.{key}" if prefix else str(key): part for key, part in item.items()}
         first = {
-            name: next((i for i, n in enumerate(names) if n == name or n.startswith(name + ".")), -1)
+            name: next(
+                (i for i, n in enumerate(names) if n == name or n.startswith(name + ".")), -1
+            )
             for name in full
         }
         if min(first.values(), default=0) >= 0:
@@ -223,7 +225,11 @@ def _pack(
 
 def _beside(inputs: Sequence[Input], dense: dict[str, Array], scope: str, n: int) -> Array:
     parts = [dense[i.name] for i in inputs if isinstance(i, DenseInput) and i.scope == scope]
-    return np.ascontiguousarray(np.concatenate(parts, axis=1)) if parts else np.zeros((n, 0), np.float32)
+    joined = np.concatenate([np.zeros((n, 0), np.float32), *parts], axis=1)
+    return np.ascontiguousarray(joined)
+        if parts
+        else np.zeros((n, 0), np.float32)
+    )
 
 
 def _bag_arrays(item: SparseInput, bags: Bags, offsets: Array) -> tuple[Array, Array, Array]:

@@ -63,9 +63,7 @@ def _without_dots(spelled: list[str], tensors: Sequence[Value]) -> tuple[list[st
     most = max([n for n, s in zip(ranks, spelled, strict=True) if "..." in s], default=0)
     used = set("".join(spelled))
     dots = "".join([c for c in ascii_letters if c not in used][:most])
-    filled = [
-        s.replace("...", dots[most - n :]) for s, n in zip(spelled, ranks, strict=True)
-    ]
+    filled = [s.replace("...", dots[most - n :]) for s, n in zip(spelled, ranks, strict=True)]
     return filled, dots
 
 
