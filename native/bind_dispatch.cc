@@ -97,8 +97,8 @@ class PyDispatcher {
     const std::optional<BatchView> view = view_of(held.arrays, layout());
     if (!view) throw nb::value_error("the batch does not fit the input layout");
     if (static_cast<int64_t>(out.shape(0)) != view->rows ||
-        static_cast<int64_t>(out.shape(1)) != layout().outputs) {
-      throw nb::value_error("expected out of shape (rows, outputs)");
+        static_cast<int64_t>(out.shape(1)) != layout().outputs || !aligned(out)) {
+      throw nb::value_error("expected an aligned out of shape (rows, outputs)");
     }
     const uint64_t tag = hold(std::move(held));
     const Outcome outcome =
@@ -336,8 +336,10 @@ void bind_dispatch(nb::module_& m) {
            "Refuse new queries, end or finish (`drain`) the waiting ones, join the lanes.")
       .def_prop_ro("outputs", &PyDispatcher::outputs, "Scores per row.")
       .def("stats", &PyDispatcher::stats)
-      .def("set_policy", &PyDispatcher::set_policy, "policy"_a,
-           "Decides from now on, also on what waits. ValueError where it wants costs and has none.")
+      .def(
+          "set_policy", &PyDispatcher::set_policy, "policy"_a,
+          "Decides from now on, also on what waits. ValueError where it wants costs and has none,\n"
+          "or does not serve accelerators' queries apart as the one before did.")
       .def("begin_trace", &PyDispatcher::begin_trace, "chunks"_a,
            "Forget what was traced and keep the next `chunks`; 0: none.")
       .def(

@@ -16,6 +16,8 @@ from recstack.errors import ModelError
 from recstack.model.importing import batch_from_inputs, coverage, from_torch
 from tests.model.importing.cases import torch_scores
 
+pytestmark = pytest.mark.filterwarnings("ignore:torch runs")
+
 
 class Small(nn.Module):
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -92,7 +94,7 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
         history,
     ),
     "remainders of ids": (lambda s, h, n: s.few(h % 9), history),
-    "rows of the weight": (lambda s, h, n: s.table.weight[h] + s.few.weight[:, 0][n, None, None],
+    "rows of the weight": (lambda s, h, n: s.table.weight[h] + s.few.weight[:, 0][n][:, None, None],
                            history),
 }  # fmt: skip
 

@@ -227,9 +227,6 @@ def _beside(inputs: Sequence[Input], dense: dict[str, Array], scope: str, n: int
     parts = [dense[i.name] for i in inputs if isinstance(i, DenseInput) and i.scope == scope]
     joined = np.concatenate([np.zeros((n, 0), np.float32), *parts], axis=1)
     return np.ascontiguousarray(joined)
-        if parts
-        else np.zeros((n, 0), np.float32)
-    )
 
 
 def _bag_arrays(item: SparseInput, bags: Bags, offsets: Array) -> tuple[Array, Array, Array]:

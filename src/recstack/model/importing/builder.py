@@ -91,7 +91,7 @@ class Builder:
         """The op that makes `name`; None for an input."""
         return self._producers.get(name)
 
-    def weight(self, const: Const, dtype_exact: bool = False) -> str:
+    def weight(self, const: Const) -> str:
         """The name under which a constant is stored, as contiguous float32; shared once."""
         import torch
 
