@@ -336,8 +336,10 @@ void bind_dispatch(nb::module_& m) {
            "Refuse new queries, end or finish (`drain`) the waiting ones, join the lanes.")
       .def_prop_ro("outputs", &PyDispatcher::outputs, "Scores per row.")
       .def("stats", &PyDispatcher::stats)
-      .def("set_policy", &PyDispatcher::set_policy, "policy"_a,
-           "Decides from now on, also on what waits. ValueError where it wants costs and has none.")
+      .def(
+          "set_policy", &PyDispatcher::set_policy, "policy"_a,
+          "Decides from now on, also on what waits. ValueError where it wants costs and has none,\n"
+          "or does not serve accelerators' queries apart as the one before did.")
       .def("begin_trace", &PyDispatcher::begin_trace, "chunks"_a,
            "Forget what was traced and keep the next `chunks`; 0: none.")
       .def(

@@ -131,14 +131,14 @@ void bind_program(nb::module_& m) {
           "__init__",
           [](InputLayout* self, const std::vector<bool>& user_features,
              const std::vector<int64_t>& fixed_lengths, int64_t dense_columns,
-             int64_t user_dense_columns, int64_t outputs, bool weighted) {
+             int64_t user_dense_columns, int64_t outputs, bool weighted, bool finite) {
             std::vector<Scope> scopes;
             for (bool user : user_features) scopes.push_back(user ? Scope::user : Scope::item);
             new (self) InputLayout{scopes,  fixed_lengths, dense_columns, user_dense_columns,
-                                   outputs, weighted};
+                                   outputs, weighted,      finite};
           },
           "user_features"_a, "fixed_lengths"_a, "dense_columns"_a, "user_dense_columns"_a,
-          "outputs"_a, "weighted"_a);
+          "outputs"_a, "weighted"_a, "finite"_a = true);
 
   nb::class_<ExecutorFactory>(m, "ExecutorFactory");
   nb::class_<Program, ExecutorFactory>(m, "Program")

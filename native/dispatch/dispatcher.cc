@@ -125,6 +125,9 @@ void Dispatcher::set_policy(std::shared_ptr<const Policy> policy) {
     if (policy->needs_costs() && board_.costs().empty()) {
       throw std::invalid_argument("expected a policy that does without cost curves");
     }
+    if (policy->lines() < policy_->lines()) {
+      throw std::invalid_argument("expected a policy that serves lanes with queries of their own");
+    }
     policy_.swap(policy);  // the one before goes without the mutex: that may take Python's lock
     board_.set_policy(policy_.get());
     pump(now_ns(), &effects);

@@ -89,8 +89,8 @@ class Dispatcher {
   void shutdown(bool drain);
 
   // `policy` decides from now on, also on what waits already, which keeps its place in the order.
-  // std::invalid_argument, and nothing changes, when it wants cost curves and there are none. Any
-  // thread.
+  // std::invalid_argument, and nothing changes, when it wants cost curves and there are none, or
+  // would leave a line of the backlog unserved. Any thread.
   void set_policy(std::shared_ptr<const Policy> policy);
 
   // Forgets what was traced and keeps the next `chunks`; 0: none. Any thread.

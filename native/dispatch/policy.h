@@ -64,6 +64,8 @@ class Policy {
 
   // Whether it cannot do without cost curves, one per kind of lane.
   virtual bool needs_costs() const { return false; }
+  // How many of the backlog's lines it fills and serves: the first so many.
+  virtual int32_t lines() const { return 1; }
 
   // Says where a query stands in the backlog (backlog.h), on its arrival and after each of its
   // chunks was dispatched.

@@ -52,7 +52,7 @@ class KeyPanelsStep final : public Step {
 
 // "attention_unit": operands query, panels, the first layer's bias if has_bias, out. Item steps
 // read panels of user scope by query.
-//   ints = positions, dim, has_bias, sum (0 scores, 1 sum), format (0 fp32, 1 bf16, 2 int8),
+//   ints = positions, dim, has_bias, result (0 scores, 1 sum, 2 sum added), format (0 fp32, 1 bf16, 2 int8),
 //   layers,
 //     then per layer n, activation, whether it has a product (the first) or a bias (the others),
 //     and of a unit in int8 whether it is (0: fp32, 1: int8, 2: with a range); then the outliers of
@@ -67,7 +67,7 @@ class UnitStep final : public Step {
         v_(spec.operands),
         positions_(spec.ints[0]),
         has_bias_(spec.ints[2]),
-        result_(spec.ints[3] ? UnitResult::sum : UnitResult::scores),
+        result_(static_cast<UnitResult>(spec.ints[3])),
         kernels_(kernels.seq.unit[spec.ints[4]]) {
     constexpr size_t kFirst = 6;
     size_t next = 0, range = 0;

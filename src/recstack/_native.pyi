@@ -1,6 +1,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 def instruction_sets() -> list[tuple[str, bool]]: ...
@@ -34,7 +35,9 @@ def peak_gather(
     arena: NDArray[Any],
     footprint_bytes: int,
     row_bytes: int,
-    choices: Sequence[tuple[str, int]],
+    tables: int,
+    lookups: int,
+    choices: Sequence[tuple[str, int, int]],
     seed: int,
     cores: Sequence[int],
     budget_ns: int,
@@ -49,6 +52,7 @@ class InputLayout:
         user_dense_columns: int,
         outputs: int,
         weighted: bool,
+        finite: bool = True,
     ) -> None: ...
 
 class ExecutorFactory: ...

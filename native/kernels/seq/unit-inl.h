@@ -204,9 +204,11 @@ RECSTACK_INLINE void add_positions(const float* x, int64_t n, int64_t columns, f
   }
 }
 
-RECSTACK_INLINE void fold_sums(const float* sums, int64_t n, float* out) {
+// out (n,) = `before`, or where null 0, + the lanes' sums (n, kLanes).
+RECSTACK_INLINE void fold_sums(const float* sums, int64_t n, const float* before, float* out) {
   for (int64_t j = 0; j < n; ++j) {
-    out[j] = first_lane(fold_all(load(sums + j * kLanes), [](V a, V b) { return add(a, b); }));
+    const float sum = sum_lanes(load(sums + j * kLanes));
+    out[j] = before == nullptr ? sum : before[j] + sum;
   }
 }
 
@@ -261,10 +263,11 @@ void attention_unit(const UnitArgs& args) {
   alignas(64) float hidden[2][kUnitWidth * kPanel];
   alignas(64) float sums[kUnitWidth * kLanes];
   const int64_t outputs = args.layers[args.layer_count - 1].n;
+  const bool total = args.result != UnitResult::scores;
   for (int64_t r = 0; r < args.rows; ++r) {
     float* out = args.out + r * args.out_stride;
     unit.begin(r, args.entry_of_row == nullptr ? r : args.entry_of_row[r]);
-    for (int64_t j = 0; args.result == UnitResult::sum && j < outputs; ++j) {
+    for (int64_t j = 0; total && j < outputs; ++j) {
       store(sums + j * kLanes, zero());
     }
     for (int64_t t = 0; t < args.positions; t += kPanel) {
@@ -274,7 +277,7 @@ void attention_unit(const UnitArgs& args) {
         unit.later(args.layers[l], hidden[(l - 1) % 2], hidden[l % 2]);
       }
       const float* last = hidden[(args.layer_count - 1) % 2];
-      if (args.result == UnitResult::sum) {
+      if (total) {
         add_positions(last, outputs, columns, sums);
         continue;
       }
@@ -282,7 +285,8 @@ void attention_unit(const UnitArgs& args) {
         store_n(out + t + i, load(last + i), lesser(kLanes, columns - i));
       }
     }
-    if (args.result == UnitResult::sum) fold_sums(sums, outputs, out);
+    if (!total) continue;
+    fold_sums(sums, outputs, args.result == UnitResult::sum_added ? out : nullptr, out);
   }
 }
 

@@ -10,7 +10,8 @@
 //   for r in rows: for t in positions:
 //     x = keys[entry_of_row[r], t]; w = key_weight + product_weight * query[r]; b = bias[r]
 //     for layer in layers: x = activation(x @ w.T + b); w, b = the next layer's
-//     out[r, t] = x[0], or with `sum` out[r, j] += x[j] for all outputs of the last layer
+//     out[r, t] = x[0], or with `sum` out[r, j] += x[j] for all outputs of the last layer, from 0
+//     on, with `sum_added` from what it holds
 //
 // bf16 rounds the folded weights and x of every layer; sums, biases and activations are fp32.
 //
@@ -22,8 +23,9 @@
 // to quantise where its products with keys would be positions * k. Layers may be fp32 beside int8
 // ones, after an fp32 layer too.
 //
-// Accumulator: one fp32 chain per output in the order of the format, as kernels/gemm; `sum` adds
-// positions in lanes, t mod 16 (a set of fewer lanes: t mod those), then the lanes in a tree. Lanes
+// Accumulator: one fp32 chain per output in the order of the format, as kernels/gemm; sums add
+// positions in lanes, t mod 16 (a set of fewer lanes: t mod those), then the lanes in a tree, then
+// what `sum_added` found. Lanes
 // are positions, so no narrow layer pads them. Takes 130 KB of stack, bf16 and int8 200 KB.
 #pragma once
 
@@ -69,7 +71,7 @@ struct UnitKeys {
   int64_t outlier_count = 0;
 };
 
-enum class UnitResult { scores, sum };
+enum class UnitResult { scores, sum, sum_added };
 
 struct UnitArgs {
   const float* query;  // (rows, dim), rows query_stride apart; read for products only
@@ -84,7 +86,7 @@ struct UnitArgs {
   int64_t rows;
   int64_t positions;
   UnitResult result;
-  float* out;  // scores (rows, positions) or sums (rows, last n), rows out_stride apart
+  float* out;  // scores (rows, positions), or sums (rows, last n), rows out_stride apart
   int64_t out_stride;
   const int32_t* outliers = nullptr;  // of an int8 first layer, as UnitKeys had them
   int64_t outlier_count = 0;

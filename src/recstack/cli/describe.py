@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from recstack.cli.models import ModelName, RowsScale, open_model
-from recstack.cli.output import Json, console, print_json
+from recstack.cli.models import open_model
+from recstack.cli.options import Json, ModelName, RowsScale
+from recstack.cli.output import console, print_json
 from recstack.engine.memory import WHERE
 from recstack.engine.tables import find_place
 from recstack.errors import ConfigError, DataError

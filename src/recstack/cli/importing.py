@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from recstack.cli.output import Json, console, print_json, table
+from recstack.cli.options import Json
+from recstack.cli.output import console, print_json, table
 from recstack.errors import ConfigError
 
 

@@ -28,9 +28,10 @@ class Engine:
 
     model: as given. placed: the same with its tables where the engine reads them. layers: what each
     dense layer really runs in, which may be wider than was asked for (`LayerInUse`).
+    finite: dense inputs that are not finite are refused; part of a model may be given them.
     """
 
-    def __init__(self, model: Model, config: EngineConfig) -> None:
+    def __init__(self, model: Model, config: EngineConfig, *, finite: bool = True) -> None:
         self.model = model
         self.config = config
         self.isa = choose_isa(config.isa)
@@ -39,7 +40,7 @@ class Engine:
         moved = self._tables.kind == "huge"
         self._tables_ms = 1e3 * (time.perf_counter() - began) if moved else 0.0
         try:
-            self.program, self.build_cost, self.layers = make_program(self.placed, config)
+            self.program, self.build_cost, self.layers = make_program(self.placed, config, finite)
         except MemoryError:
             raise ConfigError("the plan of this model does not fit in memory") from None
         except TypeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from recstack.model.importing.opaque import run_opaque
 
 def from_torch(
     module: Any,
-    example_inputs: Sequence[Any],
+    example_inputs: Sequence[Any] | Mapping[str, Any],
     *,
     user_inputs: Sequence[str] = (),
     name: str | None = None,
@@ -23,8 +23,9 @@ def from_torch(
     """A model that computes what a torch module computes at inference.
 
     module: a torch.nn.Module; it is not changed (an eval-mode copy of it is exported).
-    example_inputs: a tuple of the positional tensors of `forward` (lists and tuples of tensors may
-        nest); every axis 0 that has the batch's size is left open. One row is enough.
+    example_inputs: a tuple of the positional tensors of `forward`, or a dict of its keyword
+        arguments (lists, tuples and dicts of tensors may nest); every axis 0 that has the batch's
+        size is left open. One row is enough.
     user_inputs: names of arguments that are the same for all rows of a query.
     name: the model's name; the module's class by default.
     copy: copy the weights; without, they stay the module's own memory and must not change.
