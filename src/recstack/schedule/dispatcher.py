@@ -124,7 +124,8 @@ class LoopDispatcher:
         """Queue a query, or refuse it at once (queue full, past its deadline, closed).
 
         Its arrays are read in place until `done` is called: exactly once, with scores of shape
-        (rows, outputs) when it went well.
+        (rows, outputs) when it went well. Arrays of a query that was refused after it had begun
+        may be read for a batch longer; they are kept alive.
 
         Raises
         ------
