@@ -64,9 +64,9 @@ def measure_lookups(
 ) -> Iterator[Cell]:
     """Every row size, table, way to split it and thread count; the largest table first.
 
-    All hints are tried there with one thread, elsewhere T1 and the best one. Where more threads come
-    out slower than fewer, other work held one of them up, and they are measured again while there
-    is time.
+    All hints are tried there with one thread, elsewhere T1 and the best one. Where more threads
+    come out slower than fewer, other work held one of them up, and they are measured again while
+    there is time.
     """
     until = time.monotonic() + seconds * 1.1
     tables = tables_within(effort.tables, place.arena.nbytes)
