@@ -91,7 +91,7 @@ def _computed(b: Builder, table: str, name: str) -> str:
     shape = (*b.shapes[name], dim)
     fixed, op = b.constant_value(name), b.producer(name)
     if fixed is not None:
-        if fixed.size and not (0 <= fixed.min() and fixed.max() < rows):
+        if fixed.size and (fixed.min() < 0 or fixed.max() >= rows):
             raise ModelError(f"expected indices in [0, {rows}), got {fixed.min()}..{fixed.max()}")
         return b.constant(fixed_tensor(b.weights[table][fixed.astype(np.int64)]))
     if name in b.columns and b.columns[name].integer:

@@ -87,10 +87,8 @@ def largest(b: Builder, call: Call) -> Value:
     """The largest of the last axis, where that is one window."""
     v, adaptive = b.rows(call["self"]), call.operator == "aten.adaptive_max_pool1d"
     plain = call.get("padding", [0]) == [0] and call.get("dilation", [1]) == [1]
-    one = (
-        list(call["output_size"]) == [1] if adaptive else list(call["kernel_size"]) == [v.shape[-1]]
-    )
-    if not one or not plain:
+    size = v.shape[-1] if adaptive else call["kernel_size"][0]
+    if size != v.shape[-1] or list(call.get("output_size", [1])) != [1] or not plain:
         raise Unsupported("pooling to more than one position")
     out = reduced(b, "max", v, -1, True)
     return (out, None) if adaptive else out
