@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <cstdint>
 #include <optional>
 
 #include "program/layout.h"
@@ -26,6 +27,12 @@ struct BatchArrays {
   IntVector query_offsets;
   std::optional<FloatVector> weights;
 };
+
+// Whether every element lies at a multiple of its size, as all that reads it takes for granted.
+template <class Array>
+bool aligned(const Array& array) {
+  return array.size() == 0 || reinterpret_cast<uintptr_t>(array.data()) % array.itemsize() == 0;
+}
 
 // The sizes of the arrays that a BatchView points to, which it does not tell by itself.
 struct ArraySizes {
@@ -63,8 +70,14 @@ inline std::optional<BatchView> counted(BatchView view, const ArraySizes& sizes,
   return view;
 }
 
-// The view of `arrays`, or nothing unless every size and dtype agrees with `layout`.
+// The view of `arrays`, or nothing unless all are aligned and every size and dtype agrees with
+// `layout`.
 inline std::optional<BatchView> view_of(const BatchArrays& arrays, const InputLayout& layout) {
+  if (!aligned(arrays.dense) || !aligned(arrays.user_dense) || !aligned(arrays.values) ||
+      !aligned(arrays.lengths) || !aligned(arrays.query_offsets) ||
+      (arrays.weights && !aligned(*arrays.weights))) {
+    return std::nullopt;
+  }
   const auto size = [](const auto& array) { return static_cast<int64_t>(array.size()); };
   const auto shape = [](const FloatMatrix& m, size_t axis) {
     return static_cast<int64_t>(m.shape(axis));

@@ -89,8 +89,13 @@ class BagsStep final : public Step {
     BagTable tables[kTablesAtOnce + kTablesAfter];
     for (size_t first = begin; first < end; first += kTablesAtOnce) {
       const size_t count = std::min(kTablesAtOnce, end - first);
-      const size_t after = std::min(kTablesAfter, all - first - count);
-      for (size_t t = 0; t < count + after; ++t) tables[t] = view(c, tables_[first + t]);
+      for (size_t t = 0; t < count; ++t) tables[t] = view(c, tables_[first + t]);
+      const size_t room = std::min(kTablesAfter, all - first - count);
+      size_t after = 0;
+      for (int64_t lookups = 0; after < room && lookups < prefetch_.distance; ++after) {
+        tables[count + after] = view(c, tables_[first + count + after]);
+        lookups += tables[count + after].lookups;
+      }
       const BadLookup bad = c.kernels->embag.bags({.tables = tables,
                                                    .count = static_cast<int64_t>(count),
                                                    .after = static_cast<int64_t>(after),

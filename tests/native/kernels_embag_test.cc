@@ -1,5 +1,6 @@
 #include "kernels/embag/embag.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "check.h"
@@ -136,6 +137,32 @@ void check_alone(Isa isa, Given<Index>& given, const BagsArgs& args) {
   }
 }
 
+// Two tables a call, each prefetching for the next, give what one call for all gives.
+template <class Index>
+void check_in_turns(Isa isa, const BagsArgs& args, std::vector<Given<Index>*> given) {
+  std::vector<std::unique_ptr<Output>> outs;
+  std::vector<BagTable> tables;
+  for (Given<Index>* g : given) {
+    outs.push_back(std::make_unique<Output>(kBags, g->width, g->width + 3));
+    tables.push_back(g->view());
+    tables.back().out = outs.back()->data();
+  }
+  for (int64_t t = 0; t < args.count; t += 2) {
+    BagsArgs turn = args;
+    turn.tables = tables.data() + t;
+    turn.count = std::min<int64_t>(2, args.count - t);
+    turn.after = std::min<int64_t>(3, args.count - t - turn.count);
+    turn.asked = t > 0;
+    CHECK_EQ(embag_kernels(isa).bags(turn).table, -1);
+  }
+  for (size_t t = 0; t < given.size(); ++t) {
+    outs[t]->check_canaries();
+    for (int64_t b = 0; b < kBags; ++b) {
+      CHECK_SAME_BITS(outs[t]->row(b), given[t]->out.row(b), given[t]->width);
+    }
+  }
+}
+
 template <class Index>
 void check_bad(Isa isa, const BagsArgs& args, std::vector<Given<Index>*> given) {
   for (size_t t = 0; t < given.size(); ++t) {
@@ -203,6 +230,7 @@ void check(Isa isa, int64_t dim, Prefetch prefetch) {
     check_alone(isa, *g, args);
   }
   if (prefetch.distance == 16 && dim % 16 == 1) check_bad(isa, args, given);
+  check_in_turns(isa, args, given);
 }
 
 template <class Index>

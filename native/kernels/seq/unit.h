@@ -24,9 +24,9 @@
 // ones, after an fp32 layer too.
 //
 // Accumulator: one fp32 chain per output in the order of the format, as kernels/gemm; sums add
-// positions in lanes, t mod 16 (a set of fewer lanes: t mod those), then the lanes in a tree, then
-// what `sum_added` found. Lanes
-// are positions, so no narrow layer pads them. Takes 130 KB of stack, bf16 and int8 200 KB.
+// up to 32 positions (a set of fewer lanes: two of its vectors) in a tree, then that to the sum so
+// far. Lanes
+// are positions, so no narrow layer pads them. Takes 200 KB of stack, bf16 and int8 270 KB.
 #pragma once
 
 #include <cstdint>
@@ -38,9 +38,11 @@ namespace recstack {
 
 enum class UnitActivation { none, relu, sigmoid, tanh, prelu, dice };
 
-// Limits of what fits the kernel's scratch: first layer's n * k, padded; any layer's n.
+// Limits of what fits the kernel's scratch: first layer's n * k, padded; any layer's n; a key's
+// dim.
 constexpr int64_t kUnitWeights = 8192;
 constexpr int64_t kUnitWidth = 256;
+constexpr int64_t kUnitKeyWidth = 512;  // of plain keys
 // Positions are padded to this in the panels of keys, whatever the instruction set.
 constexpr int64_t kUnitPositions = 32;
 
@@ -78,6 +80,7 @@ struct UnitArgs {
   int64_t query_stride;
   const float* panels;  // key_panels' of each entry, panels_stride apart
   int64_t panels_stride;
+  bool plain_keys;  // the panels are the keys themselves (positions, dim), of no int8 first layer
   const int32_t* entry_of_row;  // (rows,); null: row r's keys are entry r
   const float* bias;            // of the first layer, (n,) per row, bias_stride apart; or null
   int64_t bias_stride;

@@ -20,6 +20,8 @@ from recstack.profile.floor import Floor
 from recstack.profile.floor import floor as least_time
 from recstack.profile.floor_table import floor_table
 
+WIDTH = 110  # of the table; a narrower terminal wraps its lines
+
 
 def describe(
     model: ModelName,
@@ -43,7 +45,7 @@ def describe(
         found = {**cost.as_dict(), **place}
         print_json({**found, "floor": least.as_dict()} if least else found)
         return
-    console.print(cost_table(cost))
+    console.print(cost_table(cost), width=max(console.width, WIDTH), crop=False, soft_wrap=False)
     if tables.kind != "shared":
         where = f"{WHERE[tables.kind]} ({tables.reason})"
         console.print(f"an engine here would have the tables {where}", soft_wrap=True)

@@ -24,7 +24,7 @@ from recstack.loadtest import sla as sla_forms
 from recstack.loadtest.remote import load_over_http
 from recstack.model import load as load_model
 from recstack.report import write_report
-from recstack.tune import Deployment, QueryPool, TuneConfig, Tuned, start, trace_schedule
+from recstack.tune import Deployment, QueryPool, TuneConfig, Tuned, start, trace_tuned
 from recstack.tune import tune as tune_engine
 
 SIZES = "production"
@@ -99,13 +99,8 @@ def _trace(
     engine: Engine | HybridEngine, pool: QueryPool, tuned: Tuned, seed: int
 ) -> list[dict[str, Any]]:
     """What lanes run at the baseline's rate, under both schedules."""
-    if not tuned.baseline.found.low_qps:
-        return []
-    return [
-        trace_schedule(engine, trial.schedule, pool, sizes.parse(SIZES),
-                       tuned.baseline.found.low_qps, label=label, seed=seed)
-        for label, trial in (("baseline", tuned.baseline), ("tuned", tuned.best))
-    ]  # fmt: skip
+    qps = tuned.baseline.found.low_qps
+    return trace_tuned(engine, tuned, pool, sizes.parse(SIZES), qps, seed=seed) if qps else []
 
 
 def _serve(

@@ -34,7 +34,7 @@ from recstack.tune import (
     compile_deployment,
     random_queries,
     read_deployment,
-    trace_schedule,
+    trace_tuned,
 )
 from recstack.tune import tune as tune_engines
 
@@ -98,10 +98,7 @@ def tune(
         made = engines[found.best.candidate.plan]
         pool, mix = random_queries(made.model, seed), size_forms.parse(sizes)
         rate = max(found.baseline.found.low_qps, 1.0)
-        traced = [
-            trace_schedule(made, t.schedule, pool, mix, rate, label=label, seed=seed)
-            for label, t in (("baseline", found.baseline), ("tuned", found.best))
-        ]
+        traced = trace_tuned(made, found, pool, mix, rate, seed=seed)
         write_results(results, "tune", [*found_records(found), *traced], seed=seed)
     if json:
         memory = engines[found.best.candidate.plan].memory.to_record()

@@ -27,7 +27,7 @@ from recstack.tune.queries import QueryPool, random_queries
 from recstack.tune.racing import Race, Trial, Tuned, exhaustive
 from recstack.tune.rig import Rig, RunConfig, measure_on
 from recstack.tune.space import Axis, Candidate, Space, schedule_space, static_schedule
-from recstack.tune.timeline import trace_schedule
+from recstack.tune.timeline import trace_schedule, trace_tuned
 from recstack.tune.tuning import TuneConfig, tune
 
 __all__ = [
@@ -58,5 +58,6 @@ __all__ = [
     "start",
     "static_schedule",
     "trace_schedule",
+    "trace_tuned",
     "tune",
 ]

@@ -68,7 +68,7 @@ class Journal:
                     self._check(dict(found), expected)
                 else:
                     self._answers[found["question"]] = found["answer"]
-            except (ValueError, KeyError, TypeError) as error:
+            except (LookupError, RecursionError, TypeError, ValueError) as error:
                 raise DataError(f"{self._path}:{number}: expected a journal: {error!r}") from None
 
     def _check(self, found: dict[str, Any], expected: dict[str, Any]) -> None:

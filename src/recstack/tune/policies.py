@@ -112,9 +112,9 @@ class Setting:
         )  # fmt: skip
 
 
-def deadline_ns(schedule: ScheduleConfig, sla: SLA) -> int | None:
-    """When a query is given up; None: the policy decides."""
-    return None if schedule.policy == "slack" else LATE * sla.limit_ns
+def deadline_ns(schedule: ScheduleConfig, sla: SLA) -> int:
+    """When a query is given up, since its scheduled time."""
+    return (1 if schedule.policy == "slack" else LATE) * sla.limit_ns
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,11 +100,18 @@ def fault(model: Model, batch: Batch, out: Scores | None) -> RecstackError:
         return error
     want = (batch.rows, model.output_width)
     if out is not None:
-        if out.shape != want or out.dtype != np.float32:
-            return BatchError(f"expected {want} float32, got {out.shape} {out.dtype}", "out")
+        if not isinstance(out, np.ndarray) or out.shape != want or out.dtype != np.float32:
+            return BatchError(f"expected {want} float32, got {_kind(out)}", "out")
         if not out.flags.carray:
-            return BatchError("expected a contiguous writeable array, got another", "out")
-    for name in ("dense", "user_dense", "values", "lengths", "query_offsets"):
-        if not getattr(batch, name).flags.c_contiguous:
+            return BatchError("expected a contiguous, aligned array that can be written", "out")
+    for name in ("dense", "user_dense", "values", "lengths", "query_offsets", "weights"):
+        array = getattr(batch, name)
+        if array is not None and not array.flags.c_contiguous:
             return BatchError("expected a contiguous array, got a strided one", name)
+        if array is not None and not array.flags.aligned:
+            return BatchError("expected an aligned array, got one at an odd address", name)
     return RecstackError("the native engine refused a batch that the reference accepts")
+
+
+def _kind(out: object) -> str:
+    return f"{out.shape} {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__

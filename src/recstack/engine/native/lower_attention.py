@@ -149,8 +149,11 @@ def _emit_unit(
         parts += [weight] if other is None else [weight, other]
         parts += _activation_weights(plan, layer, weight.shape[0])
     unit_format = 2 if any(ints[3::4]) else layers[0][1].format == "bf16"
-    head = [*_keys_shape(plan, keys), bool(added), result, unit_format, len(layers)]
-    operands = [query, _key_panels(plan, keys, scope, of_keys), *added, out]
+    # Keys that one row alone reads are turned into panels on the way.
+    plain = plan.scope_to_project(keys[0], scope) == scope and of_keys == FP32
+    source = plan.operand(keys[0], scope) if plain else _key_panels(plan, keys, scope, of_keys)
+    head = [*_keys_shape(plan, keys), plain, bool(added), result, unit_format, len(layers)]
+    operands = [query, source, *added, out]
     all_ints = [*head, *ints, *of_keys.outliers]
     plan.emit("attention_unit", scope, operands, all_ints, ranges, parts)
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from recstack.errors import MissingExtra
 from recstack.model.importing.arguments import batch_from_inputs
 from recstack.model.importing.coverage import Coverage, CoverageLine, ImportedModel, coverage
@@ -55,6 +58,14 @@ def from_exported(
     return import_program(program, tuple(user_inputs), name or fallback)
 
 
+def module_scores(module: Any, inputs: Sequence[Any] | Mapping[str, Any]) -> NDArray[np.float32]:
+    """What torch gives for `inputs` in eval mode, (rows, outputs), to compare an engine's with."""
+    _require_torch()
+    from recstack.model.importing.module import module_scores as scores
+
+    return scores(module, inputs)
+
+
 def _require_torch() -> None:
     try:
         import torch  # noqa: F401
@@ -70,5 +81,6 @@ __all__ = [
     "coverage",
     "from_exported",
     "from_torch",
+    "module_scores",
     "run_opaque",
 ]

@@ -225,7 +225,8 @@ def _pack(
 
 def _beside(inputs: Sequence[Input], dense: dict[str, Array], scope: str, n: int) -> Array:
     parts = [dense[i.name] for i in inputs if isinstance(i, DenseInput) and i.scope == scope]
-    return np.concatenate(parts, axis=1) if parts else np.zeros((n, 0), np.float32)
+    joined = np.concatenate([np.zeros((n, 0), np.float32), *parts], axis=1)
+    return np.ascontiguousarray(joined)
 
 
 def _bag_arrays(item: SparseInput, bags: Bags, offsets: Array) -> tuple[Array, Array, Array]:

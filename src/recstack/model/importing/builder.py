@@ -14,6 +14,7 @@ from recstack.model.importing.inputs import Inputs
 from recstack.model.importing.values import (
     CELL,
     CLAMPED,
+    FLOATS,
     TRUNCATED,
     TRUTH,
     Columns,
@@ -34,6 +35,8 @@ class Builder:
     origins: for each op's output, the graph nodes that it came from.
     node: number and name of the graph node under translation.
     columns: of values that are columns of arguments as numbers, these columns.
+    looked_up: columns, (argument, column), that are known to be indices; found: those that an
+        embedding has read so far.
     """
 
     def __init__(self, inputs: Inputs, copy: bool = True) -> None:
@@ -44,6 +47,8 @@ class Builder:
         self.origins: dict[str, frozenset[int]] = {}
         self.node: tuple[int, str] = (-1, "value")
         self.columns: dict[str, Columns] = {}
+        self.looked_up: set[tuple[int, int]] = set()
+        self.found: set[tuple[int, int]] = set()
         self._copy = copy
         self._made: dict[str, str] = {}
         self._producers: dict[str, Op] = {}
@@ -86,7 +91,7 @@ class Builder:
         """The op that makes `name`; None for an input."""
         return self._producers.get(name)
 
-    def weight(self, const: Const, dtype_exact: bool = False) -> str:
+    def weight(self, const: Const) -> str:
         """The name under which a constant is stored, as contiguous float32; shared once."""
         import torch
 
@@ -104,9 +109,14 @@ class Builder:
         self._tensors[key] = (name, const.tensor)
         return name
 
-    def looked_up(self, v: Columns) -> bool:
-        """Whether all of these columns belong to arguments that an embedding reads."""
-        return set(v.cells[..., 0].reshape(-1).tolist()) <= self.inputs.looked_up
+    def is_looked_up(self, v: Columns) -> bool:
+        """Whether an embedding reads all of these columns."""
+        return set(map(tuple, v.cells[..., :2].reshape(-1, 2).tolist())) <= self.looked_up
+
+    def indices(self, argument: int, start: int, count: int) -> str:
+        """The sparse input of columns that an embedding reads."""
+        self.found.update((argument, start + i) for i in range(count))
+        return self.inputs.columns(argument, start, start + count).name
 
     def feature(self, cells: NDArray[np.int64]) -> str | None:
         """The sparse input of these columns, or None where they are not one run of columns."""
@@ -127,6 +137,23 @@ class Builder:
         import torch
 
         return self.constant(Const(torch.tensor(float(x))))
+
+    def constant_value(self, name: str) -> NDArray[np.float32] | None:
+        """The entry of a value that is a constant, however laid out; None for another."""
+        op = self.producer(name)
+        if isinstance(op, ops.Constant):
+            return self.weights[op.weight]
+        if not isinstance(op, ops.Reshape | ops.Transpose | ops.Expand | ops.Slice | ops.Index):
+            return None
+        x = self.constant_value(op.inputs[0])
+        if x is None or isinstance(op, ops.Reshape):
+            return None if x is None else x.reshape(self.shapes[name])
+        if isinstance(op, ops.Transpose):
+            return x.transpose(op.axes)
+        if isinstance(op, ops.Expand):
+            return np.broadcast_to(x, self.shapes[name])
+        taken = op.indices if isinstance(op, ops.Index) else range(op.start, op.stop, op.step)
+        return x.take(list(taken), op.axis)
 
     def reshape(self, name: str, shape: Shape) -> str:
         """`name` under another shape."""
@@ -226,7 +253,8 @@ class Builder:
             name = self.binary("add", name, self.constant(Const(torch.from_numpy(flat[:, 2]))))
         name = self._where(flat[:, 3] & CLAMPED, lambda x: self.emit(ops.Clamp, [x], low=0.0), name)
         name = self.reshape(name, v.shape)
-        dtype = "bool" if v.is_all(TRUTH) else "int64" if v.integer else "float32"
+        whole = v.integer and not (v.cells[..., 3] & FLOATS).any()
+        dtype = "bool" if v.is_all(TRUTH) else "int64" if whole else "float32"
         self.columns.setdefault(name, v)
         return Rows(name, v.shape, v.axis, v.merged, dtype)
 

@@ -190,8 +190,8 @@ def _check_tensor(name: str, tensor: Any) -> None:
     where = f"example input {name!r}"
     if not isinstance(tensor, torch.Tensor):
         raise ModelError(
-            "expected a tensor (tensors, and lists, tuples and dicts of them, can be imported; give "
-            f"other arguments their value in a module around this one), got {type(tensor).__name__}",
+            "expected a tensor (or lists, tuples and dicts of them; a module around this one can "
+            f"give other arguments their value), got {type(tensor).__name__}",
             where,
         )
     if tensor.ndim == 0:

@@ -12,7 +12,6 @@ from recstack.model.importing.builder import Builder
 from recstack.model.importing.coverage import ImportedModel, summarise
 from recstack.model.importing.export import Exported
 from recstack.model.importing.inputs import Inputs, Source
-from recstack.model.importing.lookups import looked_up
 from recstack.model.importing.passes import Graph, run_passes
 from recstack.model.importing.values import (
     CELL,
@@ -30,15 +29,15 @@ from recstack.model.model import build
 def import_exported(
     exported: Exported, sources: list[Source], name: str, copy: bool = True
 ) -> ImportedModel:
-    """The model of an exported program whose user inputs are `sources`."""
-    builder = Builder(Inputs(sources), copy)
-    builder.reserve([s.name for s in sources])
+    """The model of an exported program whose user inputs are `sources`.
+
+    The graph is walked twice: only then is it known which columns are looked up.
+    """
     program = exported.program
-    user_inputs = set(program.graph_signature.user_inputs)
-    nodes = [n for n in program.graph.nodes if n.op == "placeholder" and n.name in user_inputs]
-    builder.inputs.looked_up = looked_up(nodes)
-    walker = Walker(exported, builder)
-    result = walker.run(program.graph, _placeholders(program, sources), program.graph_module)
+    first, _ = _walk(exported, Builder(Inputs(sources), copy=False))
+    builder = Builder(Inputs(sources), copy)
+    builder.looked_up = first.builder.found
+    walker, result = _walk(exported, builder)
     specs = program.graph_signature.output_specs
     kept = [v for v, spec in zip(result, specs, strict=True) if spec.kind.name == "USER_OUTPUT"]
     outputs = [_output(builder, i, v) for i, v in enumerate(_results(kept))]
@@ -57,6 +56,14 @@ def import_exported(
     model = build(description, {n: a for n, a in builder.weights.items() if n in read})
     lines = summarise(walker.records, graph)
     return ImportedModel(model.description, model.weights, model.values, lines)
+
+
+def _walk(exported: Exported, builder: Builder) -> tuple[Walker, Value]:
+    sources, program = builder.inputs.sources, exported.program
+    builder.reserve([s.name for s in sources])
+    walker = Walker(exported, builder)
+    result = walker.run(program.graph, _placeholders(program, sources), program.graph_module)
+    return walker, result
 
 
 def _placeholders(program: Any, sources: list[Source]) -> list[Value]:

@@ -50,14 +50,10 @@ class _Use:
 
 
 class Inputs:
-    """Makes an input once for each distinct use of an argument.
-
-    looked_up: numbers of the arguments whose values reach an embedding as indices.
-    """
+    """Makes an input once for each distinct use of an argument."""
 
     def __init__(self, sources: list[Source]) -> None:
         self.sources = sources
-        self.looked_up: set[int] = set()
         self._inputs: dict[str, Input] = {}
         self._order: dict[str, tuple[int, int]] = {}
         self._keys: dict[object, str] = {}

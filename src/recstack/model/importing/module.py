@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils import _pytree as pytree
 
 from recstack.errors import ModelError
@@ -31,6 +33,14 @@ def import_module(
     _check_rows(own, examples)
     exported = export(own, examples)
     return import_exported(exported, sources, name or type(module).__name__, copy)
+
+
+def module_scores(module: Any, inputs: ExampleInputs) -> NDArray[np.float32]:
+    """What torch gives for the inputs in eval mode, (rows, outputs): outputs side by side."""
+    given = arguments_of(module, inputs).map(_narrow)
+    with torch.no_grad():
+        out = _scores(evaluated(module)(*given.args, **given.kwargs))
+    return np.concatenate([t.reshape(len(t), -1).numpy() for t in out], axis=1)
 
 
 def _narrow(leaf: Any) -> Any:

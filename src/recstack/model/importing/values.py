@@ -61,7 +61,7 @@ class Merged:
 
 ALONE = Merged()
 CELL = 4
-TRUNCATED, CLAMPED, TRUTH = 1, 2, 4
+TRUNCATED, CLAMPED, TRUTH, FLOATS = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +97,8 @@ class Columns:
     """Columns of the module's arguments, not yet decided to be indices or numbers.
 
     cells: (*entry, CELL) int64: number of the argument, column in it, offset added to it, and what
-        is done before that (TRUNCATED) and after it (CLAMPED at 0), or known of it (TRUTH value).
-        Indices need neither: they are whole numbers >= 0.
+        is done before that (TRUNCATED) and after it (CLAMPED at 0), or known of it (TRUTH values;
+        FLOATS that are whole). Indices need none of these: they are whole numbers >= 0.
     integer: the tensor holds integers (by its own type, or after `.long()`).
     """
 
@@ -129,6 +129,14 @@ class Ragged:
 
     argument: int
     row: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PerIndex:
+    """A number for each index of a ragged argument: `numbers` (rows,) at that index."""
+
+    numbers: Const
+    indices: Ragged
 
 
 @dataclass(frozen=True, slots=True)

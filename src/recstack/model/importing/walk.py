@@ -22,6 +22,7 @@ from recstack.model.importing.values import (
     Const,
     MixesRows,
     OtherDim,
+    PerIndex,
     Ragged,
     Rows,
     Steps,
@@ -177,7 +178,7 @@ def _depends_on_batch(call: Call) -> bool:
     sizes = [d for dims in call.dims for d in dims]
     symbolic = any(isinstance(d, BatchDim | OtherDim) for d in sizes)
     return symbolic or any(
-        isinstance(v, Rows | Columns | Ragged | Steps) for v in _flat(call.values)
+        isinstance(v, Rows | Columns | Ragged | PerIndex | Steps) for v in _flat(call.values)
     )
 
 

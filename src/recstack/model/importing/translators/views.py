@@ -9,6 +9,7 @@ from recstack.model.importing import move
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import Call, translates
 from recstack.model.importing.values import (
+    FLOATS,
     TRUNCATED,
     TRUTH,
     BatchDim,
@@ -50,7 +51,7 @@ def cast(b: Builder, call: Call) -> Value:
     if integer and dtype not in ("int32", "int64") and not _is_whole(v):
         raise Unsupported(f"a cast of floats to {dtype}")
     if isinstance(v, Columns):
-        v = v.marked(TRUTH, False)
+        v = v.marked(TRUTH, False).marked(FLOATS, v.integer and not integer)
         v = v.marked(TRUNCATED) if integer and not v.integer else v
         return replace(v, integer=integer or v.integer)
     if isinstance(v, Rows) and integer and not v.whole:
