@@ -1,8 +1,7 @@
 // How fast one row's weights stream from L3: layouts and prefetches in turn, beside a plain read of
 // the same bytes, over footprints of one model's layers. Medians and least of all passes, GB/s.
 //   layout s x v: s streams side by side of v vectors per step; the engine's panels are 4 x 2
-// The last contender reads two of every four KiB of twice the footprint: the same lines on twice
-// the pages, so it tells translations from lines. Usage: gemm_stream [rounds]
+// Usage: gemm_stream [rounds]
 #include <immintrin.h>
 
 #include <algorithm>
@@ -17,7 +16,7 @@
 namespace {
 
 constexpr int kNone = -1;
-constexpr int64_t kLargest = int64_t{48} << 20;
+constexpr int64_t kLargest = int64_t{24} << 20;
 
 double now_ns() {
   return static_cast<double>(std::chrono::steady_clock::now().time_since_epoch().count());
@@ -49,16 +48,12 @@ void multiply(const float* w, const float* x, int64_t k, int64_t n, float* out) 
   }
 }
 
-// Reads `k` KiB, of every 4 KiB only the first kRead.
-template <int kRead>
+// Reads `k` KiB.
 void read(const float* w, const float*, int64_t k, int64_t, float* out) {
   __m512 acc[8] = {};
-  for (int64_t page = 0; page < k / kRead; ++page) {
-    const float* at = w + page * 1024;
-    for (int64_t i = 0; i < kRead * 256; i += 128) {
+  for (int64_t i = 0; i < k * 256; i += 128) {
 #pragma GCC unroll 8
-      for (int c = 0; c < 8; ++c) acc[c] = _mm512_add_ps(acc[c], _mm512_load_ps(at + i + c * 16));
-    }
+    for (int c = 0; c < 8; ++c) acc[c] = _mm512_add_ps(acc[c], _mm512_load_ps(w + i + c * 16));
   }
   for (int c = 1; c < 8; ++c) acc[0] = _mm512_add_ps(acc[0], acc[c]);
   _mm512_store_ps(out, acc[0]);
@@ -78,8 +73,7 @@ constexpr Contender kContenders[] = {
     {"1 x 8, T1, 8 KiB", multiply<1, 8, _MM_HINT_T1, 8192>, false},
     {"1 x 8, NTA, 512 B", multiply<1, 8, _MM_HINT_NTA, 512>, false},
     {"1 x 8, NTA, 4 KiB", multiply<1, 8, _MM_HINT_NTA, 4096>, false},
-    {"plain read", read<4>, true},
-    {"read, half pages", read<2>, true},
+    {"plain read", read, true},
 };
 
 }  // namespace
