@@ -250,7 +250,9 @@ class Builder:
         name = self.concat(parts, 0)
         name = self._where(flat[:, 3] & TRUNCATED, self.truncate, name)
         if flat[:, 2].any():
-            name = self.binary("add", name, self.constant(Const(torch.from_numpy(flat[:, 2]))))
+            name = self.binary(
+                "add", name, self.constant(Const(torch.from_numpy(flat[:, 2].copy())))
+            )
         name = self._where(flat[:, 3] & CLAMPED, lambda x: self.emit(ops.Clamp, [x], low=0.0), name)
         name = self.reshape(name, v.shape)
         whole = v.integer and not (v.cells[..., 3] & FLOATS).any()

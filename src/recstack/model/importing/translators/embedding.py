@@ -136,7 +136,7 @@ def fixed_tensor(array: NDArray[Any]) -> Const:
     """An array as a constant."""
     import torch
 
-    return Const(torch.from_numpy(np.ascontiguousarray(array, np.float32)))
+    return Const(torch.from_numpy(np.array(array, np.float32)))
 
 
 def _sequence(b: Builder, table: str, cells: NDArray[np.int64], padding: int | None) -> str:
