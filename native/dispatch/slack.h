@@ -9,8 +9,7 @@
 //   lane       an idle device takes the query that saves most time on cores for its time there, of
 //              those that end no later than on cores; cores take the first in order
 //   chunk      lanes that are idle, or run what is due later, are shared out by queries; no cut
-//   costs
-//              more lane time than they have; as narrow as the deadline needs
+//              costs more lane time than they have; as narrow as the deadline needs
 //   large      more than twice the typical work: chunks of half the typical work, and, while its
 //              slack is ample, not on the last quarter of the cores
 //   merge      only while more queries wait than lanes are idle, and only up to the rows past which

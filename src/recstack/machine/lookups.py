@@ -64,9 +64,9 @@ def measure_lookups(
 ) -> Iterator[Cell]:
     """Every row size, table, way to split it and thread count; the largest table first.
 
-    All hints are tried there with one thread, elsewhere only the best one. Where more threads come
-    out slower than fewer, other work held one of them up, and they are measured again while there
-    is time.
+    All hints are tried there with one thread, elsewhere T1 and the best one. Where more threads
+    come out slower than fewer, other work held one of them up, and they are measured again while
+    there is time.
     """
     until = time.monotonic() + seconds * 1.1
     tables = tables_within(effort.tables, place.arena.nbytes)
@@ -93,7 +93,7 @@ def measure_lookups(
                 fewer_ns = min(cell.ns.values())
                 if hints is HINTS:
                     best = min(cell.ns, key=cell.ns.__getitem__)[0]
-                    hints, budget_s = ("T1" if best == "none" else best,), cell_s
+                    hints, budget_s = ("T1",) if best in ("T1", "none") else ("T1", best), cell_s
                 yield cell
 
 
