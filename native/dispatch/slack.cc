@@ -100,15 +100,12 @@ int64_t reserve_ns(const PolicyState& state, const Waiting& query) {
   return static_cast<int64_t>(std::min(wanted_ns, kReserveMost * span_ns));
 }
 
-bool is_large(const PolicyState& state, const Waiting& query) {
-  return query.work_ns > kLarge * state.waiting.typical_work_ns();
-}
-
 // Whether a query leaves the cores that are idle to those who come next.
 bool stands_back(const PolicyState& state, const Waiting& query, int64_t now_ns) {
   const auto kept = static_cast<int64_t>(kKeptIdle * static_cast<double>(cores_of(state)));
   if (idle_cores_of(state) > kept) return false;
-  return is_large(state, query) && query.latest_start_ns - now_ns > kAmple * query.work_ns;
+  return query.work_ns > kLarge * state.waiting.typical_work_ns() &&
+         query.latest_start_ns - now_ns > kAmple * query.work_ns;
 }
 
 // Whether a query would be late on the idle cores, but in time on a device that is busy now.
@@ -260,8 +257,9 @@ int64_t SlackPolicy::chunk_rows(const PolicyState& state, const Waiting& query, 
   int64_t rows = std::max(ceil_div(left, width), cost.efficient_rows(busy_share, lanes));
   rows = std::min(rows, cost.most_efficient_rows(kBestShare, lanes));
   // Not so long that typical queries wait behind it.
-  if (is_large(state, query)) {
-    const int64_t within = cost.rows_within(state.waiting.typical_work_ns() / 2, lanes);
+  const int64_t typical_ns = state.waiting.typical_work_ns();
+  if (query.work_ns > kLarge * typical_ns) {
+    const int64_t within = cost.rows_within(typical_ns / 2, lanes);
     rows = std::min(rows, std::max(cost.efficient_rows(kChunkShare, lanes), within));
   }
   rows = std::clamp<int64_t>(rows, 1, left);

@@ -6,12 +6,17 @@
 //              goes before all others
 //   refuse     what cannot end in time even on all lanes; and, while what waits cannot be done in
 //              time, the largest of it (Moore and Hodgson 1968: the fewest late), or the last
-//   lane       of the idle ones, the one with the earliest predicted end
-//   chunk      idle lanes are shared out by rows; no cut costs more lane time than is idle anyway;
-//              as narrow as the deadline needs; never so long that typical queries wait behind it
+//   lane       an idle device takes the query that saves most time on cores for its time there, of
+//              those that end no later than on cores; cores take the first in order
+//   chunk      lanes that are idle, or run what is due later, are shared out by queries; no cut
+//              costs more lane time than they have; as narrow as the deadline needs
+//   large      more than twice the typical work: chunks of half the typical work, and, while its
+//              slack is ample, not on the last quarter of the cores
 //   merge      only while more queries wait than lanes are idle, and only up to the rows past which
 //              a row is no cheaper; all end by their deadlines. So nobody waits to be merged
 //              while a lane is idle, and batches grow by themselves where lanes are busy.
+//
+// Lanes of kind 0 are cores, which share queries; the others are devices, which take them whole.
 //
 // A decision costs O(lanes + log(waiting)) and at most 128 looks at queries to merge.
 #pragma once

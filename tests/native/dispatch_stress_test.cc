@@ -44,6 +44,7 @@ class Ends final : public Sink {
   explicit Ends(size_t queries) : ends_(queries), outcomes_(queries) {}
   void finished(std::span<Finished> queries) override {
     for (const Finished& query : queries) {
+      if (query.told) continue;
       outcomes_[query.tag] = query.outcome;
       ends_[query.tag].fetch_add(1, std::memory_order_release);
       seen_ += 1;

@@ -142,6 +142,63 @@ void a_large_query_lets_small_ones_pass_between_its_chunks() {
   CHECK_EQ(world.last.pieces[0].slot, 1);
 }
 
+// Ten-row queries come and end until they are what is typical.
+void make_small_typical(World* world) {
+  for (int32_t s = 1; s < 100; ++s) {
+    world->arrive(s, 10);
+    while (world->board.decide(0).kind == Decision::Kind::run) {
+      const int32_t lane = world->board.decide(0).lane;
+      world->board.start(0);
+      world->board.end(lane, 10'000);
+    }
+  }
+}
+
+void a_large_query_with_ample_slack_leaves_a_quarter_of_the_lanes() {
+  for (const bool ample : {true, false}) {
+    World world(8);
+    make_small_typical(&world);
+    world.arrive(0, 1000, 0, ample ? 100'000'000 : 1'500'000);
+    CHECK_EQ(static_cast<int>(world.start_all(0).size()), ample ? 6 : 8);
+    if (!ample) continue;
+    CHECK(world.board.decide(0).kind == Decision::Kind::wait);
+    world.arrive(1, 10, 0);
+    CHECK(world.board.decide(0).kind == Decision::Kind::run);
+    CHECK_EQ(world.board.decide(0).pieces[0].slot, 1);
+  }
+}
+
+void one_large_query_does_not_change_what_is_typical() {
+  World world(1);
+  make_small_typical(&world);
+  const int64_t before_ns = world.board.waiting().typical_work_ns();
+  world.arrive(0, 1000);
+  CHECK(world.board.waiting().typical_work_ns() < 1.1 * static_cast<double>(before_ns));
+}
+
+void a_small_query_is_cut_as_if_lanes_of_a_large_one_were_idle() {
+  World world(4);
+  make_small_typical(&world);
+  world.arrive(0, 1000, 0, 1'500'000);
+  world.start_all(0);
+  world.board.end(0, 5'000);
+  world.arrive(1, 8, 5'000);
+  CHECK((world.start_all(5'000) == std::vector<int64_t>{4}));
+  CHECK_EQ(world.last.pieces[0].slot, 1);
+}
+
+void what_waits_leaves_time_for_a_chunk_worth_its_overhead() {
+  World world(8, {.target_ns = 10'000'000}, 1e6);  // a batch costs 1 ms before its first row
+  for (int32_t s = 0; s < 8; ++s) world.arrive(s, 1000);
+  CHECK_EQ(static_cast<int>(world.start_all(0).size()), 8);  // until 2 ms
+  int32_t slot = 8;
+  while (world.board.decide(0).kind != Decision::Kind::refuse) world.arrive(slot++, 1000);
+  const double work_ns = 8 * 2e6 + static_cast<double>(world.board.waiting().work_ns());
+  // Of 10 ms are kept 5%, three eighths of a query's 2 ms, and 7 / 8 of the 1.8 ms of a chunk at
+  // 90% of the best rows per second.
+  CHECK_NEAR(work_ns / 8, 7.2e6, 3e5);
+}
+
 void the_earliest_deadline_goes_first_and_an_urgent_one_before_all() {
   World world(1, {.stretch = 1e9});
   world.arrive(9, 100);
@@ -266,6 +323,23 @@ void a_query_goes_where_it_ends_first() {
   CHECK_EQ(board.decide(510'000).lane, 2);
 }
 
+void a_device_takes_what_gains_most() {
+  // 100 us per batch, a tenth of the time of a core per row.
+  SlackPolicy policy({.target_ns = 100'000'000});
+  Board board(&policy, {0, 1}, {line(0), line(100'000, 100)}, 16);
+  board.arrive(0, {.rows = 1000});
+  CHECK_EQ(board.decide(0).lane, 1);
+  board.start(0);  // until 200 us
+  board.arrive(1, {.rows = 200});
+  CHECK_EQ(board.decide(0).lane, 0);
+  board.start(0);
+  for (int32_t s = 2; s < 8; ++s) board.arrive(s, {.rows = 100 * s});
+  board.end(1, 200'000);
+  CHECK_EQ(board.decide(200'000).lane, 1);
+  CHECK_EQ(board.decide(200'000).pieces[0].slot, 7);
+  CHECK_EQ(board.decide(200'000).pieces[0].row_end, 700);
+}
+
 }  // namespace
 }  // namespace recstack
 
@@ -278,6 +352,10 @@ int main() {
   recstack::queries_that_come_together_share_the_lanes();
   recstack::where_a_cut_costs_much_a_query_stays_whole();
   recstack::a_large_query_lets_small_ones_pass_between_its_chunks();
+  recstack::a_large_query_with_ample_slack_leaves_a_quarter_of_the_lanes();
+  recstack::one_large_query_does_not_change_what_is_typical();
+  recstack::a_small_query_is_cut_as_if_lanes_of_a_large_one_were_idle();
+  recstack::what_waits_leaves_time_for_a_chunk_worth_its_overhead();
   recstack::the_earliest_deadline_goes_first_and_an_urgent_one_before_all();
   recstack::what_cannot_end_in_time_is_refused_while_all_lanes_are_busy();
   recstack::a_curve_that_became_too_high_does_not_refuse_for_ever();
@@ -286,5 +364,6 @@ int main() {
   recstack::small_queries_merge_only_while_lanes_are_busy();
   recstack::a_merged_batch_ends_by_every_deadline();
   recstack::a_query_goes_where_it_ends_first();
+  recstack::a_device_takes_what_gains_most();
   return recstack::test::finish();
 }
