@@ -116,9 +116,11 @@ class PyDispatcher {
     completions_.drain(&drained);
     nb::list out;
     for (const Finished& query : drained) {
+      const int64_t id = query.held ? held_[query.tag]->id : release(query.tag);
+      if (query.told) continue;
       const auto& ns = query.stages_ns;
-      out.append(nb::make_tuple(release(query.tag), kOutcomes[static_cast<size_t>(query.outcome)],
-                                query.finish_ns, nb::make_tuple(ns[0], ns[1], ns[2], ns[3], ns[4]),
+      out.append(nb::make_tuple(id, kOutcomes[static_cast<size_t>(query.outcome)], query.finish_ns,
+                                nb::make_tuple(ns[0], ns[1], ns[2], ns[3], ns[4]),
                                 failure_of(query)));
     }
     spare_ = std::move(drained);
@@ -313,7 +315,8 @@ void bind_dispatch(nb::module_& m) {
            "deadline_ns"_a,
            "Returns at once: 'ok' (drain will tell), 'queue_full', 'deadline', 'shutting_down'.\n"
            "The arrays are read, and `out` (rows, outputs) written, until the completion is\n"
-           "drained; they are kept alive. `deadline_ns`: monotonic, -1 for none.")
+           "drained, and for a while longer when it was refused after it had begun; they are kept\n"
+           "alive. `deadline_ns`: monotonic, -1 for none.")
       .def("drain", &PyDispatcher::drain,
            "All that finished since the last call: (id, outcome, finish_ns, (queue, assemble,\n"
            "execute, gather, total) in ns, failure), where failure is None or (code, feature,\n"

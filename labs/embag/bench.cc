@@ -109,6 +109,8 @@ void kernel(Work& w, recstack::Isa isa, recstack::Prefetch prefetch) {
   }
   recstack::embag_kernels(isa).bags({.tables = tables.data(),
                                      .count = w.tables,
+                                     .after = 0,
+                                     .asked = false,
                                      .dim = w.dim,
                                      .bags = w.bags,
                                      .index_type = recstack::IndexType::int32,

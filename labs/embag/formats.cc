@@ -77,6 +77,8 @@ void run(Bags& b, const std::vector<int32_t>& indices, const std::vector<int32_t
   }
   recstack::embag_kernels(isa).bags({.tables = tables,
                                      .count = kTables,
+                                     .after = 0,
+                                     .asked = false,
                                      .dim = b.dim,
                                      .bags = kBags,
                                      .index_type = recstack::IndexType::int32,

@@ -146,7 +146,7 @@ void unit(Isa isa, int64_t rows, int format, int64_t positions, int64_t dim,
           ready = set;
         }
         if (keyed) panel(kernels);
-        kernels.attention_unit({query.data, dim, panels.data, 0, entry.data(), bias.data, 0,
+        kernels.attention_unit({query.data, dim, panels.data, 0, false, entry.data(), bias.data, 0,
                                 layers.data(), static_cast<int64_t>(layers.size()), rows, positions,
                                 UnitResult::scores, out.data, positions});
       },

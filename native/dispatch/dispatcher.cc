@@ -78,6 +78,7 @@ Outcome Dispatcher::submit(const Submission& query) {
                         .executed_ns = now,
                         .running = 0,
                         .waiting = rows > 0,
+                        .told = false,
                         .outcome = Outcome::ok,
                         .status = {},
                         .error = {}};
@@ -183,6 +184,7 @@ void Dispatcher::run_lane(int32_t lane, const LaneOptions& options) {
 
 // Looks for what is to be refused while all lanes are busy, however long their batches take.
 void Dispatcher::run_timer() {
+  wake_promptly();
   Effects effects;
   effects.finished.reserve(kMaxPieces);
   for (bool done = false; !done;) {

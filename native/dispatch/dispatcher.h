@@ -43,7 +43,7 @@ struct DispatcherOptions {
 };
 
 // A query: a batch of one or more users' rows that is `consistent` (layout.h), scored as one. The
-// arrays and `out`, (rows, outputs), stay alive until the sink has it.
+// arrays and `out`, (rows, outputs), stay alive until the sink has it and they are not held.
 struct Submission {
   uint64_t tag = 0;
   BatchView batch;
@@ -111,6 +111,7 @@ class Dispatcher {
     int64_t executed_ns;
     int32_t running;  // chunks
     bool waiting;     // has rows in the backlog
+    bool told;        // the sink has its outcome
     Outcome outcome;
     Status status;
     std::string error;

@@ -26,7 +26,8 @@ struct LaneState {
   int64_t until_ns = 0;    // when it is predicted to end, while busy: by costs, else by pace
   int64_t rows = 0;        // of that batch
   int32_t queries = 0;
-  int32_t busy = 0;  // lanes that ran when it was dispatched, itself included
+  int32_t busy = 0;    // lanes that ran when it was dispatched, itself included
+  int64_t due_ns = 0;  // of the first query in it
 };
 
 struct PolicyState {

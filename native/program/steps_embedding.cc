@@ -33,20 +33,23 @@ Status check_fits(const Context& c, int64_t feature, int64_t positions) {
   return {};
 }
 
-// "bags": tables of one width, each with its feature. operands: one output per table. ints = dim,
-// prefetch hint, prefetch distance, then for each table: feature, rows, padding index (-1: none),
-// pooling (0 sum, 1 mean, 2 weighted, 3 none), positions (with none), format. weights: the tables,
-// already moved by row_offset.
+// "bags": tables of one width, each with its feature. operands: one output per table; tables
+// without one are the first of the step to come, whose rows are prefetched. ints = dim, prefetch
+// hint, distance and burst, whether the step before prefetched for this one, then for each table:
+// feature, rows, padding index (-1: none), pooling (0 sum, 1 mean, 2 weighted, 3 none), positions
+// (with none), format. weights: the tables, already moved by row_offset.
 class BagsStep final : public Step {
  public:
   explicit BagsStep(const StepSpec& spec)
       : Step(spec.scope),
         dim_(spec.ints[0]),
-        prefetch_{static_cast<PrefetchHint>(spec.ints[1]), spec.ints[2]},
-        zeros_(static_cast<size_t>((zeros_bytes(dim_) + 3) / 4)) {
+        prefetch_{static_cast<PrefetchHint>(spec.ints[1]), spec.ints[2], spec.ints[3]},
+        asked_(spec.ints[4] != 0),
+        zeros_(static_cast<size_t>((zeros_bytes(dim_) + 3) / 4)),
+        own_(static_cast<int64_t>(spec.operands.size())) {
     std::fill_n(zeros_.data(), zeros_.size(), 0.0f);
-    for (size_t t = 0; t < spec.operands.size(); ++t) {
-      const int64_t* ints = &spec.ints[3 + 6 * t];
+    for (size_t t = 0; t < spec.weights.size(); ++t) {
+      const int64_t* ints = &spec.ints[5 + 6 * t];
       tables_.push_back({.data = spec.weights[t].bytes,
                          .feature = ints[0],
                          .rows = ints[1],
@@ -54,21 +57,20 @@ class BagsStep final : public Step {
                          .pooling = ints[3],
                          .positions = ints[4],
                          .format = static_cast<RowFormat>(ints[5]),
-                         .out = spec.operands[t]});
+                         .out = t < spec.operands.size() ? spec.operands[t] : Operand{}});
     }
   }
 
-  bool divides() const override { return tables_.size() > 1; }
+  bool divides() const override { return own_ > 1; }
 
   Status run(const Context& c) const override {
-    const auto all = static_cast<int64_t>(tables_.size());
-    return run_tables(c, static_cast<size_t>(c.share(all, c.part)),
-                      static_cast<size_t>(c.share(all, c.part + 1)));
+    return run_tables(c, static_cast<size_t>(c.share(own_, c.part)),
+                      static_cast<size_t>(c.share(own_, c.part + 1)));
   }
 
  private:
   static constexpr int64_t kMean = 1, kWeighted = 2, kNone = 3;
-  static constexpr size_t kTablesAtOnce = 64;
+  static constexpr size_t kTablesAtOnce = 64, kTablesAfter = 32;
 
   struct Table {
     const void* data;
@@ -81,12 +83,23 @@ class BagsStep final : public Step {
     for (size_t t = begin; t < end; ++t) {
       if (Status s = check_lengths_and_weights(c, tables_[t]); !s.ok()) return s;
     }
-    BagTable tables[kTablesAtOnce];
+    // Which tables come next to this part of the step to come is only known of a step undivided.
+    const bool alone = c.parts == 1;
+    const size_t all = alone ? tables_.size() : end;
+    BagTable tables[kTablesAtOnce + kTablesAfter];
     for (size_t first = begin; first < end; first += kTablesAtOnce) {
       const size_t count = std::min(kTablesAtOnce, end - first);
       for (size_t t = 0; t < count; ++t) tables[t] = view(c, tables_[first + t]);
+      const size_t room = std::min(kTablesAfter, all - first - count);
+      size_t after = 0;
+      for (int64_t lookups = 0; after < room && lookups < prefetch_.distance; ++after) {
+        tables[count + after] = view(c, tables_[first + count + after]);
+        lookups += tables[count + after].lookups;
+      }
       const BadLookup bad = c.kernels->embag.bags({.tables = tables,
                                                    .count = static_cast<int64_t>(count),
+                                                   .after = static_cast<int64_t>(after),
+                                                   .asked = first > begin || (alone && asked_),
                                                    .dim = dim_,
                                                    .bags = c.entries(scope),
                                                    .index_type = c.batch->index_type,
@@ -151,7 +164,9 @@ class BagsStep final : public Step {
 
   int64_t dim_;
   Prefetch prefetch_;
+  bool asked_;
   AlignedFloats zeros_;
+  int64_t own_;
   std::vector<Table> tables_;
 };
 

@@ -50,10 +50,10 @@ class KeyPanelsStep final : public Step {
   std::optional<RowScale8> range_;
 };
 
-// "attention_unit": operands query, panels, the first layer's bias if has_bias, out. Item steps
-// read panels of user scope by query.
-//   ints = positions, dim, has_bias, sum (0 scores, 1 sum), format (0 fp32, 1 bf16, 2 int8),
-//   layers,
+// "attention_unit": operands query, panels or plain keys, the first layer's bias if has_bias, out.
+// Item steps read panels of user scope by query.
+//   ints = positions, dim, plain keys (0 or 1), has_bias, result (0 scores, 1 sum, 2 sum added),
+//     format (0 fp32, 1 bf16, 2 int8), layers,
 //     then per layer n, activation, whether it has a product (the first) or a bias (the others),
 //     and of a unit in int8 whether it is (0: fp32, 1: int8, 2: with a range); then the outliers of
 //     an int8 first layer.
@@ -66,17 +66,18 @@ class UnitStep final : public Step {
       : Step(spec.scope),
         v_(spec.operands),
         positions_(spec.ints[0]),
-        has_bias_(spec.ints[2]),
-        result_(spec.ints[3] ? UnitResult::sum : UnitResult::scores),
-        kernels_(kernels.seq.unit[spec.ints[4]]) {
-    constexpr size_t kFirst = 6;
+        plain_keys_(spec.ints[2] != 0),
+        has_bias_(spec.ints[3] != 0),
+        result_(static_cast<UnitResult>(spec.ints[4])),
+        kernels_(kernels.seq.unit[spec.ints[5]]) {
+    constexpr size_t kFirst = 7;
     size_t next = 0, range = 0;
     int64_t k = spec.ints[1];
-    const size_t end = kFirst + 4 * static_cast<size_t>(spec.ints[5]);
+    const size_t end = kFirst + 4 * static_cast<size_t>(spec.ints[6]);
     for (size_t i = kFirst; i < end; i += 4) {
       const int64_t n = spec.ints[i], int8 = spec.ints[i + 3];
       const auto pack = [&](const WeightView& w, bool later) {
-        return packed(kernels.seq.unit[int8 ? kInt8 : spec.ints[4] % kInt8], w, n, k, later);
+        return packed(kernels.seq.unit[int8 ? kInt8 : spec.ints[5] % kInt8], w, n, k, later);
       };
       UnitLayer layer = {.n = n,
                          .k = k,
@@ -110,6 +111,7 @@ class UnitStep final : public Step {
                              .query_stride = v_[0].stride,
                              .panels = c.at(v_[1]),
                              .panels_stride = v_[1].stride,
+                             .plain_keys = plain_keys_,
                              .entry_of_row = c.entry_of_row(v_[1], scope),
                              .bias = has_bias_ ? c.at(v_[2]) : nullptr,
                              .bias_stride = has_bias_ ? v_[2].stride : 0,
@@ -140,6 +142,7 @@ class UnitStep final : public Step {
 
   std::vector<Operand> v_;
   int64_t positions_;
+  bool plain_keys_;
   bool has_bias_;
   UnitResult result_;
   const UnitKernels& kernels_;

@@ -158,7 +158,8 @@ def rnn(plan: Plan, op: Rnn, inputs: Sequence[Array]) -> Array:
 
 
 def unit_sum(plan: Plan, op: UnitSum, inputs: Sequence[Array]) -> Array:
-    keys, row = inputs
+    row = inputs[-1]
+    keys = inputs[0] if inputs[0].ndim == 3 else np.stack(inputs[:-1], axis=1)
     weights, first = plan.model.weights, op.layers[0]
     precisions = [plan.precisions[name] for name in op.made_of]
     bias = weights[first.bias] if first.bias else None

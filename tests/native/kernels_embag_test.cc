@@ -1,5 +1,6 @@
 #include "kernels/embag/embag.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "check.h"
@@ -136,6 +137,32 @@ void check_alone(Isa isa, Given<Index>& given, const BagsArgs& args) {
   }
 }
 
+// Two tables a call, each prefetching for the next, give what one call for all gives.
+template <class Index>
+void check_in_turns(Isa isa, const BagsArgs& args, std::vector<Given<Index>*> given) {
+  std::vector<std::unique_ptr<Output>> outs;
+  std::vector<BagTable> tables;
+  for (Given<Index>* g : given) {
+    outs.push_back(std::make_unique<Output>(kBags, g->width, g->width + 3));
+    tables.push_back(g->view());
+    tables.back().out = outs.back()->data();
+  }
+  for (int64_t t = 0; t < args.count; t += 2) {
+    BagsArgs turn = args;
+    turn.tables = tables.data() + t;
+    turn.count = std::min<int64_t>(2, args.count - t);
+    turn.after = std::min<int64_t>(3, args.count - t - turn.count);
+    turn.asked = t > 0;
+    CHECK_EQ(embag_kernels(isa).bags(turn).table, -1);
+  }
+  for (size_t t = 0; t < given.size(); ++t) {
+    outs[t]->check_canaries();
+    for (int64_t b = 0; b < kBags; ++b) {
+      CHECK_SAME_BITS(outs[t]->row(b), given[t]->out.row(b), given[t]->width);
+    }
+  }
+}
+
 template <class Index>
 void check_bad(Isa isa, const BagsArgs& args, std::vector<Given<Index>*> given) {
   for (size_t t = 0; t < given.size(); ++t) {
@@ -186,6 +213,8 @@ void check(Isa isa, int64_t dim, Prefetch prefetch) {
   const std::vector<uint8_t> zeros(static_cast<size_t>(zeros_bytes(dim)));
   const BagsArgs args = {.tables = tables.data(),
                          .count = static_cast<int64_t>(tables.size()),
+                         .after = 0,
+                         .asked = false,
                          .dim = dim,
                          .bags = kBags,
                          .index_type = kType<Index>,
@@ -201,15 +230,17 @@ void check(Isa isa, int64_t dim, Prefetch prefetch) {
     check_alone(isa, *g, args);
   }
   if (prefetch.distance == 16 && dim % 16 == 1) check_bad(isa, args, given);
+  check_in_turns(isa, args, given);
 }
 
 template <class Index>
 void run(Isa isa) {
   for (int64_t dim : {1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 129, 257}) {
-    check<Index>(isa, dim, {PrefetchHint::none, 32});
-    check<Index>(isa, dim, {PrefetchHint::t0, 1});
-    check<Index>(isa, dim, {PrefetchHint::t1, 16});
-    check<Index>(isa, dim, {PrefetchHint::nta, Prefetch::kMaxDistance});
+    check<Index>(isa, dim, {PrefetchHint::none, 32, 1});
+    check<Index>(isa, dim, {PrefetchHint::t0, 1, Prefetch::kMaxBurst});
+    check<Index>(isa, dim, {PrefetchHint::t1, 16, 1});
+    check<Index>(isa, dim, {PrefetchHint::nta, Prefetch::kMaxDistance, 1});
+    check<Index>(isa, dim, {PrefetchHint::t1, Prefetch::kMaxDistance, 16});
   }
 }
 

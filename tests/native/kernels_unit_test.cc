@@ -84,6 +84,7 @@ void check_unit(Isa isa, WeightFormat format, int64_t positions, int64_t dim, in
                           .query_stride = dim,
                           .panels = panels.data(),
                           .panels_stride = padded,
+                          .plain_keys = false,
                           .entry_of_row = shared ? entry_of_row.data() : nullptr,
                           .bias = bias ? first_bias.data() : nullptr,
                           .bias_stride = hidden,
@@ -148,6 +149,21 @@ void check_sum(Isa isa, WeightFormat format, int64_t positions, int64_t n) {
   args.out_stride = n + 3;
   kernels.attention_unit(args);
   out.check_canaries();
+  // In two parts, the first of whole panels, and from the keys as they are.
+  const int64_t begin = positions < 2 * kUnitPositions ? 0 : kUnitPositions;
+  Output parts(rows, n, n + 3);
+  UnitArgs part = args;
+  part.panels = keys.data();
+  part.plain_keys = true;
+  part.positions = begin;
+  part.out = parts.data();
+  kernels.attention_unit(part);
+  part.panels = keys.data() + begin * dim;
+  part.positions = positions - begin;
+  part.result = UnitResult::sum_added;
+  kernels.attention_unit(part);
+  parts.check_canaries();
+  for (int64_t r = 0; r < rows; ++r) CHECK_SAME_BITS(parts.row(r), out.row(r), n);
   for (int64_t j = 0; j < n; ++j) {
     double total = 0;
     for (int64_t t = 0; t < positions; ++t) {

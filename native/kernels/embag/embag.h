@@ -18,9 +18,10 @@
 // nothing needs alignment; nothing past `dim` is read or written.
 //
 // Indices become row addresses a window at a time, bounds checked on the way. Rows are prefetched
-// in bursts of 16 or 64 lookups, at least `distance` ahead, across the ends of bags and tables
-// alike, every line of a row (of the width of the table that is being read). A bag that repeats the
-// one before it (a client that sends a user's features once per candidate) is copied. Cost: lookups
+// at least `distance` ahead, across the ends of bags and tables alike, every line of a row (of the
+// width of the table that is being read): in bursts, or one with each row that is added
+// (`Prefetch::burst`). A bag that repeats the one before it (a client that sends a user's features
+// once per candidate) is copied. Cost: lookups
 // * dim adds (weighted: fma), for scaled rows as many fma again (int4 and int2 on AVX-512: 16 per
 // row), lookups * (row_bytes + index) + bags * 4 * dim bytes.
 #pragma once
@@ -39,9 +40,13 @@ enum class IndexType { int32, int64 };
 enum class PrefetchHint { none, t0, t1, nta };
 
 struct Prefetch {
-  static constexpr int64_t kMaxDistance = 128;
+  static constexpr int64_t kMaxDistance = 128, kMaxBurst = 128;
   PrefetchHint hint = PrefetchHint::t1;
   int64_t distance = 32;  // lookups, 1 to kMaxDistance
+  // Rows asked for at once where bags are long, 1 to kMaxBurst. 1: with each row that is added, if
+  // rows are fp32 and one block of whole lines (up to 256 bytes), else 16. Tables of short bags
+  // have bursts of 128.
+  int64_t burst = 1;
 };
 
 // One table and its bags.
@@ -63,8 +68,10 @@ struct BagTable {
 struct BagsArgs {
   const BagTable* tables;
   int64_t count;
-  int64_t dim;   // of every table here
-  int64_t bags;  // of every table here
+  int64_t after;  // tables behind these whose first rows are prefetched, for the call to come
+  bool asked;     // whether the call before this one did so
+  int64_t dim;    // of every table here
+  int64_t bags;   // of every table here
   IndexType index_type;
   Prefetch prefetch;
   const void* zeros;  // zeros_bytes(dim) zeros: what padding reads
@@ -73,7 +80,8 @@ struct BagsArgs {
 // The longest row of `dim` columns, in bytes: of any format, zeros stand for zeros.
 constexpr int64_t zeros_bytes(int64_t dim) { return 4 * dim > dim + 8 ? 4 * dim : dim + 8; }
 
-// The first lookup whose index is out of range; table is -1 when there is none.
+// The first lookup whose index is out of range, maybe of a table behind; table is -1 when there is
+// none.
 struct BadLookup {
   int64_t table = -1;
   int64_t lookup = 0;

@@ -190,23 +190,29 @@ RECSTACK_INLINE void fold_query(const UnitLayer& layer, const float* q, float* s
   }
 }
 
-// sums (n, kLanes) += x (n, kPanel), of its first `columns` positions.
-RECSTACK_INLINE void add_positions(const float* x, int64_t n, int64_t columns, float* sums) {
-  for (int64_t j = 0; j < n; ++j) {
-    V sum = load(sums + j * kLanes);
+// out (n,) += the sums of x (n, kPanel) over its first `columns` positions.
+RECSTACK_INLINE void add_positions(const float* x, int64_t n, int64_t columns, float* out) {
+  for (int64_t j = 0; j < n; j += kLanes, x += kLanes * kPanel) {
+    const int64_t outputs = lesser(kLanes, n - j);
+    V sums[kLanes];
     RECSTACK_UNROLL
-    for (int c = 0; c < kPanelVectors; ++c) {
-      const V y = load(x + j * kPanel + c * kLanes);
-      const int64_t lanes = lesser(kLanes, greater(0, columns - c * kLanes));
-      sum = add(sum, lanes == kLanes ? y : first_of(y, zero(), lanes));
+    for (int i = 0; i < kLanes; ++i) {
+      sums[i] = zero();
+      if (i >= outputs) continue;
+      RECSTACK_UNROLL
+      for (int c = 0; c < kPanelVectors; ++c) {
+        const V y = load(x + i * kPanel + c * kLanes);
+        const int64_t lanes = lesser(kLanes, greater(0, columns - c * kLanes));
+        sums[i] = add(sums[i], lanes == kLanes ? y : first_of(y, zero(), lanes));
+      }
     }
-    store(sums + j * kLanes, sum);
-  }
-}
-
-RECSTACK_INLINE void fold_sums(const float* sums, int64_t n, float* out) {
-  for (int64_t j = 0; j < n; ++j) {
-    out[j] = first_lane(fold_all(load(sums + j * kLanes), [](V a, V b) { return add(a, b); }));
+    transpose(sums);
+    RECSTACK_UNROLL
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+      RECSTACK_UNROLL
+      for (int i = 0; i < half; ++i) sums[i] = add(sums[i], sums[i + half]);
+    }
+    store_n(out + j, add(load_n(out + j, outputs), sums[0]), outputs);
   }
 }
 
@@ -234,7 +240,13 @@ class Unit {
   }
 
   RECSTACK_INLINE void first(int64_t t, float* out) {
-    unit_layer<W>(first_, weight_, bias_, panels_ + t * first_.k, elements_, out);
+    const float* panel = panels_ + t * first_.k;
+    if (args_.plain_keys) {
+      const int64_t columns = lesser(kPanel, args_.positions - t);
+      transpose_panel<kPanel>(panel, first_.k, columns, first_.k, panel_);
+      panel = panel_;
+    }
+    unit_layer<W>(first_, weight_, bias_, panel, elements_, out);
   }
 
   RECSTACK_INLINE void later(const UnitLayer& layer, const float* x, float* out) {
@@ -251,6 +263,7 @@ class Unit {
   const float* weight_;
   alignas(64) float folded_[kUnitWeights];
   alignas(64) float spread_[kUnitWeights];
+  alignas(64) float panel_[kUnitKeyWidth * kPanel];
   alignas(64) float rounded_[W::kRoundsX ? kUnitWeights + kLanes : 1];
   alignas(64) float elements_[W::kRoundsX ? kUnitWidth * kPanel : 1];
 };
@@ -259,14 +272,12 @@ template <class AnyUnit>
 void attention_unit(const UnitArgs& args) {
   AnyUnit unit(args);
   alignas(64) float hidden[2][kUnitWidth * kPanel];
-  alignas(64) float sums[kUnitWidth * kLanes];
   const int64_t outputs = args.layers[args.layer_count - 1].n;
+  const bool total = args.result != UnitResult::scores;
   for (int64_t r = 0; r < args.rows; ++r) {
     float* out = args.out + r * args.out_stride;
     unit.begin(r, args.entry_of_row == nullptr ? r : args.entry_of_row[r]);
-    for (int64_t j = 0; args.result == UnitResult::sum && j < outputs; ++j) {
-      store(sums + j * kLanes, zero());
-    }
+    for (int64_t j = 0; args.result == UnitResult::sum && j < outputs; ++j) out[j] = 0.0f;
     for (int64_t t = 0; t < args.positions; t += kPanel) {
       const int64_t columns = lesser(kPanel, args.positions - t);
       unit.first(t, hidden[0]);
@@ -274,15 +285,14 @@ void attention_unit(const UnitArgs& args) {
         unit.later(args.layers[l], hidden[(l - 1) % 2], hidden[l % 2]);
       }
       const float* last = hidden[(args.layer_count - 1) % 2];
-      if (args.result == UnitResult::sum) {
-        add_positions(last, outputs, columns, sums);
+      if (total) {
+        add_positions(last, outputs, columns, out);
         continue;
       }
       for (int64_t i = 0; i < columns; i += kLanes) {
         store_n(out + t + i, load(last + i), lesser(kLanes, columns - i));
       }
     }
-    if (args.result == UnitResult::sum) fold_sums(sums, outputs, out);
   }
 }
 

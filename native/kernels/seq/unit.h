@@ -10,7 +10,8 @@
 //   for r in rows: for t in positions:
 //     x = keys[entry_of_row[r], t]; w = key_weight + product_weight * query[r]; b = bias[r]
 //     for layer in layers: x = activation(x @ w.T + b); w, b = the next layer's
-//     out[r, t] = x[0], or with `sum` out[r, j] += x[j] for all outputs of the last layer
+//     out[r, t] = x[0], or with `sum` out[r, j] += x[j] for all outputs of the last layer, from 0
+//     on, with `sum_added` from what it holds
 //
 // bf16 rounds the folded weights and x of every layer; sums, biases and activations are fp32.
 //
@@ -22,9 +23,10 @@
 // to quantise where its products with keys would be positions * k. Layers may be fp32 beside int8
 // ones, after an fp32 layer too.
 //
-// Accumulator: one fp32 chain per output in the order of the format, as kernels/gemm; `sum` adds
-// positions in lanes, t mod 16 (a set of fewer lanes: t mod those), then the lanes in a tree. Lanes
-// are positions, so no narrow layer pads them. Takes 130 KB of stack, bf16 and int8 200 KB.
+// Accumulator: one fp32 chain per output in the order of the format, as kernels/gemm; sums add
+// up to 32 positions (a set of fewer lanes: two of its vectors) in a tree, then that to the sum so
+// far. Lanes
+// are positions, so no narrow layer pads them. Takes 200 KB of stack, bf16 and int8 270 KB.
 #pragma once
 
 #include <cstdint>
@@ -36,9 +38,11 @@ namespace recstack {
 
 enum class UnitActivation { none, relu, sigmoid, tanh, prelu, dice };
 
-// Limits of what fits the kernel's scratch: first layer's n * k, padded; any layer's n.
+// Limits of what fits the kernel's scratch: first layer's n * k, padded; any layer's n; a key's
+// dim.
 constexpr int64_t kUnitWeights = 8192;
 constexpr int64_t kUnitWidth = 256;
+constexpr int64_t kUnitKeyWidth = 512;  // of plain keys
 // Positions are padded to this in the panels of keys, whatever the instruction set.
 constexpr int64_t kUnitPositions = 32;
 
@@ -69,13 +73,14 @@ struct UnitKeys {
   int64_t outlier_count = 0;
 };
 
-enum class UnitResult { scores, sum };
+enum class UnitResult { scores, sum, sum_added };
 
 struct UnitArgs {
   const float* query;  // (rows, dim), rows query_stride apart; read for products only
   int64_t query_stride;
   const float* panels;  // key_panels' of each entry, panels_stride apart
   int64_t panels_stride;
+  bool plain_keys;  // the panels are the keys themselves (positions, dim), of no int8 first layer
   const int32_t* entry_of_row;  // (rows,); null: row r's keys are entry r
   const float* bias;            // of the first layer, (n,) per row, bias_stride apart; or null
   int64_t bias_stride;
@@ -84,7 +89,7 @@ struct UnitArgs {
   int64_t rows;
   int64_t positions;
   UnitResult result;
-  float* out;  // scores (rows, positions) or sums (rows, last n), rows out_stride apart
+  float* out;  // scores (rows, positions), or sums (rows, last n), rows out_stride apart
   int64_t out_stride;
   const int32_t* outliers = nullptr;  // of an int8 first layer, as UnitKeys had them
   int64_t outlier_count = 0;

@@ -7,7 +7,6 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -125,7 +124,8 @@ class LoopDispatcher:
         """Queue a query, or refuse it at once (queue full, past its deadline, closed).
 
         Its arrays are read in place until `done` is called: exactly once, with scores of shape
-        (rows, outputs) when it went well.
+        (rows, outputs) when it went well. Arrays of a query that was refused after it had begun
+        may be read for a batch longer; they are kept alive.
 
         Raises
         ------
@@ -221,12 +221,7 @@ class LoopDispatcher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close(drain=kind is None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from recstack.engine.native.lower_attention import SUM_ADDED
 from recstack.engine.native.lower_dense import WEIGHT_FORMATS
 from recstack.engine.native.plan import Plan, Step
 from recstack.engine.precision import FP32, DenseFormat
@@ -62,6 +63,8 @@ def products(plan: Plan) -> Iterator[Product]:
     for step in plan.steps:
         names = plan.layers.get(step.value, ())
         if names and step.kind == "attention_unit":
+            if step.ints[4] == SUM_ADDED:  # goes on with the weights of the step before
+                continue
             yield from _unit_products(plan, step, names)
         elif names and (format_ := _format(step)) is not None:
             elements = sum(weight.size for weight in step.weights if weight.ndim == 2)
@@ -73,8 +76,8 @@ def _unit_products(plan: Plan, step: Step, names: Sequence[str]) -> Iterator[Pro
     asked = plan.precisions.get(step.value, FP32).format
     others: DenseFormat = "fp32" if asked == "int8" else asked
     sizes = [weight.size for weight in step.weights if weight.ndim == 2]
-    head = 6  # ints before those of the layers, four each: "attention_unit" in steps_unit.cc
-    for i in range(step.ints[5]):
+    head = 7  # ints before those of the layers, four each: "attention_unit" in steps_unit.cc
+    for i in range(step.ints[6]):
         has_product, int8 = step.ints[head + 4 * i + 2], step.ints[head + 4 * i + 3]
         format_: DenseFormat = "int8" if int8 else others
         elements = sum(sizes.pop(0) for _ in range(2 if i == 0 and has_product else 1))

@@ -24,6 +24,7 @@ from recstack.model.ops.sequence import FEATURE_ORDER
 
 ACTIVATIONS = ("none", "relu", "sigmoid", "tanh", "prelu", "dice")
 UNIT_POSITIONS = 32  # kUnitPositions of unit.h
+SCORES, SUM, SUM_ADDED = range(3)  # UnitResult
 
 Array = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -58,10 +59,10 @@ def unit_sum(plan: Plan, op: UnitSum) -> None:
     scope = plan.scope_of(op.output)
     weights, first = plan.model.weights, op.layers[0]
     key, row = weights[first.weight], weights[op.row_weight]
-    own = plan.scope_to_project(op.inputs[1], scope)
+    own = plan.scope_to_project(op.row, scope)
     added = plan.new_buffer(own, key.shape[0])
     bias = weights[first.bias] if first.bias else None
-    x = plan.operand(op.inputs[1], own)
+    x = plan.operand(op.row, own)
     precisions = [plan.precisions.get(name, FP32) for name in op.made_of]
     emit_linear(plan, own, x, added, 1, row, bias, precision=precisions[0])
     if own != scope:
@@ -70,7 +71,11 @@ def unit_sum(plan: Plan, op: UnitSum) -> None:
         added = spread
     out = plan.result(op.output)
     layers = list(zip(op.layers, precisions, strict=True))
-    _emit_unit(plan, scope, x, op.inputs[0], [added], layers, (key, None), out, total=True)
+    for i, keys in enumerate(op.groups()):
+        if keys[0] in plan.waiting:
+            plan.waiting[keys[0]]()
+        result = SUM_ADDED if i > 0 else SUM
+        _emit_unit(plan, scope, x, keys, [added], layers, (key, None), out, result)
 
 
 def fold_features(
@@ -106,22 +111,24 @@ def _unit(plan: Plan, op: AttentionPooling, scope: ScopeName, out: Place) -> Non
     folded = (key.astype(np.float32), None if product is None else product.astype(np.float32))
     precisions = [plan.precision] + [plan.precision.of_inner()] * (len(op.layers) - 1)
     layers = list(zip(op.layers, precisions, strict=True))
-    _emit_unit(plan, scope, q, op.inputs[1], added, layers, folded, out)
+    _emit_unit(plan, scope, q, op.inputs[1:2], added, layers, folded, out)
 
 
 def _emit_unit(
     plan: Plan,
     scope: ScopeName,
     query: Place,
-    keys: str,
+    keys: Sequence[str],
     added: list[Place],
     layers: Sequence[tuple[AttentionLayer, LayerPrecision]],
     folded: tuple[Array, Array | None],
     out: Place,
-    *,
-    total: bool = False,
+    result: int = SCORES,
 ) -> None:
-    """The step; `folded` are the first layer's weights for keys and for products."""
+    """The step; `folded` are the first layer's weights for keys and for products.
+
+    keys: one value (positions, dim), or one of each position, side by side.
+    """
     weights = plan.model.weights
     ints: list[int] = []
     parts: list[Array] = []
@@ -142,22 +149,34 @@ def _emit_unit(
         parts += [weight] if other is None else [weight, other]
         parts += _activation_weights(plan, layer, weight.shape[0])
     unit_format = 2 if any(ints[3::4]) else layers[0][1].format == "bf16"
-    head = [*plan.model.values[keys].shape, bool(added), total, unit_format, len(layers)]
-    operands = [query, _key_panels(plan, keys, scope, of_keys), *added, out]
+    # Keys that one row alone reads are turned into panels on the way.
+    plain = plan.scope_to_project(keys[0], scope) == scope and of_keys == FP32
+    source = plan.operand(keys[0], scope) if plain else _key_panels(plan, keys, scope, of_keys)
+    head = [*_keys_shape(plan, keys), plain, bool(added), result, unit_format, len(layers)]
+    operands = [query, source, *added, out]
     all_ints = [*head, *ints, *of_keys.outliers]
     plan.emit("attention_unit", scope, operands, all_ints, ranges, parts)
 
 
-def _key_panels(plan: Plan, keys: str, scope: ScopeName, precision: LayerPrecision) -> Place:
+def _keys_shape(plan: Plan, keys: Sequence[str]) -> tuple[int, int]:
+    """Positions and dim."""
+    shape = plan.model.values[keys[0]].shape
+    return (shape[0] if len(shape) == 2 else len(keys)), shape[-1]
+
+
+def _key_panels(
+    plan: Plan, keys: Sequence[str], scope: ScopeName, precision: LayerPrecision
+) -> Place:
     """The keys with positions side by side, once per query where the history is the user's."""
-    positions, dim = plan.model.values[keys].shape
-    own, int8, given = plan.scope_to_project(keys, scope), precision != FP32, precision.activations
+    positions, dim = _keys_shape(plan, keys)
+    own = plan.scope_to_project(keys[0], scope)
+    int8, given = precision != FP32, precision.activations
     padded = -(-positions // UNIT_POSITIONS) * UNIT_POSITIONS
     width = dim + (2 + len(precision.outliers) if int8 else 0)  # unit_panels_size of unit.h
     panels = plan.new_buffer(own, padded * width)
     ints = [positions, dim, int8, given is not None, *precision.outliers]
     floats = (given.low, given.high) if given else ()
-    plan.emit("key_panels", own, [plan.operand(keys, own), panels], ints, floats)
+    plan.emit("key_panels", own, [plan.operand(keys[0], own), panels], ints, floats)
     return panels
 
 

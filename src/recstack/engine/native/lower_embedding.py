@@ -1,49 +1,79 @@
-"""Steps of the ops that read sparse features: all bags of one width and scope in one step."""
+"""Steps of the ops that read sparse features: all bags of one width and scope in one step.
+
+But bags that an attention unit takes group by group (unit_sum.py) are in steps of their own from
+the second group on, which wait until the unit wants them. Each step then prefetches the first rows
+of the one after it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from recstack.engine.native.lower import lowers
 from recstack.engine.native.plan import Plan
+from recstack.engine.native.unit_sum import UnitSum
 from recstack.machine import Hint, Peaks
+from recstack.machine.peaks import Prefetch
 from recstack.model.ops import EmbeddingBag, SequenceMask
 from recstack.rows import RowFormat
 
 POOLINGS = {"sum": 0, "mean": 1, "weighted": 2, "none": 3}
-MAX_DISTANCE = 128
+TABLES_AHEAD = 32
 HINTS: dict[Hint, int] = {"none": 0, "T0": 1, "T1": 2, "NTA": 3}
+# Best where the kernel was written (labs/embag/NOTES.md): rows of up to two lines, and wider ones.
+UNMEASURED: Prefetch = ("T1", 32, 1)
+UNMEASURED_WIDE: Prefetch = ("T1", 16, 128)
 
 
 def lower_bags(plan: Plan, peaks: Peaks | None) -> None:
-    """Append one step per scope and width of `plan`'s embedding bags, in the model's order.
+    """Append one step per scope and width of `plan`'s embedding bags, in the model's order, without
+    those that wait (`Plan.waiting`).
 
     Tables of one step may be stored in different formats.
 
     peaks: of this machine, which say how rows of each size are best prefetched (of the mean size,
         where formats differ); None, or without lookups: as was best where the kernel was written.
     """
-    groups: dict[tuple[str, int], list[EmbeddingBag]] = {}
+    late = _late_bags(plan)
+    groups: dict[tuple[str, int], dict[str, list[EmbeddingBag]]] = {}
     for op in plan.model.ops:
         if isinstance(op, EmbeddingBag):
             width = plan.model.shapes[op.table][1]
-            groups.setdefault((plan.scope_of(op.output), width), []).append(op)
-    for (_, width), ops in groups.items():
-        hint: Hint = "T1"
-        distance = 32
-        if peaks and peaks.gather:
-            hint, distance = peaks.prefetch(
-                sum(plan.model.row_bytes(op.table) for op in ops) // len(ops)
-            )
-        _emit_bags(plan, ops, [width, HINTS[hint], min(distance, MAX_DISTANCE)])
+            turns = groups.setdefault((plan.scope_of(op.output), width), {"": []})
+            turns.setdefault(late.get(op.output, ""), []).append(op)
+    for (_, width), turns in groups.items():
+        ops = [op for turn in turns.values() for op in turn]
+        row_bytes = sum(plan.model.row_bytes(op.table) for op in ops) // len(ops)
+        hint, distance, burst = UNMEASURED if row_bytes <= 128 else UNMEASURED_WIDE
+        if peaks and peaks.prefetches:
+            hint, distance, burst = peaks.prefetch(row_bytes)
+        head = (width, HINTS[hint], distance, burst)
+        for (first, turn), after in zip(turns.items(), [*turns.values(), []][1:], strict=True):
+            emit = partial(_emit_bags, plan, turn, after[:TABLES_AHEAD], (*head, bool(first)))
+            if first:
+                plan.waiting[first] = emit
+            else:
+                emit()
 
 
-def _emit_bags(plan: Plan, ops: Sequence[EmbeddingBag], ints: list[int]) -> None:
+def _late_bags(plan: Plan) -> dict[str, str]:
+    """Bag that waits -> the first of those that wait with it."""
+    units = (op for op in plan.model.ops if isinstance(op, UnitSum))
+    groups = (group for op in units for group in list(op.groups())[1:])
+    return {name: group[0] for group in groups for name in group}
+
+
+def _emit_bags(
+    plan: Plan, ops: Sequence[EmbeddingBag], after: Sequence[EmbeddingBag], head: Sequence[int]
+) -> None:
+    """after: bags of the step to come, whose first rows are prefetched."""
+    ints = list(head)
     features = {item.name: (i, item) for i, item in enumerate(plan.model.sparse)}
     tables = []
-    for op in ops:
+    for op in (*ops, *after):
         format = plan.model.table_formats[op.table]
         table = plan.model.weights[op.table][op.row_offset :]
         feature, item = features[op.inputs[0]]
@@ -51,9 +81,10 @@ def _emit_bags(plan: Plan, ops: Sequence[EmbeddingBag], ints: list[int]) -> None
         positions = item.length if op.pooling == "none" else 0
         ints += [feature, table.shape[0], padding, POOLINGS[op.pooling], positions, format.code]
         tables.append(table if format is RowFormat.FP32 else table.view(np.uint8))
-    plan.lowering = ops[0].output
     places = [plan.result(op.output) for op in ops]
+    lowering, plan.lowering = plan.lowering, ops[0].output
     plan.emit("bags", plan.scope_of(ops[0].output), places, ints, weights=tables)
+    plan.lowering = lowering
 
 
 @lowers(SequenceMask)

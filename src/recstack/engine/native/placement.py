@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
-from recstack.engine.native.plan import Place, Plan
+from recstack.engine.native.plan import Place, Plan, ScopeName
+from recstack.engine.native.unit_sum import UnitSum
 from recstack.model.ops import Concat, Reshape, Slice, Stack
 
 
@@ -43,10 +45,22 @@ def place_concatenations(plan: Plan) -> None:
                 if _free(plan, name, plan.scope_of(op.output)):
                     plan.places[name] = whole.part(column)
                 column += plan.model.values[name].elements
+        elif isinstance(op, UnitSum) and len(op.inputs) > 2:
+            for group in op.groups():
+                _side_by_side(plan, group, plan.scope_of(op.output))
         elif isinstance(op, Reshape):
             source = op.inputs[0]
             if op.output in plan.places and _free(plan, source, plan.scope_of(op.output)):
                 plan.places[source] = plan.places[op.output]
+
+
+def _side_by_side(plan: Plan, names: Sequence[str], scope: ScopeName) -> None:
+    """Give values that are free a buffer of their own, one after the other."""
+    sizes = [plan.model.values[name].elements for name in names]
+    whole, column = plan.new_buffer(scope, sum(sizes)), 0
+    for name, size in zip(names, sizes, strict=True):
+        plan.places[name] = whole.part(column)
+        column += size
 
 
 def _free(plan: Plan, name: str, scope: str) -> bool:

@@ -6,7 +6,7 @@ A value that only feeds a concatenation is written straight into its place there
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -106,6 +106,7 @@ class Plan:
     places: dict[str, Place] = field(default_factory=dict)
     gathered: dict[str, Place] = field(default_factory=dict)
     makers: dict[str, Op] = field(default_factory=dict)
+    waiting: dict[str, Callable[[], None]] = field(default_factory=dict)  # late bags, by the first
     lowering: str = ""  # the value whose op is being lowered
 
     def __post_init__(self) -> None:

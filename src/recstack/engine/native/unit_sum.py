@@ -2,6 +2,9 @@
 
     keys (L, d), row (d,): reduce_sum(layers(concat(keys, expand(row), keys + expand(row), ...)))
 
+Keys that are a stack of bags are read where the bags left them, KEYS_AT_ONCE tables at a time
+(lower_embedding.py), so that a long tile's sums stay in cache until the unit has read them.
+
 The concatenation's weights fold to (weights for keys) and (weights for row), as in
 native/kernels/seq/unit.h, so that neither the copies nor the sums are ever written.
 """
@@ -9,7 +12,7 @@ native/kernels/seq/unit.h, so that neither the copies nor the sums are ever writ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -22,32 +25,45 @@ from recstack.model.ops import (
     AttentionLayer,
     Binary,
     Concat,
+    EmbeddingBag,
     Expand,
     FeatureOp,
     Linear,
     Op,
     Reduce,
     Reshape,
+    Stack,
 )
 from recstack.model.ops.base import Name, Shape, WeightShapes
 
 Terms = dict[str, float]
 UNIT_WEIGHTS, UNIT_WIDTH = 8192, 256  # kUnit* of unit.h
 UNIT_PADDING = 15  # outputs are padded by no more than this
+KEYS_AT_ONCE = 32  # kUnitPositions of unit.h
 
 
 class UnitSum(Op):
     """Sum over positions (L) of `layers` on keys @ first weight + row @ row_weight + first bias.
 
-    inputs (keys (L, d), row (d,)). made_of: outputs of the linears that it was. Only the native
-    planner makes it; no model on disk has it.
+    inputs (keys (L, d), row (d,)), or L bags (d,) for keys, then the row. made_of: outputs of the
+    linears that it was. Only the native planner makes it; no model on disk has it.
     """
 
     kind: Literal["unit_sum"] = "unit_sum"
     layers: tuple[AttentionLayer, ...]
     row_weight: Name
     made_of: tuple[Name, ...]
-    arity = (2, 2)
+    arity = (2, 1 << 20)
+
+    @property
+    def row(self) -> Name:
+        """The input that all positions share."""
+        return self.inputs[-1]
+
+    def groups(self) -> Iterator[tuple[Name, ...]]:
+        """The keys that are read together, in order."""
+        for first in range(0, len(self.inputs) - 1, KEYS_AT_ONCE):
+            yield self.inputs[first : min(first + KEYS_AT_ONCE, len(self.inputs) - 1)]
 
     def weights(self) -> tuple[str, ...]:
         """Names of the weights that this op reads."""
@@ -85,7 +101,7 @@ def fuse_unit_sums(model: Model, fusable: Callable[..., bool] = lambda *_: True)
     ops = [_unit_sum(model, op, makers, uses, weights, fusable) or op for op in model.ops]
     if all(new is old for new, old in zip(ops, model.ops, strict=True)):
         return model
-    kept = _without_unused(ops, model.outputs)
+    kept = _without_unused(_bags_unstacked(model, ops), model.outputs)
     return build(model.description.model_copy(update={"ops": kept}), weights)
 
 
@@ -138,6 +154,27 @@ def _unit_sum(
         row_weight=names[row],
         made_of=tuple(layer.output for layer in layers),
     )
+
+
+def _bags_unstacked(model: Model, ops: Sequence[Op]) -> list[Op]:
+    """`ops` with units that read bags themselves where only they read them, in a stack.
+
+    Bags of the user's stay stacked for units of items: all rows of a query read them.
+    """
+    makers = {op.output: op for op in ops}
+    kept = _without_unused(ops, model.outputs)
+    uses = Counter(name for op in kept for name in op.inputs) + Counter(model.outputs)
+    found: list[Op] = []
+    for op in ops:
+        stack = makers.get(op.inputs[0]) if isinstance(op, UnitSum) else None
+        if isinstance(stack, Stack) and uses[stack.output] == 1 and stack.axis in (0, -2):
+            bags = [makers.get(name) for name in stack.inputs]
+            scopes = {model.values[name].scope for name in (op.output, *stack.inputs)}
+            alone = all(isinstance(b, EmbeddingBag) and uses[b.output] == 1 for b in bags)
+            if alone and len(scopes) == 1:
+                op = op.model_copy(update={"inputs": (*stack.inputs, *op.inputs[1:])})
+        found.append(op)
+    return found
 
 
 def _layers(name: str, makers: Mapping[str, Op], uses: Mapping[str, int]) -> list[Linear]:
