@@ -11,13 +11,11 @@ import pytest
 import recstack as rs
 from recstack import results
 from recstack.errors import ConfigError, DataError, RecstackError
-from recstack.loadtest.search import Probe
 from recstack.mlperf.logs import read_detail
 from recstack.precision.plan import read_plan, uniform
 from recstack.simulate import read_accelerator
 from recstack.tune import Deployment, read_deployment
 from recstack.tune.journal import Journal
-from recstack.tune.quantise.journal import Journal as QuantiseJournal
 
 Read = Callable[[Path], object]
 INSERTS = (
@@ -48,20 +46,12 @@ def result_file(folder: Path) -> tuple[Path, Read]:
 QUESTION = {"sla": "p95<=10ms", "lanes": [1, 2]}
 
 
-def tuning(folder: Path) -> tuple[Path, Read]:
-    journal = Journal(folder / "file", QUESTION)
-    journal.note("curves", lambda: {"": {"1": 20100.0}})
-    journal.add("chunk=3", 812.5, 0, Probe(812.5, "pass", 1, 200, 1, 0.5))
+def journal(folder: Path) -> tuple[Path, Read]:
+    Journal(folder / "file", QUESTION).answer("how many", list[int], lambda: [1, 2])
     return folder / "file", lambda path: Journal(path, QUESTION)
 
 
-def quantising(folder: Path) -> tuple[Path, Read]:
-    journal = QuantiseJournal(folder / "file", QUESTION)
-    journal.answer("how many", list[int], lambda: [1, 2])
-    return folder / "file", lambda path: QuantiseJournal(path, QUESTION)
-
-
-@pytest.mark.parametrize("make", [deployment, plan, result_file, tuning, quantising])
+@pytest.mark.parametrize("make", [deployment, plan, result_file, journal])
 def test_damage_anywhere_is_an_error_that_names_the_file(
     make: Callable[[Path], tuple[Path, Read]], tmp_path: Path
 ) -> None:
@@ -96,28 +86,6 @@ def test_a_plans_path_that_no_file_can_have_is_a_config_error(tmp_path: Path) ->
         read_deployment(path)
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        b'{"key": "k", "rate_qps": 1, "seed": 1e999, "probe": {}}',
-        b'{"key": "k", "rate_qps": 1' + b"0" * 400 + b', "seed": 0, "probe": {}}',
-        b"[" * 100_000,
-    ],
-)
-def test_numbers_and_depths_beyond_reason_are_no_journal(line: bytes, tmp_path: Path) -> None:
-    path, read = tuning(tmp_path)
-    path.write_bytes(path.read_bytes() + line + b"\n")
-    with pytest.raises(DataError, match=":4: expected a journal"):
-        read(path)
-
-
-def test_a_journal_whose_question_is_no_question_is_another_searchs(tmp_path: Path) -> None:
-    path, read = tuning(tmp_path)
-    path.write_text('{"question": [1]}\n')
-    with pytest.raises(ConfigError, match="differs in lanes, sla"):
-        read(path)
-
-
 def test_depth_is_an_error_in_what_others_wrote_too(tmp_path: Path) -> None:
     deep = "[" * 100_000
     (tmp_path / "device.json").write_text(deep)
@@ -126,7 +94,7 @@ def test_depth_is_an_error_in_what_others_wrote_too(tmp_path: Path) -> None:
     (tmp_path / "mlperf_log_detail.txt").write_text(":::MLLOG " + deep)
     with pytest.raises(DataError, match="line 1"):
         read_detail(tmp_path)
-    path, read = quantising(tmp_path)
+    path, read = journal(tmp_path)
     path.write_text(path.read_text() + deep + "\n")
-    with pytest.raises(ConfigError, match="cannot read the journal"):
+    with pytest.raises(DataError, match="file"):
         read(path)

@@ -37,6 +37,8 @@ def read_detail(folder: Path) -> dict[str, Any]:
             raise DataError(
                 f"{path}: expected LoadGen's log: {error!r} - at line {number}"
             ) from None
+    if not any(key.startswith("result_") for key in found):
+        raise DataError(f"{path}: expected LoadGen's results, got none: is the disk full?")
     return found | {"errors": errors}
 
 
