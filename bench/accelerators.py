@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 import recstack as rs
-from recstack.cli.simulated import Search
 from recstack.engine.torch_executor import TorchExecutor, use_threads
 from recstack.loadtest import SLA
 from recstack.loadtest.sizes import Production
 from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig
+from recstack.simulate import ScheduleSearch
 from recstack.simulate.accelerators import RECORDED, VARIANT, Accelerator, read_accelerator
 from recstack.tune import executor_costs
 
@@ -115,7 +115,7 @@ def compare(args: argparse.Namespace) -> None:
             lanes=args.lanes, merge_rows=0, costs=device.over[name], target_ms=SLA_MS[name],
             accelerator=accelerator, queue_queries=1 << 16, queue_rows=1 << 40,
         )  # fmt: skip
-        search = Search(SLA(95.0, SLA_MS[name] * 10**6), Production(), seed=0)
+        search = ScheduleSearch(SLA(95.0, SLA_MS[name] * 10**6), Production(), seed=0)
         climbed = search.run(schedule, climb_chunk=True, climb_threshold=True)
         slack = schedule.model_copy(update={"policy": "slack"})
         ours = search.run(slack, climb_chunk=False, climb_threshold=False)

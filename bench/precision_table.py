@@ -14,7 +14,7 @@ from pathlib import Path
 
 import recstack as rs
 from recstack.data import read_labelled
-from recstack.data.paired import parse_metric
+from recstack.data.paired_metrics import parse_metric
 from recstack.precision.budget import Budget, Judgement, parse_budget
 from recstack.precision.plan import PrecisionPlan, uniform
 from recstack.precision.proof import prove

@@ -18,12 +18,11 @@ import numpy as np
 
 import recstack as rs
 from recstack import results
-from recstack.cli.traffic import random_queries
 from recstack.loadtest import DriverConfig, LoadResult, drive, make_queries, make_traffic
 from recstack.loadtest.metrics import latencies_ns
 from recstack.schedule import ScheduleConfig
 from recstack.simulate import simulate
-from recstack.tune import engine_costs, start
+from recstack.tune import engine_costs, random_queries, start
 
 
 def p95_ms(run: LoadResult) -> float:

@@ -169,8 +169,7 @@ def row(model: str, args: argparse.Namespace) -> dict[str, object]:
         engine = rs.compile(made)
         pool = QueryPool(lambda i, rows: Query(i, random_batch(made, rows, i)))
         journal = Journal(args.out / f"{model}-curve.journal", question)
-        noted = journal.note("curve", lambda: measure_curve(engine, pool))
-        curve = {int(rows): ns for rows, ns in noted.items()}
+        curve = journal.answer("curve", dict[int, float], lambda: measure_curve(engine, pool))
         run = RunConfig(run_s=1.0, min_queries=500, max_queries=4000)
         rig = rig_of(
             lambda candidate: start(engine, candidate.schedule),

@@ -4,6 +4,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <cstdint>
 #include <optional>
 
 #include "program/layout.h"
@@ -27,29 +28,66 @@ struct BatchArrays {
   std::optional<FloatVector> weights;
 };
 
-// The view of `arrays`, or nothing unless every size and dtype agrees with `layout`.
-inline std::optional<BatchView> view_of(const BatchArrays& arrays, const InputLayout& layout) {
-  BatchView view;
-  if (arrays.query_offsets.shape(0) < 1) return std::nullopt;
-  view.queries = static_cast<int64_t>(arrays.query_offsets.shape(0)) - 1;
-  view.query_offsets = arrays.query_offsets.data();
+// Whether every element lies at a multiple of its size, as all that reads it takes for granted.
+template <class Array>
+bool aligned(const Array& array) {
+  return array.size() == 0 || reinterpret_cast<uintptr_t>(array.data()) % array.itemsize() == 0;
+}
+
+// The sizes of the arrays that a BatchView points to, which it does not tell by itself.
+struct ArraySizes {
+  int64_t dense[2];
+  int64_t user_dense[2];
+  int64_t lengths;
+  int64_t query_offsets;
+  std::optional<int64_t> weights;
+};
+
+// `view`, of which all but the counts of queries and rows are set, or nothing unless every size
+// agrees with `layout`.
+inline std::optional<BatchView> counted(BatchView view, const ArraySizes& sizes,
+                                        const InputLayout& layout) {
+  if (sizes.query_offsets < 1) return std::nullopt;
+  view.queries = sizes.query_offsets - 1;
   view.rows = view.query_offsets[view.queries];
   if (view.rows < 0) return std::nullopt;
-  const auto matrix_fits = [](const FloatMatrix& m, int64_t entries, int64_t columns) {
-    return columns == 0 || (static_cast<int64_t>(m.shape(0)) == entries &&
-                            static_cast<int64_t>(m.shape(1)) == columns);
+  const auto matrix_fits = [](const int64_t (&shape)[2], int64_t entries, int64_t columns) {
+    return columns == 0 || (shape[0] == entries && shape[1] == columns);
   };
-  if (!matrix_fits(arrays.dense, view.rows, layout.dense_columns) ||
-      !matrix_fits(arrays.user_dense, view.queries, layout.user_dense_columns)) {
+  if (!matrix_fits(sizes.dense, view.rows, layout.dense_columns) ||
+      !matrix_fits(sizes.user_dense, view.queries, layout.user_dense_columns)) {
     return std::nullopt;
   }
-  view.dense = arrays.dense.data();
-  view.user_dense = arrays.user_dense.data();
   int64_t bags = 0;
   for (Scope scope : layout.features) bags += scope == Scope::item ? view.rows : view.queries;
-  if (static_cast<int64_t>(arrays.lengths.size()) != bags) return std::nullopt;
+  if (sizes.lengths != bags) return std::nullopt;
+  if (!layout.weighted) {
+    view.weights = nullptr;
+  } else if (sizes.weights != view.nnz) {
+    return std::nullopt;
+  }
+  if (!consistent(layout, view)) return std::nullopt;
+  return view;
+}
+
+// The view of `arrays`, or nothing unless all are aligned and every size and dtype agrees with
+// `layout`.
+inline std::optional<BatchView> view_of(const BatchArrays& arrays, const InputLayout& layout) {
+  if (!aligned(arrays.dense) || !aligned(arrays.user_dense) || !aligned(arrays.values) ||
+      !aligned(arrays.lengths) || !aligned(arrays.query_offsets) ||
+      (arrays.weights && !aligned(*arrays.weights))) {
+    return std::nullopt;
+  }
+  const auto size = [](const auto& array) { return static_cast<int64_t>(array.size()); };
+  const auto shape = [](const FloatMatrix& m, size_t axis) {
+    return static_cast<int64_t>(m.shape(axis));
+  };
+  BatchView view;
+  view.query_offsets = arrays.query_offsets.data();
+  view.dense = arrays.dense.data();
+  view.user_dense = arrays.user_dense.data();
   view.lengths = arrays.lengths.data();
-  view.nnz = static_cast<int64_t>(arrays.values.shape(0));
+  view.nnz = size(arrays.values);
   view.values = arrays.values.data();
   if (arrays.values.dtype() == nb::dtype<int32_t>()) {
     view.index_type = IndexType::int32;
@@ -58,14 +96,16 @@ inline std::optional<BatchView> view_of(const BatchArrays& arrays, const InputLa
   } else {
     return std::nullopt;
   }
-  if (layout.weighted) {
-    if (!arrays.weights || static_cast<int64_t>(arrays.weights->shape(0)) != view.nnz) {
-      return std::nullopt;
-    }
+  ArraySizes sizes{.dense = {shape(arrays.dense, 0), shape(arrays.dense, 1)},
+                   .user_dense = {shape(arrays.user_dense, 0), shape(arrays.user_dense, 1)},
+                   .lengths = size(arrays.lengths),
+                   .query_offsets = size(arrays.query_offsets),
+                   .weights = std::nullopt};
+  if (arrays.weights) {
     view.weights = arrays.weights->data();
+    sizes.weights = size(*arrays.weights);
   }
-  if (!consistent(layout, view)) return std::nullopt;
-  return view;
+  return counted(view, sizes, layout);
 }
 
 }  // namespace recstack

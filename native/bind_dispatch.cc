@@ -97,8 +97,8 @@ class PyDispatcher {
     const std::optional<BatchView> view = view_of(held.arrays, layout());
     if (!view) throw nb::value_error("the batch does not fit the input layout");
     if (static_cast<int64_t>(out.shape(0)) != view->rows ||
-        static_cast<int64_t>(out.shape(1)) != layout().outputs) {
-      throw nb::value_error("expected out of shape (rows, outputs)");
+        static_cast<int64_t>(out.shape(1)) != layout().outputs || !aligned(out)) {
+      throw nb::value_error("expected an aligned out of shape (rows, outputs)");
     }
     const uint64_t tag = hold(std::move(held));
     const Outcome outcome =
@@ -116,9 +116,11 @@ class PyDispatcher {
     completions_.drain(&drained);
     nb::list out;
     for (const Finished& query : drained) {
+      const int64_t id = query.held ? held_[query.tag]->id : release(query.tag);
+      if (query.told) continue;
       const auto& ns = query.stages_ns;
-      out.append(nb::make_tuple(release(query.tag), kOutcomes[static_cast<size_t>(query.outcome)],
-                                query.finish_ns, nb::make_tuple(ns[0], ns[1], ns[2], ns[3], ns[4]),
+      out.append(nb::make_tuple(id, kOutcomes[static_cast<size_t>(query.outcome)], query.finish_ns,
+                                nb::make_tuple(ns[0], ns[1], ns[2], ns[3], ns[4]),
                                 failure_of(query)));
     }
     spare_ = std::move(drained);
@@ -313,7 +315,8 @@ void bind_dispatch(nb::module_& m) {
            "deadline_ns"_a,
            "Returns at once: 'ok' (drain will tell), 'queue_full', 'deadline', 'shutting_down'.\n"
            "The arrays are read, and `out` (rows, outputs) written, until the completion is\n"
-           "drained; they are kept alive. `deadline_ns`: monotonic, -1 for none.")
+           "drained, and for a while longer when it was refused after it had begun; they are kept\n"
+           "alive. `deadline_ns`: monotonic, -1 for none.")
       .def("drain", &PyDispatcher::drain,
            "All that finished since the last call: (id, outcome, finish_ns, (queue, assemble,\n"
            "execute, gather, total) in ns, failure), where failure is None or (code, feature,\n"
@@ -336,8 +339,10 @@ void bind_dispatch(nb::module_& m) {
            "Refuse new queries, end or finish (`drain`) the waiting ones, join the lanes.")
       .def_prop_ro("outputs", &PyDispatcher::outputs, "Scores per row.")
       .def("stats", &PyDispatcher::stats)
-      .def("set_policy", &PyDispatcher::set_policy, "policy"_a,
-           "Decides from now on, also on what waits. ValueError where it wants costs and has none.")
+      .def(
+          "set_policy", &PyDispatcher::set_policy, "policy"_a,
+          "Decides from now on, also on what waits. ValueError where it wants costs and has none,\n"
+          "or does not serve accelerators' queries apart as the one before did.")
       .def("begin_trace", &PyDispatcher::begin_trace, "chunks"_a,
            "Forget what was traced and keep the next `chunks`; 0: none.")
       .def(

@@ -3,6 +3,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <string_view>
@@ -87,25 +88,34 @@ double peak_weights(const std::string& isa, const Arena& arena, int64_t k, int64
   return measure_weights(set, data, stack, run);
 }
 
-std::vector<double> peak_gather(const std::string& isa, const Arena& arena, int64_t footprint_bytes,
-                                int64_t row_bytes,
-                                const std::vector<std::pair<std::string, int64_t>>& choices,
-                                uint64_t seed, std::vector<int> cores, int64_t budget_ns) {
+std::vector<double> peak_gather(
+    const std::string& isa, const Arena& arena, int64_t footprint_bytes, int64_t row_bytes,
+    int64_t tables, int64_t lookups,
+    const std::vector<std::tuple<std::string, int64_t, int64_t>>& choices, uint64_t seed,
+    std::vector<int> cores, int64_t budget_ns) {
   const PeakRun run = run_of(std::move(cores), budget_ns);
   const Isa set = isa_of(isa);
   expect(row_bytes > 0 && row_bytes % (row_bytes > 256 ? 256 : 64) == 0,
          "expected row_bytes a multiple of 64 up to 256, or of 256");
-  const GatherTable table = {.data = floats_of(arena, footprint_bytes),
-                             .rows = footprint_bytes / row_bytes,
-                             .dim = row_bytes / int64_t{sizeof(float)}};
-  expect(table.rows > 0 && table.rows < INT32_MAX, "expected between 1 and 2^31 - 2 rows");
-  std::vector<PrefetchChoice> asked;
-  for (const auto& [hint, distance] : choices) {
-    expect(distance >= 0 && distance <= 4096, "expected a distance in [0, 4096]");
-    asked.push_back({.hint = hint_of(hint), .distance = distance});
+  expect(tables > 0, "expected tables");
+  expect(lookups > 0 && lookups % kGatherBag == 0, "expected lookups a multiple of 80");
+  const GatherTables split = {.data = floats_of(arena, footprint_bytes),
+                              .rows = footprint_bytes / tables / row_bytes,
+                              .dim = row_bytes / int64_t{sizeof(float)},
+                              .count = tables,
+                              .lookups = lookups};
+  expect(split.rows > 0 && split.rows < INT32_MAX, "expected between 1 and 2^31 - 2 rows");
+  std::vector<Prefetch> asked;
+  for (const auto& [name, distance, burst] : choices) {
+    const PrefetchHint hint = hint_of(name);
+    const int64_t least = hint == PrefetchHint::none ? 0 : 1;
+    expect(distance >= least && distance <= Prefetch::kMaxDistance,
+           "expected a distance in [1, 128], or none");
+    expect(burst >= least && burst <= Prefetch::kMaxBurst, "expected a burst in [1, 128], or none");
+    asked.push_back({.hint = hint, .distance = distance, .burst = burst});
   }
   nb::gil_scoped_release release;
-  return measure_gather(set, table, asked, seed, run);
+  return measure_gather(set, split, asked, seed, run);
 }
 
 }  // namespace
@@ -123,7 +133,7 @@ void bind_peaks(nb::module_& m) {
   m.def("peak_weights", &peak_weights, "isa"_a, "arena"_a, "k"_a, "n"_a, "layers"_a, "cores"_a,
         "budget_ns"_a);
   m.def("peak_gather", &peak_gather, "isa"_a, "arena"_a, "footprint_bytes"_a, "row_bytes"_a,
-        "choices"_a, "seed"_a, "cores"_a, "budget_ns"_a);
+        "tables"_a, "lookups"_a, "choices"_a, "seed"_a, "cores"_a, "budget_ns"_a);
 }
 
 }  // namespace recstack

@@ -10,7 +10,7 @@
 
 #include <mutex>
 
-#include "bind_batch.h"
+#include "bind_numpy.h"
 #include "program/program.h"
 #include "program/step_times.h"
 #include "program/team_executor.h"
@@ -91,40 +91,33 @@ struct Runner {
   std::mutex turn;
 };
 
-using StatusTuple = std::tuple<int, int64_t, int64_t, int64_t, int64_t, int64_t>;
-
-constexpr int kInconsistent = -1;
-
-// None when all went well; else code, feature, entry, column, value, limit.
-std::optional<StatusTuple> run(Runner& runner, FloatMatrix dense, FloatMatrix user_dense,
-                               Indices values, IntArray lengths, IntVector query_offsets,
-                               std::optional<FloatVector> weights,
-                               nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu> out) {
-  const BatchArrays arrays{dense, user_dense, values, lengths, query_offsets, weights};
+// The scores, in `out` where it is not None; None when the batch or `out` was refused.
+nb::object run(Runner& runner, nb::handle dense, nb::handle user_dense, nb::handle values,
+               nb::handle lengths, nb::handle query_offsets, nb::handle weights, nb::handle out) {
   const InputLayout& layout = runner.factory->layout();
-  const std::optional<BatchView> view = view_of(arrays, layout);
-  if (!view || static_cast<int64_t>(out.shape(0)) != view->rows ||
-      static_cast<int64_t>(out.shape(1)) != layout.outputs) {
-    return StatusTuple{kInconsistent, 0, 0, 0, 0, 0};
+  const std::optional<BatchView> view =
+      view_of(dense, user_dense, values, lengths, query_offsets, weights, layout);
+  if (!view) return nb::none();
+  const nb::object scores =
+      out.is_none() ? new_matrix(view->rows, layout.outputs) : nb::borrow(out);
+  const NumpyArray into(scores);
+  if (!into.holds<float>(2) || !into.writeable() || into.shape(0) != view->rows ||
+      into.shape(1) != layout.outputs) {
+    return nb::none();
   }
   Status status;
   {
     nb::gil_scoped_release release;
     std::lock_guard turn(runner.turn);
-    status = runner.executor->run(*view, 0, view->rows, out.data());
+    status = runner.executor->run(*view, 0, view->rows, into.data<float>());
   }
-  if (status.ok()) return std::nullopt;
-  return StatusTuple{static_cast<int>(status.code),
-                     status.feature,
-                     status.entry,
-                     status.column,
-                     status.value,
-                     status.limit};
+  return status.ok() ? scores : nb::none();
 }
 
 }  // namespace
 
 void bind_program(nb::module_& m) {
+  import_numpy();
   m.def("instruction_sets", [] {
     std::vector<std::pair<std::string, bool>> sets;
     for (Isa isa : all_isas()) {
@@ -138,14 +131,14 @@ void bind_program(nb::module_& m) {
           "__init__",
           [](InputLayout* self, const std::vector<bool>& user_features,
              const std::vector<int64_t>& fixed_lengths, int64_t dense_columns,
-             int64_t user_dense_columns, int64_t outputs, bool weighted) {
+             int64_t user_dense_columns, int64_t outputs, bool weighted, bool finite) {
             std::vector<Scope> scopes;
             for (bool user : user_features) scopes.push_back(user ? Scope::user : Scope::item);
             new (self) InputLayout{scopes,  fixed_lengths, dense_columns, user_dense_columns,
-                                   outputs, weighted};
+                                   outputs, weighted,      finite};
           },
           "user_features"_a, "fixed_lengths"_a, "dense_columns"_a, "user_dense_columns"_a,
-          "outputs"_a, "weighted"_a);
+          "outputs"_a, "weighted"_a, "finite"_a = true);
 
   nb::class_<ExecutorFactory>(m, "ExecutorFactory");
   nb::class_<Program, ExecutorFactory>(m, "Program")
@@ -179,9 +172,8 @@ void bind_program(nb::module_& m) {
             new (self) Runner(std::move(factory));
           },
           "factory"_a)
-      .def("run", &run, "dense"_a.noconvert(), "user_dense"_a.noconvert(), "values"_a.noconvert(),
-           "lengths"_a.noconvert(), "query_offsets"_a.noconvert(), "weights"_a.noconvert().none(),
-           "out"_a.noconvert());
+      .def("run", &run, "dense"_a, "user_dense"_a, "values"_a, "lengths"_a, "query_offsets"_a,
+           "weights"_a.none(), "out"_a.none());
 }
 
 }  // namespace recstack

@@ -57,6 +57,16 @@ def test_every_command_has_an_example() -> None:
     assert shown == set(COMMANDS)
 
 
+@pytest.mark.parametrize("verb", sorted(COMMANDS))
+def test_every_option_stands_in_a_document(verb: str) -> None:
+    text = "\n".join(page.read_text() for page in PAGES)
+    params = [param for param in COMMANDS[verb].params if param.param_type_name == "option"]
+    for param in params:
+        named = [o for o in (*param.opts, *param.secondary_opts) if o.startswith("--")]
+        shown = (re.search(rf"{re.escape(o)}(?![\w-])", text) for o in named)
+        assert param.name == "help" or any(shown), named
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_are_named_exist(page: Path) -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)

@@ -1,6 +1,10 @@
 #include "core/affinity.h"
 
 #include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -25,6 +29,21 @@ std::string pin_this_thread(const std::vector<int>& cores) {
   CPU_FREE(set);
   if (failed == 0) return "";
   return "cannot pin to cores {" + names + "}: " + std::strerror(failed);
+}
+
+void wake_promptly() {
+  // By default a sleeper may be woken 50 us late, to save wake-ups.
+  prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
+  // A short slice: since Linux 6.12 its owner preempts those with longer ones when it wakes. Needs
+  // no privilege; older kernels take no notice of it. (struct sched_attr, sched_setattr(2).)
+  struct {
+    uint32_t size = 48, policy = SCHED_OTHER;
+    uint64_t flags = 0;
+    int32_t nice = getpriority(PRIO_PROCESS, 0);  // as it is
+    uint32_t priority = 0;
+    uint64_t runtime_ns = 100'000, deadline_ns = 0, period_ns = 0;
+  } attributes;
+  if (sched_getscheduler(0) == SCHED_OTHER) syscall(SYS_sched_setattr, 0, &attributes, 0U);
 }
 
 }  // namespace recstack

@@ -1,11 +1,13 @@
 #include "dispatch/backlog.h"
 
+#include <algorithm>
 #include <cassert>
 
 namespace recstack {
 namespace {
 
-constexpr int64_t kTypicalOf = 32;  // arrivals that the average work spans
+constexpr int64_t kTypicalOf = 32;   // arrivals that the average work spans
+constexpr int64_t kTypicalMost = 2;  // times the average: one large query counts for no more
 
 }  // namespace
 
@@ -16,9 +18,10 @@ void Backlog::push(int32_t slot, const Waiting& query) {
   line.order.insert(slot, query.due_ns);
   line.queries += 1;
   enter(slot);
+  const int64_t counted_ns = std::min(query.work_ns, kTypicalMost * typical_work_ns_);
   typical_work_ns_ = typical_work_ns_ == 0
                          ? query.work_ns
-                         : typical_work_ns_ + (query.work_ns - typical_work_ns_) / kTypicalOf;
+                         : typical_work_ns_ + (counted_ns - typical_work_ns_) / kTypicalOf;
 }
 
 void Backlog::update(int32_t slot, const Waiting& query) {

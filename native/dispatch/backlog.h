@@ -59,6 +59,7 @@ class Backlog {
   // of which none is dispatched yet; -1: none.
   int32_t most_urgent() const { return urgency_.first(); }
   int32_t largest() const { return sizes_.last(); }
+  int32_t smaller(int32_t slot) const { return sizes_.before(slot); }  // the next largest; -1: none
   const Waiting& operator[](int32_t slot) const { return queries_[slot]; }
 
   // Of all lines.
@@ -66,7 +67,8 @@ class Backlog {
   int64_t rows() const { return lines_[0].rows + lines_[1].rows; }
   int64_t work_ns() const { return work_ns_; }  // predicted, of these rows
   bool empty() const { return queries() == 0; }
-  // Work of a query on its arrival: an average over the last few dozen that came.
+  // Work of a query on its arrival: an average over the last few dozen that came, in which none
+  // counts for more than twice what was typical before it.
   int64_t typical_work_ns() const { return typical_work_ns_; }
 
  private:

@@ -35,6 +35,7 @@ const Decision& Board::decide(int64_t now_ns) {
 void Board::start(int64_t now_ns) {
   LaneState& lane = lanes_[decision_.lane];
   int64_t rows = 0;
+  const int64_t due_ns = waiting_[decision_.pieces.front().slot].due_ns;
   for (const Piece& piece : decision_.pieces) {
     rows += piece.row_end - piece.row_begin;
     Waiting query = waiting_[piece.slot];
@@ -56,7 +57,8 @@ void Board::start(int64_t now_ns) {
           .until_ns = now_ns + service_ns,
           .rows = rows,
           .queries = queries,
-          .busy = busy()};
+          .busy = busy(),
+          .due_ns = due_ns};
 }
 
 void Board::end(int32_t lane_index, int64_t now_ns, bool went_well) {

@@ -96,7 +96,7 @@ int64_t CostCurve::rows_within(int64_t limit_ns, int64_t busy) const {
 }
 
 double CostCurve::per_row(int32_t node, const double* time) const {
-  return time[node] * drift_[node] / static_cast<double>(int64_t{1} << node);
+  return time[node] / static_cast<double>(int64_t{1} << node);
 }
 
 double CostCurve::best_per_row(const double* time) const {

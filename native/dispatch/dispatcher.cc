@@ -78,6 +78,7 @@ Outcome Dispatcher::submit(const Submission& query) {
                         .executed_ns = now,
                         .running = 0,
                         .waiting = rows > 0,
+                        .told = false,
                         .outcome = Outcome::ok,
                         .status = {},
                         .error = {}};
@@ -124,6 +125,9 @@ void Dispatcher::set_policy(std::shared_ptr<const Policy> policy) {
     const std::lock_guard lock(mutex_);
     if (policy->needs_costs() && board_.costs().empty()) {
       throw std::invalid_argument("expected a policy that does without cost curves");
+    }
+    if (policy->lines() < policy_->lines()) {
+      throw std::invalid_argument("expected a policy that serves lanes with queries of their own");
     }
     policy_.swap(policy);  // the one before goes without the mutex: that may take Python's lock
     board_.set_policy(policy_.get());
@@ -180,6 +184,7 @@ void Dispatcher::run_lane(int32_t lane, const LaneOptions& options) {
 
 // Looks for what is to be refused while all lanes are busy, however long their batches take.
 void Dispatcher::run_timer() {
+  wake_promptly();
   Effects effects;
   effects.finished.reserve(kMaxPieces);
   for (bool done = false; !done;) {

@@ -43,7 +43,7 @@ struct DispatcherOptions {
 };
 
 // A query: a batch of one or more users' rows that is `consistent` (layout.h), scored as one. The
-// arrays and `out`, (rows, outputs), stay alive until the sink has it.
+// arrays and `out`, (rows, outputs), stay alive until the sink has it and they are not held.
 struct Submission {
   uint64_t tag = 0;
   BatchView batch;
@@ -89,8 +89,8 @@ class Dispatcher {
   void shutdown(bool drain);
 
   // `policy` decides from now on, also on what waits already, which keeps its place in the order.
-  // std::invalid_argument, and nothing changes, when it wants cost curves and there are none. Any
-  // thread.
+  // std::invalid_argument, and nothing changes, when it wants cost curves and there are none, or
+  // would leave a line of the backlog unserved. Any thread.
   void set_policy(std::shared_ptr<const Policy> policy);
 
   // Forgets what was traced and keeps the next `chunks`; 0: none. Any thread.
@@ -111,6 +111,7 @@ class Dispatcher {
     int64_t executed_ns;
     int32_t running;  // chunks
     bool waiting;     // has rows in the backlog
+    bool told;        // the sink has its outcome
     Outcome outcome;
     Status status;
     std::string error;

@@ -115,7 +115,7 @@ void Dispatcher::start(const Decision& decision, int64_t now_ns) {
   board_.start(now_ns);
 }
 
-// Takes the rest of a query out of the queue; it ends once its running chunks have.
+// Takes the rest of a query out of the queue and tells its end at once: chunks of it may run on.
 void Dispatcher::drop(int32_t slot, Outcome outcome, int64_t now_ns, Effects* effects) {
   if (outcome == Outcome::deadline) {
     counters_.early += now_ns < board_.waiting()[slot].deadline_ns;
@@ -125,7 +125,7 @@ void Dispatcher::drop(int32_t slot, Outcome outcome, int64_t now_ns, Effects* ef
   }
   slots_[slot].waiting = false;
   slots_[slot].outcome = outcome;
-  if (slots_[slot].running == 0) finish(slot, now_ns, effects);
+  finish(slot, now_ns, effects);
 }
 
 void Dispatcher::finish(int32_t slot_index, int64_t now_ns, Effects* effects) {
@@ -133,6 +133,8 @@ void Dispatcher::finish(int32_t slot_index, int64_t now_ns, Effects* effects) {
   Finished out{.tag = slot.query.tag,
                .sink = slot.query.sink != nullptr ? slot.query.sink : sink_,
                .outcome = slot.outcome,
+               .held = slot.running > 0,
+               .told = slot.told,
                .finish_ns = now_ns,
                .stages_ns = {},
                .status = slot.status,
@@ -142,6 +144,9 @@ void Dispatcher::finish(int32_t slot_index, int64_t now_ns, Effects* effects) {
   const int64_t total_ns = now_ns - slot.arrival_ns;
   out.stages_ns = {started_ns - slot.arrival_ns, slot.assemble_ns,
                    executed_ns - started_ns - slot.assemble_ns, now_ns - executed_ns, total_ns};
+  if (!out.held) free_slots_.push_back(slot_index);
+  effects->finished.push_back(std::move(out));
+  if (std::exchange(slot.told, true)) return;
   switch (slot.outcome) {
     case Outcome::ok:
       counters_.completed += 1;
@@ -155,8 +160,6 @@ void Dispatcher::finish(int32_t slot_index, int64_t now_ns, Effects* effects) {
     default:
       counters_.failed += 1;
   }
-  effects->finished.push_back(std::move(out));
-  free_slots_.push_back(slot_index);
 }
 
 }  // namespace recstack

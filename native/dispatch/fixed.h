@@ -38,6 +38,7 @@ class FixedPolicy final : public Policy {
  public:
   explicit FixedPolicy(const FixedOptions& options) : options_(options) {}
 
+  int32_t lines() const override { return options_.accelerator_rows > 0 ? 2 : 1; }
   void place(Costs costs, int32_t lanes, Waiting* query) const override;
   void decide(const PolicyState& state, int64_t now_ns, Decision* decision) const override;
 

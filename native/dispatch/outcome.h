@@ -30,6 +30,8 @@ struct Finished {
   uint64_t tag = 0;
   Sink* sink = nullptr;  // that is told
   Outcome outcome = Outcome::ok;
+  bool held = false;  // chunks of it still run: its arrays are free when it comes again
+  bool told = false;  // it comes again: all but its arrays was told before
   int64_t finish_ns = 0;
   std::array<int64_t, kStages> stages_ns{};  // by Stage; of Outcome::ok and ::error only
   Status status;                             // of Outcome::error
@@ -40,9 +42,10 @@ class Sink {
  public:
   virtual ~Sink() = default;
 
-  // Each accepted query comes here exactly once, with its output written when it is ok. Called by
-  // lanes and by submit() and shutdown(), several at a time, with no lock held; must not call the
-  // dispatcher.
+  // Each accepted query comes here, with its output written when it is ok. One that was given up
+  // after it had begun comes twice: when that is decided, and when its last chunk has ended. Called
+  // by lanes, the timer, submit() and shutdown(), several at a time, with no lock held; must not
+  // call the dispatcher.
   virtual void finished(std::span<Finished> queries) = 0;
 };
 

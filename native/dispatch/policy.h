@@ -26,7 +26,8 @@ struct LaneState {
   int64_t until_ns = 0;    // when it is predicted to end, while busy: by costs, else by pace
   int64_t rows = 0;        // of that batch
   int32_t queries = 0;
-  int32_t busy = 0;  // lanes that ran when it was dispatched, itself included
+  int32_t busy = 0;    // lanes that ran when it was dispatched, itself included
+  int64_t due_ns = 0;  // of the first query in it
 };
 
 struct PolicyState {
@@ -64,6 +65,8 @@ class Policy {
 
   // Whether it cannot do without cost curves, one per kind of lane.
   virtual bool needs_costs() const { return false; }
+  // How many of the backlog's lines it fills and serves: the first so many.
+  virtual int32_t lines() const { return 1; }
 
   // Says where a query stands in the backlog (backlog.h), on its arrival and after each of its
   // chunks was dispatched.

@@ -1,15 +1,11 @@
 #include "dispatch/scheduled_run.h"
 
-#include <sched.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 
+#include "core/affinity.h"
 #include "dispatch/pause.h"
 
 namespace recstack {
@@ -23,22 +19,6 @@ void sleep_until(int64_t when_ns) {
   until.tv_sec = static_cast<time_t>(when_ns / 1'000'000'000);
   until.tv_nsec = static_cast<long>(when_ns % 1'000'000'000);
   clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
-}
-
-// Makes the kernel wake this thread on time, and in a lane's place where all cores are busy.
-void be_prompt() {
-  // By default a sleeper may be woken 50 us late, to save wake-ups.
-  prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
-  // A short slice: since Linux 6.12 its owner preempts those with longer ones when it wakes. Needs
-  // no privilege; older kernels take no notice of it. (struct sched_attr, sched_setattr(2).)
-  struct {
-    uint32_t size = 48, policy = SCHED_OTHER;
-    uint64_t flags = 0;
-    int32_t nice = getpriority(PRIO_PROCESS, 0);  // as it is
-    uint32_t priority = 0;
-    uint64_t runtime_ns = 100'000, deadline_ns = 0, period_ns = 0;
-  } attributes;
-  if (sched_getscheduler(0) == SCHED_OTHER) syscall(SYS_sched_setattr, 0, &attributes, 0U);
 }
 
 bool same(const RunFailure& a, const Status& b, const std::string& text) {
@@ -55,7 +35,7 @@ ScheduledRun::ScheduledRun(RunPlan plan, const RunRecord& record)
 }
 
 void ScheduledRun::run(Dispatcher* dispatcher, int64_t start_ns) {
-  be_prompt();
+  wake_promptly();
   for (int64_t i = 0; i < plan_.queries; ++i) {
     const int64_t due_ns = start_ns + plan_.scheduled_ns[i];
     if (!wait_until(due_ns)) break;
@@ -90,7 +70,8 @@ void ScheduledRun::issue(Dispatcher* dispatcher, int64_t query, int64_t due_ns) 
   const Outcome outcome = dispatcher->submit(submission);
   if (outcome == Outcome::ok) return;
   const std::lock_guard lock(mutex_);
-  put(query, outcome, now_ns());
+  record(query, outcome, now_ns());
+  release(query);
 }
 
 float* ScheduledRun::take_buffer(int64_t query) {
@@ -106,24 +87,30 @@ float* ScheduledRun::take_buffer(int64_t query) {
 }
 
 // A query has ended. Under the mutex.
-void ScheduledRun::put(int64_t query, Outcome outcome, int64_t finish_ns) {
-  free_buffers_.push_back(buffer_of_[query]);
-  in_flight_ -= 1;
+void ScheduledRun::record(int64_t query, Outcome outcome, int64_t finish_ns) {
   if (!open_) return;
   record_.finished_ns[query] = finish_ns;
   record_.status[query] = static_cast<uint8_t>(outcome);
   ended_ += 1;
 }
 
+// Nobody reads or writes a query's arrays any more. Under the mutex.
+void ScheduledRun::release(int64_t query) {
+  free_buffers_.push_back(buffer_of_[query]);
+  in_flight_ -= 1;
+}
+
 void ScheduledRun::finished(std::span<Finished> queries) {
   const std::lock_guard lock(mutex_);
   for (const Finished& query : queries) {
     const auto i = static_cast<int64_t>(query.tag);
+    if (!query.held) release(i);
+    if (query.told) continue;
     if (open_) {
       std::copy(query.stages_ns.begin(), query.stages_ns.end(), record_.stages_ns + i * kStages);
       if (query.outcome == Outcome::error) note_failure(query);
     }
-    put(i, query.outcome, query.finish_ns);
+    record(i, query.outcome, query.finish_ns);
   }
   // Told with the mutex held: who sees that all have ended may destroy this.
   if (ended_ == plan_.queries) changed_.notify_all();

@@ -73,7 +73,8 @@ class ScheduledRun final : public Sink {
   bool wait_until(int64_t due_ns) const;
   void issue(Dispatcher* dispatcher, int64_t query, int64_t due_ns);
   float* take_buffer(int64_t query);
-  void put(int64_t query, Outcome outcome, int64_t finish_ns);
+  void record(int64_t query, Outcome outcome, int64_t finish_ns);
+  void release(int64_t query);
   void note_failure(const Finished& query);
 
   const RunPlan plan_;

@@ -6,16 +6,25 @@ namespace recstack {
 namespace {
 
 constexpr int32_t kLookAhead = 2 * kMaxPieces;
-constexpr int32_t kKindTries = 8;  // queries that an idle lane is offered
-// Of the best rows per second: batches are not merged beyond the first; chunks are not cut below
-// the second for the sake of others.
+constexpr int32_t kTries = 8;  // queries that an idle lane is offered
+// Of the best rows per second: batches are not merged beyond the first; where all lanes have work,
+// chunks are the longest within the second; they are not cut below the third for the sake of
+// others, nor below the fourth for the sake of their own deadline.
 constexpr double kMergeShare = 0.97;
+constexpr double kBestShare = 0.99;
 constexpr double kChunkShare = 0.9;
+constexpr double kNarrowShare = 0.7;
+// A query of more than so many times the typical work is cut into chunks of half of that, and
+// leaves so many of the cores idle while its slack is so many times its work.
+constexpr int64_t kLarge = 2;
+constexpr double kKeptIdle = 0.25;
+constexpr int64_t kAmple = 2;
 // Of the time to a deadline, kept for what predictions miss: when a query is cut to be in time, and
 // when it is judged whether all that waits will be.
 constexpr double kCutReserve = 0.2;
 constexpr double kShedReserve = 0.05;
 constexpr double kUnevenMost = 0.15;
+constexpr double kReserveMost = 0.5;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -24,13 +33,47 @@ int64_t after(int64_t from_ns, double span_ns) {
                                                        : kNever;
 }
 
+int64_t cores_of(const PolicyState& state) {
+  if (state.costs.size() == 1) return static_cast<int64_t>(state.lanes.size());
+  return std::ranges::count(state.lanes, 0, &LaneState::kind);
+}
+
+int64_t idle_cores_of(const PolicyState& state) {
+  if (state.costs.size() == 1) return static_cast<int64_t>(state.idle_lanes.size());
+  return std::ranges::count_if(state.idle_lanes,
+                               [&](int32_t lane) { return state.lanes[lane].kind == 0; });
+}
+
+// Cores that are idle or run what is due later than a query.
+int64_t ready_cores(const PolicyState& state, const Waiting& query) {
+  return std::ranges::count_if(state.lanes, [&](const LaneState& lane) {
+    return lane.kind == 0 && (lane.idle || lane.due_ns > query.due_ns);
+  });
+}
+
+// How many cores a lane does the work of, in batches of so many rows.
+double speed_of(const PolicyState& state, int32_t kind, int64_t rows) {
+  if (kind == 0) return 1.0;
+  const auto lanes = static_cast<int64_t>(state.lanes.size());
+  return static_cast<double>(state.costs[0].service_ns(rows, 1, lanes)) /
+         static_cast<double>(std::max<int64_t>(state.costs[kind].service_ns(rows), 1));
+}
+
 // The end of what waits and runs, were it spread evenly over all lanes.
 int64_t drained_ns(const PolicyState& state, int64_t now_ns) {
-  int64_t work_ns = state.waiting.work_ns();
+  const Backlog& waiting = state.waiting;
+  const int32_t largest = waiting.largest();
+  const int64_t rows = largest >= 0 ? waiting[largest].rows : waiting.rows() / waiting.queries();
+  auto work_ns = static_cast<double>(waiting.work_ns());
+  double speed = 0;
   for (const LaneState& lane : state.lanes) {
-    if (!lane.idle) work_ns += std::max<int64_t>(lane.until_ns - now_ns, 0);
+    const double own = speed_of(state, lane.kind, rows);
+    speed += own;
+    if (!lane.idle) {
+      work_ns += own * static_cast<double>(std::max<int64_t>(lane.until_ns - now_ns, 0));
+    }
   }
-  return now_ns + work_ns / static_cast<int64_t>(state.lanes.size());
+  return after(now_ns, work_ns / speed);
 }
 
 int64_t first_free_ns(const PolicyState& state, int64_t now_ns) {
@@ -40,21 +83,44 @@ int64_t first_free_ns(const PolicyState& state, int64_t now_ns) {
   return std::max(first_ns, now_ns);
 }
 
-int64_t idle_of_kind(const PolicyState& state, int32_t kind) {
-  if (state.costs.size() == 1) return static_cast<int64_t>(state.idle_lanes.size());
-  return std::count_if(state.idle_lanes.begin(), state.idle_lanes.end(),
-                       [&](int32_t lane) { return state.lanes[lane].kind == kind; });
-}
-
 // By how much the predicted end of all that waits must be before a deadline. Of more than two lanes
-// some end half a query before the last.
+// some end half a query before the last; and who starts last still needs the time of a chunk that
+// is worth its overhead, or chunks get ever smaller and dearer under load.
 int64_t reserve_ns(const PolicyState& state, const Waiting& query) {
   const auto lanes = static_cast<int64_t>(state.lanes.size());
   const auto span_ns = static_cast<double>(query.deadline_ns - query.arrival_ns);
   const int64_t uneven_ns =
       state.waiting.typical_work_ns() * std::max<int64_t>(lanes - 2, 0) / (2 * lanes);
-  return static_cast<int64_t>(kShedReserve * span_ns) +
-         std::min(uneven_ns, static_cast<int64_t>(kUnevenMost * span_ns));
+  const CostCurve& cost = state.costs[0];
+  const int64_t chunk_ns =
+      cost.service_ns(cost.efficient_rows(kChunkShare, lanes), 1, lanes) * (lanes - 1) / lanes;
+  const double wanted_ns = kShedReserve * span_ns +
+                           std::min(static_cast<double>(uneven_ns), kUnevenMost * span_ns) +
+                           static_cast<double>(chunk_ns);
+  return static_cast<int64_t>(std::min(wanted_ns, kReserveMost * span_ns));
+}
+
+bool is_large(const PolicyState& state, const Waiting& query) {
+  return query.work_ns > kLarge * state.waiting.typical_work_ns();
+}
+
+// Whether a query leaves the cores that are idle to those who come next.
+bool stands_back(const PolicyState& state, const Waiting& query, int64_t now_ns) {
+  const auto kept = static_cast<int64_t>(kKeptIdle * static_cast<double>(cores_of(state)));
+  if (idle_cores_of(state) > kept) return false;
+  return is_large(state, query) && query.latest_start_ns - now_ns > kAmple * query.work_ns;
+}
+
+// Whether a query would be late on the idle cores, but in time on a device that is busy now.
+bool awaits_device(const PolicyState& state, const Waiting& query, int64_t now_ns) {
+  if (state.costs.size() == 1) return false;
+  const int64_t rows = ceil_div(query.left(), idle_cores_of(state));
+  if (now_ns + state.costs[0].service_ns(rows) <= query.deadline_ns) return false;
+  return std::ranges::any_of(state.lanes, [&](const LaneState& lane) {
+    if (lane.idle || lane.kind == 0) return false;
+    const int64_t service_ns = state.costs[lane.kind].service_ns(query.left());
+    return std::max(lane.until_ns, now_ns) + service_ns <= query.deadline_ns;
+  });
 }
 
 }  // namespace
@@ -66,9 +132,7 @@ void SlackPolicy::place(Costs costs, int32_t lanes, Waiting* query) const {
   int64_t shortest_ns = costs[0].service_ns(ceil_div(query->left(), lanes), 1, lanes);
   query->work_ns = costs[0].service_ns(query->left(), 1, lanes);
   for (const CostCurve& cost : costs.subspan(1)) {
-    const int64_t whole_ns = cost.service_ns(query->left());
-    shortest_ns = std::min(shortest_ns, whole_ns);
-    query->work_ns = std::min(query->work_ns, whole_ns);
+    shortest_ns = std::min(shortest_ns, cost.service_ns(query->left()));
   }
   if (query->deadline_ns != kNever) query->latest_start_ns = query->deadline_ns - shortest_ns;
   if (query->next_row > 0) return;  // keeps its place
@@ -128,45 +192,54 @@ int32_t SlackPolicy::pick_query(const PolicyState& state, int64_t now_ns) const 
   return waiting[urgent].latest_start_ns <= near_ns ? urgent : waiting.first();
 }
 
-int32_t SlackPolicy::pick_lane(const PolicyState& state, const Waiting& query) const {
-  int32_t best = state.idle_lanes.back();
-  int64_t best_ns = kNever;
-  for (auto lane = state.idle_lanes.rbegin(); lane != state.idle_lanes.rend(); ++lane) {
-    const CostCurve& cost = state.costs[state.lanes[*lane].kind];
-    const int64_t service_ns = cost.service_ns(query.left());
-    if (service_ns < best_ns) {
-      best = *lane;
-      best_ns = service_ns;
+// Of the first in order and of the largest, the query whose time on cores is the largest multiple
+// of its time on an idle device; -1: there is none that ends in time and no later than on cores.
+int32_t SlackPolicy::pick_for_device(const PolicyState& state, int32_t lane, int64_t now_ns) const {
+  const Backlog& waiting = state.waiting;
+  const CostCurve& cost = state.costs[state.lanes[lane].kind];
+  const int64_t idle = idle_cores_of(state);
+  const int64_t busy_end_ns = idle > 0 ? 0 : drained_ns(state, now_ns);
+  int32_t best = -1;
+  double best_gain = 0;
+  const auto consider = [&](int32_t slot) {
+    const Waiting& query = waiting[slot];
+    const int64_t end_ns = now_ns + cost.service_ns(query.left());
+    const int64_t alone_ns =
+        state.costs[0].service_ns(ceil_div(query.left(), std::max<int64_t>(idle, 1)));
+    if (end_ns > std::min(query.deadline_ns, std::max(now_ns + alone_ns, busy_end_ns))) return;
+    const double gain = speed_of(state, state.lanes[lane].kind, query.left());
+    if (gain > best_gain) {
+      best = slot;
+      best_gain = gain;
     }
-  }
+  };
+  int32_t slot = waiting.first();
+  for (int32_t i = 0; i < kTries && slot >= 0; ++i, slot = waiting.next(slot)) consider(slot);
+  slot = waiting.largest();
+  for (int32_t i = 0; i < kTries && slot >= 0; ++i, slot = waiting.smaller(slot)) consider(slot);
   return best;
 }
 
-// Looks for a query that an idle lane may take: not one that would be late there, but in time on a
-// busy lane of another kind. False: no lane is idle, or none of the first few queries may.
+// An idle lane and the query that it is to take; false: none.
 bool SlackPolicy::place_on(const PolicyState& state, int64_t now_ns, int32_t* slot,
                            int32_t* lane) const {
-  if (state.idle_lanes.empty()) return false;
   const Backlog& waiting = state.waiting;
-  *slot = pick_query(state, now_ns);
-  if (state.costs.size() == 1) {
-    *lane = state.idle_lanes.back();
-    return true;
+  int32_t core = -1;
+  for (const int32_t idle : state.idle_lanes) {
+    *lane = idle;
+    if (state.lanes[idle].kind == 0) {
+      core = idle;
+    } else if ((*slot = pick_for_device(state, idle, now_ns)) >= 0) {
+      return true;
+    }
   }
-  int32_t tried = 0;
-  for (int32_t next = waiting.first(); tried < kKindTries; ++tried) {
+  if (core < 0) return false;
+  *lane = core;
+  *slot = pick_query(state, now_ns);
+  int32_t next = waiting.first();
+  for (int32_t i = 0; i < kTries; ++i) {
     const Waiting& query = waiting[*slot];
-    *lane = pick_lane(state, query);
-    const int32_t kind = state.lanes[*lane].kind;
-    const int64_t rows = ceil_div(query.left(), idle_of_kind(state, kind));
-    if (now_ns + state.costs[kind].service_ns(rows) <= query.deadline_ns) return true;
-    const bool elsewhere =
-        std::any_of(state.lanes.begin(), state.lanes.end(), [&](const LaneState& other) {
-          if (other.idle || other.kind == kind) return false;
-          const int64_t from_ns = std::max(other.until_ns, now_ns);
-          return from_ns + state.costs[other.kind].service_ns(query.left()) <= query.deadline_ns;
-        });
-    if (!elsewhere) return true;
+    if (!stands_back(state, query, now_ns) && !awaits_device(state, query, now_ns)) return true;
     if (next < 0) return false;
     *slot = next;
     next = waiting.next(next);
@@ -176,26 +249,30 @@ bool SlackPolicy::place_on(const PolicyState& state, int64_t now_ns, int32_t* sl
 
 int64_t SlackPolicy::chunk_rows(const PolicyState& state, const Waiting& query, int32_t lane,
                                 int64_t now_ns) const {
-  const CostCurve& cost = state.costs[state.lanes[lane].kind];
-  const auto lanes = static_cast<int64_t>(state.lanes.size());
-  const int64_t idle = idle_of_kind(state, state.lanes[lane].kind);
   const int64_t left = query.left();
-  // Its share of the idle lanes; wide cuts cost lane time, of which idle / lanes is free.
-  const int64_t width = std::max<int64_t>(idle * left / state.waiting.rows(), 1);
-  const double busy_share = 1.0 - static_cast<double>(idle) / static_cast<double>(lanes + 1);
+  if (state.lanes[lane].kind != 0) return left;
+  const CostCurve& cost = state.costs[0];
+  const auto lanes = static_cast<int64_t>(state.lanes.size());
+  const int64_t cores = cores_of(state), ready = ready_cores(state, query);
+  // Its share of the cores; wide cuts cost lane time, of which ready / cores is free.
+  const int64_t width = std::max<int64_t>(ready / state.waiting.queries(), 1);
+  const double busy_share = 1.0 - static_cast<double>(ready) / static_cast<double>(cores + 1);
   int64_t rows = std::max(ceil_div(left, width), cost.efficient_rows(busy_share, lanes));
+  rows = std::min(rows, cost.most_efficient_rows(kBestShare, lanes));
   // Not so long that typical queries wait behind it.
-  const int64_t longest = std::max(cost.efficient_rows(kChunkShare, lanes),
-                                   cost.rows_within(state.waiting.typical_work_ns(), lanes));
-  rows = std::min({rows, longest, cost.most_efficient_rows(kMergeShare, lanes)});
+  if (is_large(state, query)) {
+    const int64_t within = cost.rows_within(state.waiting.typical_work_ns() / 2, lanes);
+    rows = std::min(rows, std::max(cost.efficient_rows(kChunkShare, lanes), within));
+  }
   rows = std::clamp<int64_t>(rows, 1, left);
   int64_t chunks = std::max<int64_t>((left + rows / 2) / rows, 1);
   // No longer than its deadline allows, were lanes to take the other chunks now.
   if (query.deadline_ns != kNever) {
     const auto slack_ns = static_cast<double>(query.deadline_ns - now_ns);
     const auto safe_ns = static_cast<int64_t>(slack_ns * (1.0 - kCutReserve));
-    const int64_t in_time = cost.rows_within(safe_ns, lanes);
-    chunks = std::max(chunks, std::min(ceil_div(left, in_time), lanes));
+    const int64_t in_time =
+        std::max(cost.rows_within(safe_ns, lanes), cost.efficient_rows(kNarrowShare, lanes));
+    chunks = std::max(chunks, std::min(ceil_div(left, in_time), cores));
   }
   return ceil_div(left, chunks);
 }
@@ -222,7 +299,7 @@ void SlackPolicy::merge(const PolicyState& state, const CostCurve& cost, int64_t
     const int64_t merged_ns = cost.service_ns(rows + query.rows, queries, lanes);
     if (now_ns + merged_ns > std::min(deadline_ns, query.deadline_ns)) continue;
     // Both end later for it: what is saved must be worth it to those that wait.
-    const int64_t alone_ns = cost.service_ns(query.rows, 1, lanes);
+    const int64_t alone_ns = state.costs[0].service_ns(query.rows, 1, lanes);
     const int64_t saved_ns = service_ns + alone_ns - merged_ns;
     if (saved_ns * (idle + waiting.queries()) < alone_ns * idle) continue;
     deadline_ns = std::min(deadline_ns, query.deadline_ns);

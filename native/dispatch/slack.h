@@ -39,7 +39,7 @@ class SlackPolicy final : public Policy {
  private:
   int32_t hopeless(const PolicyState& state, int64_t now_ns) const;
   int32_t pick_query(const PolicyState& state, int64_t now_ns) const;
-  int32_t pick_lane(const PolicyState& state, const Waiting& query) const;
+  int32_t pick_for_device(const PolicyState& state, int32_t lane, int64_t now_ns) const;
   bool place_on(const PolicyState& state, int64_t now_ns, int32_t* slot, int32_t* lane) const;
   int64_t chunk_rows(const PolicyState& state, const Waiting& query, int32_t lane,
                      int64_t now_ns) const;

@@ -21,6 +21,7 @@ class SlotOrder {
   int32_t first() const { return first_; }
   int32_t last() const { return last_; }
   int32_t next(int32_t slot) const { return nodes_[slot].next; }
+  int32_t before(int32_t slot) const { return nodes_[slot].before; }
 
  private:
   struct Node {

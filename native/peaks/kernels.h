@@ -3,9 +3,8 @@
 //   fma_f32(steps, out):   for s in steps: kChains independent acc = acc * b + c from registers
 //   read_f32(data, n, passes, out):
 //     for p in passes: for i in n, in order: acc += data[i]
-//   gather_f32(args): sum-pools bags of `bag` rows, as an embedding bag of whole cache lines does:
+//   gather_f32(args): sum-pools bags of `bag` rows:
 //     for b in lookups / bag:
-//       if hint: for l in bag b: prefetch all lines of row indices[l + distance], across bag ends
 //       for l in bag b, in order: acc[d] += table[indices[l] * dim + d]
 //       out[d] = acc[d]
 //
@@ -23,17 +22,12 @@ namespace recstack {
 
 constexpr int64_t kReadStep = 256;  // floats
 
-// Into which cache a row is prefetched: all levels, from L2 on, or beside the caches' order.
-enum class PrefetchHint { none, t0, t1, nta };
-
 struct GatherArgs {
   const float* table;
   int64_t dim;             // floats of a row: a multiple of 16 up to 64, or of 64
-  const int32_t* indices;  // lookups + distance of them, all in the table
+  const int32_t* indices;  // lookups of them, all in the table
   int64_t lookups;         // a multiple of bag
   int64_t bag;
-  PrefetchHint hint;
-  int64_t distance;
   float* out;  // (dim,)
 };
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/isa.h"
+#include "kernels/embag/embag.h"
 #include "peaks/kernels.h"
 
 namespace recstack {
@@ -34,19 +35,20 @@ struct LayerStack {
 };
 double measure_weights(Isa isa, const float* arena, const LayerStack& stack, const PeakRun& run);
 
-// Nanoseconds per lookup of all threads together, for each choice of hint and distance: sum-pooling
-// rows of one table that the threads share, indices uniform and fresh in every round.
-struct GatherTable {
+// Nanoseconds per lookup of all threads together, for each way to prefetch: sum-pooling rows of
+// tables that the threads share, `lookups` a round and thread, all in one table; the next round's
+// are in the next. Indices are uniform and fresh in every round. Rows are pooled by the engine's
+// own bags; without a prefetch, by a loop that does nothing else.
+struct GatherTables {
   const float* data;
-  int64_t rows;
-  int64_t dim;  // as GatherArgs has it
+  int64_t rows;  // of one table
+  int64_t dim;   // as GatherArgs has it
+  int64_t count;
+  int64_t lookups;  // a multiple of kGatherBag
 };
-struct PrefetchChoice {
-  PrefetchHint hint;
-  int64_t distance;
-};
-std::vector<double> measure_gather(Isa isa, const GatherTable& table,
-                                   const std::vector<PrefetchChoice>& choices, uint64_t seed,
+constexpr int64_t kGatherBag = 80;
+std::vector<double> measure_gather(Isa isa, const GatherTables& tables,
+                                   const std::vector<Prefetch>& choices, uint64_t seed,
                                    const PeakRun& run);
 
 }  // namespace recstack

@@ -15,6 +15,7 @@ struct InputLayout {
   int64_t user_dense_columns = 0;
   int64_t outputs = 1;    // scores per row
   bool weighted = false;  // whether batches carry lookup weights
+  bool finite = true;     // whether a dense input that is not finite is refused
 };
 
 // Whether every size in `batch` agrees with `layout` and with each other, so that no run can read

@@ -33,23 +33,23 @@ Status check_fits(const Context& c, int64_t feature, int64_t positions) {
   return {};
 }
 
-// "bags": tables of one width, each with its feature. operands: one output per table; tables without
-// one are the first of the step to come, whose rows are prefetched. ints = dim, prefetch hint,
-// prefetch distance, whether the step before prefetched for this one, then for each table: feature, rows, padding index (-1: none),
-// pooling (0 sum, 1 mean, 2 weighted, 3 none), positions (with none), format. weights: the tables,
-// already moved by row_offset.
+// "bags": tables of one width, each with its feature. operands: one output per table; tables
+// without one are the first of the step to come, whose rows are prefetched. ints = dim, prefetch
+// hint, distance and burst, whether the step before prefetched for this one, then for each table:
+// feature, rows, padding index (-1: none), pooling (0 sum, 1 mean, 2 weighted, 3 none), positions
+// (with none), format. weights: the tables, already moved by row_offset.
 class BagsStep final : public Step {
  public:
   explicit BagsStep(const StepSpec& spec)
       : Step(spec.scope),
         dim_(spec.ints[0]),
-        prefetch_{static_cast<PrefetchHint>(spec.ints[1]), spec.ints[2]},
-        asked_(spec.ints[3] != 0),
+        prefetch_{static_cast<PrefetchHint>(spec.ints[1]), spec.ints[2], spec.ints[3]},
+        asked_(spec.ints[4] != 0),
         zeros_(static_cast<size_t>((zeros_bytes(dim_) + 3) / 4)),
         own_(static_cast<int64_t>(spec.operands.size())) {
     std::fill_n(zeros_.data(), zeros_.size(), 0.0f);
     for (size_t t = 0; t < spec.weights.size(); ++t) {
-      const int64_t* ints = &spec.ints[4 + 6 * t];
+      const int64_t* ints = &spec.ints[5 + 6 * t];
       tables_.push_back({.data = spec.weights[t].bytes,
                          .feature = ints[0],
                          .rows = ints[1],

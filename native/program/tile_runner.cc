@@ -182,7 +182,7 @@ bool TileRunner::all_well(bool well) {
 // `feature` of the status is 1 for user_dense, 0 for dense; `column` counts all their columns.
 Status TileRunner::check_finite(const float* x, int64_t columns, int64_t entry, int64_t entries,
                                 bool user) {
-  if (columns == 0) return {};
+  if (columns == 0 || !program_->layout().finite) return {};
   const int64_t bad =
       program_->kernels().act.find_non_finite_f32(x + entry * columns, entries * columns);
   if (bad < 0) return {};

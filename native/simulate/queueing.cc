@@ -74,7 +74,8 @@ void Queueing::arrive(int64_t query) {
   }
   const int32_t slot = free_slots_.back();
   free_slots_.pop_back();
-  slots_[slot] = {.query = query, .running = 0, .waiting = true, .outcome = code(Outcome::ok)};
+  slots_[slot] = {
+      .query = query, .running = 0, .waiting = true, .told = false, .outcome = code(Outcome::ok)};
   const bool limited = arrivals_.deadline_ns != kNever;
   board_.arrive(slot, {.rows = rows,
                        .arrival_ns = now_ns_,
@@ -157,13 +158,15 @@ void Queueing::refuse(int32_t slot) {
   board_.refuse(slot, now_ns_);
   slots_[slot].waiting = false;
   slots_[slot].outcome = code(Outcome::deadline);
-  if (slots_[slot].running == 0) finish(slot);
+  finish(slot);
 }
 
+// A refusal is told at once; the slot is kept for chunks that still run.
 void Queueing::finish(int32_t slot) {
+  if (slots_[slot].running == 0) free_slots_.push_back(slot);
+  if (std::exchange(slots_[slot].told, true)) return;
   record_.finished_ns[slots_[slot].query] = now_ns_;
   record_.status[slots_[slot].query] = slots_[slot].outcome;
-  free_slots_.push_back(slot);
 }
 
 }  // namespace recstack

@@ -77,6 +77,7 @@ class Queueing {
     int64_t query;
     int32_t running;  // chunks
     bool waiting;
+    bool told;  // its end is recorded
     uint8_t outcome;
   };
   struct End {

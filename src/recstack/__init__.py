@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recstack import data
@@ -32,7 +32,11 @@ __all__ = [
 
 
 def from_torch(
-    module: Any, example_inputs: Sequence[Any], *, user_inputs: Sequence[str] = (), name: str = ""
+    module: Any,
+    example_inputs: Sequence[Any] | Mapping[str, Any],
+    *,
+    user_inputs: Sequence[str] = (),
+    name: str = "",
 ) -> Model:
     """Import a `torch.nn.Module`; see `recstack.model.importing.from_torch`.
 
@@ -43,8 +47,10 @@ def from_torch(
     return convert(module, example_inputs, user_inputs=user_inputs, name=name or None)
 
 
-def batch_from_inputs(model: Model, inputs: Sequence[Any], query_offsets: Any = None) -> Batch:
-    """The batch that an imported module's positional tensors stand for.
+def batch_from_inputs(
+    model: Model, inputs: Sequence[Any] | Mapping[str, Any], query_offsets: Any = None
+) -> Batch:
+    """The batch that the arguments of an imported module stand for.
 
     Each row is a query of its own unless `query_offsets` (Q + 1,) says otherwise.
     """

@@ -1,6 +1,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import NDArray
 
 def instruction_sets() -> list[tuple[str, bool]]: ...
@@ -34,7 +35,9 @@ def peak_gather(
     arena: NDArray[Any],
     footprint_bytes: int,
     row_bytes: int,
-    choices: Sequence[tuple[str, int]],
+    tables: int,
+    lookups: int,
+    choices: Sequence[tuple[str, int, int]],
     seed: int,
     cores: Sequence[int],
     budget_ns: int,
@@ -49,6 +52,7 @@ class InputLayout:
         user_dense_columns: int,
         outputs: int,
         weighted: bool,
+        finite: bool = True,
     ) -> None: ...
 
 class ExecutorFactory: ...
@@ -82,8 +86,8 @@ class Runner:
         lengths: NDArray[Any],
         query_offsets: NDArray[Any],
         weights: NDArray[Any] | None,
-        out: NDArray[Any],
-    ) -> tuple[int, int, int, int, int, int] | None: ...
+        out: NDArray[np.float32] | None,
+    ) -> NDArray[np.float32] | None: ...
 
 class PythonExecutorFactory(ExecutorFactory):
     def __init__(self, run: Callable[..., NDArray[Any]], layout: InputLayout) -> None: ...

@@ -132,7 +132,7 @@ def check(inputs: Sequence[Input], batch: Batch) -> None:
         want = (batch.rows if scope == "item" else batch.queries, width)
         if array.dtype != np.float32:
             raise BatchError(f"expected float32, got {array.dtype}", name)
-        if array.shape != want and (width or array.size):
+        if array.ndim != 2 or (array.shape != want and (width or array.size)):
             raise BatchError(f"expected shape {want}, got {array.shape}", name)
     if batch.values.dtype not in (np.int32, np.int64) or batch.values.ndim != 1:
         raise BatchError(

@@ -34,6 +34,8 @@ def test_a_cell_holds_every_contender(tmp_path: Path) -> None:
     assert [f.contender for f in first.found] == ["recstack", "torch"]
     assert all(f.us and f.p99_us and len(f.samples_ns) == 2 for f in first.found)
     assert first.ratio == pytest.approx(first.found[1].us / first.found[0].us)  # type: ignore
+    assert first.spread is not None and first.spread >= 1
+    assert first.steady_spread is not None and first.steady_spread >= 1
     assert first.as_dict()["best_peer"] == "torch"
 
 

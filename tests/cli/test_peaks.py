@@ -48,7 +48,7 @@ def test_measures_stores_and_shows(asked: list[int | None]) -> None:
     assert load_peaks() == peaks()
     assert "avx512_vnni" in text
     assert "weights" in text
-    assert "NTA at 8" in text
+    assert "T1 at 16, 64 at once" in text
     assert text.count("(measured)") == 3
 
 

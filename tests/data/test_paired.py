@@ -7,7 +7,8 @@ import pytest
 from sklearn.metrics import ndcg_score
 
 from recstack.data.metrics import auc, bootstrap, hit_rate, log_loss, ndcg, normalised_entropy
-from recstack.data.paired import PairedTest, metric_of, parse_metric
+from recstack.data.paired import PairedTest
+from recstack.data.paired_metrics import metric_of, parse_metric
 from recstack.errors import ConfigError
 
 ROWS = 3000

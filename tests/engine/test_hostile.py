@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 import recstack as rs
+from recstack.engine.reference.checks import check_batch
 from recstack.errors import (
     BatchError,
     ConfigError,
@@ -18,6 +21,7 @@ from recstack.errors import (
     NonFinite,
     RecstackError,
 )
+from recstack.rows import RowFormat
 from tests.engine.draft import Draft, make_batch
 
 pytestmark = pytest.mark.filterwarnings("ignore::recstack.engine.OpaqueWarning")
@@ -165,3 +169,150 @@ def test_a_pipe_is_not_a_model(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "model.json")
     with pytest.raises(RecstackError, match="regular file"):
         rs.load(tmp_path)
+
+
+def misplaced(array: np.ndarray) -> np.ndarray:
+    """The same values one byte past a multiple of their size."""
+    return np.frombuffer(b"x" + array.tobytes(), array.dtype, offset=1).reshape(array.shape)
+
+
+@pytest.mark.parametrize("name", ["dense", "values", "lengths", "query_offsets"])
+def test_arrays_that_cannot_be_read_in_place_are_named(name: str) -> None:
+    model = rs.zoo.build("rm1", rows_scale=0.0005)
+    engine = rs.compile(model)
+    batch = rs.data.random_batch(model, rows=3, seed=0)
+    array = getattr(batch, name)
+    strided = np.repeat(array, 2, axis=-1)[..., ::2]
+    read_only = array.copy()
+    read_only.flags.writeable = False
+    for changed, wanted in (
+        (misplaced(array), "aligned"),
+        (strided, "contiguous"),
+        (array.astype(array.dtype.newbyteorder()), "got .*>"),
+        (array[None], "got "),
+    ):
+        if name == "lengths" and changed.ndim == 3:
+            continue  # read in order, whatever its shape
+        with pytest.raises(BatchError, match=f"(?s){wanted}.*{name}"):
+            engine.run(batch.replace(**{name: changed}))
+    np.testing.assert_array_equal(engine.run(batch.replace(**{name: read_only})), engine.run(batch))
+
+
+def test_scores_go_only_where_they_fit() -> None:
+    model = rs.zoo.build("rm1", rows_scale=0.0005)
+    engine = rs.compile(model)
+    batch = rs.data.random_batch(model, rows=3, seed=0)
+    out = np.zeros((3, 1), np.float32)
+    out.flags.writeable = False
+    shifted = np.zeros(13, np.uint8)[1:].view(np.float32).reshape(3, 1)
+    for wrong in (out, shifted, [[1.0]] * 3, np.zeros((3, 2), np.float32)):
+        with pytest.raises(BatchError, match="at `out`"):
+            engine.run(batch, wrong)  # type: ignore[arg-type]
+
+
+EXTREMES = (-(2**63), -(2**31), -1, 2**31 - 1, 2**31, 2**32, 2**63 - 1)
+
+
+def damaged(batch: rs.Batch, random: np.random.Generator) -> rs.Batch:
+    """`batch` with one array changed: a value, its type, its end, or its place."""
+    name = random.choice(["dense", "user_dense", "values", "lengths", "query_offsets"])
+    array = getattr(batch, name).copy()
+    change = random.integers(0, 6)
+    if change == 0:
+        array = array[:-1]
+    elif change == 1:
+        array = array.astype(np.int16 if array.dtype.kind == "i" else np.float64)
+    elif change == 2:
+        array = misplaced(array) if array.size else array.reshape(-1)
+    elif array.size and array.dtype.kind == "f":
+        array.flat[random.integers(array.size)] = random.choice([np.nan, np.inf, -np.inf])
+    elif array.size:
+        wide = array.astype(np.int64) if name == "values" else array
+        wide.flat[random.integers(array.size)] = (
+            random.choice(EXTREMES) if name == "values" else random.choice([-1, 7, 2**31 - 1])
+        )
+        array = wide
+    return batch.replace(**{name: array})
+
+
+@pytest.mark.parametrize("table", ["fp32", "int8", "int4", "int2", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "int8"])
+def test_damaged_batches_meet_the_references_error(precision: Any, table: str) -> None:
+    model = rs.zoo.build("din", rows_scale=0.0001)
+    model = model.with_table_formats(dict.fromkeys(model.table_formats, RowFormat(table)))
+    engine = rs.compile(model, rs.EngineConfig(precision=precision))
+    random = np.random.default_rng(0)
+    refused = 0
+    for seed in range(40):
+        batch = damaged(rs.data.random_batch(model, rows=seed % 4, seed=seed), random)
+        try:
+            check_batch(model, batch)
+        except BatchError as error:
+            with pytest.raises(BatchError) as caught:
+                engine.run(batch)
+            assert str(caught.value) == str(error)
+            refused += 1
+            continue
+        try:
+            engine.run(batch)
+        except BatchError as error:
+            assert "aligned" in str(error)
+    assert refused > 10
+
+
+@pytest.mark.parametrize("isa", rs.engine.instruction_sets())
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "int8"])
+def test_a_table_that_is_not_finite_gives_no_number_and_no_harm(precision: Any, isa: str) -> None:
+    if not rs.engine.instruction_sets()[isa]:
+        pytest.skip(f"this processor has no {isa}")
+    model = rs.zoo.build("din", rows_scale=0.0001)
+    weights = {name: array.copy() for name, array in model.weights.items()}
+    batch = rs.data.random_batch(model, rows=3, seed=0)
+    for table in model.table_formats:
+        weights[table][:, :] = np.inf
+    spoilt = rs.Model(model.description, weights, model.values)
+    scores = rs.compile(spoilt, rs.EngineConfig(precision=precision, isa=isa)).run(batch)
+    assert np.isnan(scores).all()
+
+
+def values_of(tree: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths of all that a JSON value holds."""
+    below = enumerate(tree) if isinstance(tree, list) else tree.items()
+    for key, value in below:
+        yield (*path, key)
+        if isinstance(value, list | dict):
+            yield from values_of(value, (*path, key))
+
+
+SPOILERS: tuple[Any, ...] = (
+    None, True, 0, -1, 3, 1.5, 1e999, 2**31, 2**63, 10**30, "", "x", "\ud800", [], {}, [[]], [0, 1],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("table", ["fp32", "int4"])
+@pytest.mark.parametrize("name", ["rm1", "din", "ncf"])
+def test_a_damaged_description_is_an_error_with_a_place_or_another_model(
+    name: str, table: str, tmp_path: Path
+) -> None:
+    model = rs.zoo.build(name, rows_scale=0.00001)
+    model.save(tmp_path, table_formats=dict.fromkeys(model.table_formats, RowFormat(table)))
+    path = tmp_path / "model.json"
+    good = path.read_text()
+    random = np.random.default_rng(1)
+    for _ in range(60):
+        tree = json.loads(good)
+        paths = list(values_of(tree))
+        *above, key = paths[random.integers(len(paths))]
+        parent = tree
+        for step in above:
+            parent = parent[step]
+        if random.random() < 0.3:
+            del parent[key]
+        else:
+            parent[key] = SPOILERS[random.integers(len(SPOILERS))]
+        path.write_text(json.dumps(tree))
+        try:
+            other = rs.load(tmp_path)
+            rs.compile(other).run(rs.data.random_batch(other, rows=2, seed=0))
+        except RecstackError as error:
+            assert " - at `" in str(error), error

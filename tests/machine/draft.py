@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recstack.machine import Peaks
-from recstack.machine.peaks import ComputePeak, GatherPeak, Hint, ReadPeak
+from recstack.machine.peaks import BestPrefetch, ComputePeak, GatherPeak, ReadPeak
 from recstack.results import Machine, fingerprint
 
 KB, MB, GB = 1 << 10, 1 << 20, 1 << 30
@@ -20,11 +20,11 @@ def read(level, footprint_bytes: int, threads: int, gb_s: float, kind="stream") 
 
 
 def lookups(
-    row_bytes: int, footprint_bytes: int, threads: int, ns: float, hint: Hint = "T1", distance=16
+    row_bytes: int, footprint_bytes: int, threads: int, ns: float, tables: int = 1
 ) -> GatherPeak:
     return GatherPeak(
-        threads=threads, row_bytes=row_bytes, footprint_bytes=footprint_bytes, huge_pages=True,
-        hint=hint, distance=distance, ns=ns, plain_ns=2 * ns,
+        threads=threads, row_bytes=row_bytes, footprint_bytes=footprint_bytes, tables=tables,
+        huge_pages=True, hint="T1", distance=16, burst=64, ns=ns, plain_ns=2 * ns,
     )  # fmt: skip
 
 
@@ -42,10 +42,14 @@ def peaks(machine: Machine | None = None, **changes) -> Peaks:
             read("L2", 512 * KB, 1, 90, "weights"), read("DRAM", 512 * MB, 1, 27, "weights"),
         ),
         "gather": (
-            lookups(64, 1 * MB, 1, 1.0, "none", 0), lookups(64, 4 * GB, 1, 8.0, "T1", 32),
-            lookups(256, 1 * MB, 1, 4.0, "none", 0), lookups(256, 4 * GB, 1, 32.0, "NTA", 8),
-            lookups(64, 1 * MB, 4, 0.25, "none", 0), lookups(64, 4 * GB, 4, 2.0, "T0", 4),
-            lookups(256, 1 * MB, 4, 1.0, "none", 0), lookups(256, 4 * GB, 4, 8.0, "T0", 4),
+            lookups(64, 1 * MB, 1, 1.0), lookups(64, 4 * GB, 1, 8.0),
+            lookups(256, 1 * MB, 1, 4.0), lookups(256, 4 * GB, 1, 32.0),
+            lookups(64, 1 * MB, 4, 0.25), lookups(64, 4 * GB, 4, 2.0),
+            lookups(256, 1 * MB, 4, 1.0), lookups(256, 4 * GB, 4, 8.0),
+        ),
+        "prefetches": (
+            BestPrefetch(row_bytes=64, hint="T1", distance=32, burst=1),
+            BestPrefetch(row_bytes=256, hint="NTA", distance=8, burst=64),
         ),
     }  # fmt: skip
     return Peaks(

@@ -13,7 +13,7 @@ from recstack.errors import ConfigError
 from recstack.machine import Peaks, measure_peaks
 from recstack.machine.arena import make_arena
 from recstack.machine.effort import QUICK
-from recstack.machine.lookups import every_choice
+from recstack.machine.lookups import HINTS, PLAIN, Cell, best_prefetches, choices_of
 from recstack.machine.measure import footprints, layer_stack, smallest, thread_counts
 from recstack.machine.topology import Caches
 
@@ -44,7 +44,8 @@ def test_peaks_are_of_this_world(measured: Peaks) -> None:
     assert near > measured.read_bytes_per_s(1 << 40, 1) / 2
     for p in measured.gather:
         assert 0.01 < p.ns <= p.plain_ns < 1e6
-        assert (p.hint, p.distance) in every_choice(QUICK.distances)
+        assert (p.hint, p.distance, p.burst) in choices_of(HINTS)
+    assert [p.row_bytes for p in measured.prefetches] == sorted(QUICK.rows)
 
 
 def test_every_level_is_read_both_ways(measured: Peaks) -> None:
@@ -57,12 +58,26 @@ def test_every_level_is_read_both_ways(measured: Peaks) -> None:
 
 def test_every_row_table_and_thread_count_is_looked_up(measured: Peaks) -> None:
     expected = {
-        (row, table, n) for row in QUICK.rows for table in QUICK.tables
+        (row, table, count, n) for row in QUICK.rows for table in QUICK.tables
+        for count in ((1, *QUICK.split) if table >= QUICK.split_bytes else (1,))
         for n in thread_counts(len(CORES))
     }  # fmt: skip
-    got = [(p.row_bytes, p.footprint_bytes, p.threads) for p in measured.gather]
+    got = [(p.row_bytes, p.footprint_bytes, p.tables, p.threads) for p in measured.gather]
     assert len(got) == len(set(got))
     assert set(got) == expected
+
+
+def test_the_prefetch_is_best_over_all_tables_past_the_caches() -> None:
+    a, b, c = ("T1", 32, 1), ("T1", 16, 128), ("T0", 16, 1)
+    cells = [
+        Cell(64, 10, 1, 1, {PLAIN: 1.0, a: 2.0, b: 2.0, c: 2.0}),  # a cache holds it
+        Cell(64, 100, 1, 1, {PLAIN: 9.0, a: 4.0, b: 5.0, c: 1.0}),  # c was tried here only
+        Cell(64, 100, 8, 1, {PLAIN: 9.0, a: 4.0, b: 2.0}),
+    ]
+    (best,) = best_prefetches(cells, far_bytes=50)
+    assert (best.row_bytes, best.hint, best.distance, best.burst) == (64, *b)
+    (near,) = best_prefetches(cells[:1], far_bytes=50)
+    assert near.hint == "none"
 
 
 def test_stored_peaks_are_equal_to_those_measured(measured: Peaks) -> None:
@@ -117,7 +132,7 @@ def call(name: str, **changes: object) -> object:
         "peak_weights": {"isa": "scalar", "arena": arena, "k": 64, "n": 64, "layers": 1},
         "peak_gather": {
             "isa": "scalar", "arena": arena, "footprint_bytes": 1 << 20, "row_bytes": 64,
-            "choices": [("T1", 8)], "seed": 0,
+            "tables": 1, "lookups": 160, "choices": [("T1", 8, 1)], "seed": 0,
         },
     }  # fmt: skip
     arguments = given[name] | {"cores": CORES[:1], "budget_ns": 0} | changes
@@ -136,8 +151,12 @@ def call(name: str, **changes: object) -> object:
         ("peak_weights", {"k": 3, "n": 3}, "whole cache lines"),
         ("peak_gather", {"row_bytes": 100}, "multiple of 64"),
         ("peak_gather", {"row_bytes": 320}, "multiple of 64"),
-        ("peak_gather", {"choices": [("T9", 8)]}, "got 'T9'"),
-        ("peak_gather", {"choices": [("T1", -1)]}, "distance"),
+        ("peak_gather", {"choices": [("T9", 8, 1)]}, "got 'T9'"),
+        ("peak_gather", {"choices": [("T1", 0, 1)]}, "distance"),
+        ("peak_gather", {"choices": [("T1", 8, 129)]}, "burst"),
+        ("peak_gather", {"lookups": 81}, "multiple of 80"),
+        ("peak_gather", {"tables": 0}, "tables"),
+        ("peak_gather", {"tables": 1 << 20}, "rows"),
         ("peak_gather", {"footprint_bytes": 32}, "rows"),
     ],
 )  # fmt: skip

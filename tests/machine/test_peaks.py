@@ -7,7 +7,7 @@ import math
 import pytest
 
 from recstack.errors import ConfigError
-from tests.machine.draft import GB, KB, MB, peaks, read
+from tests.machine.draft import GB, KB, MB, lookups, peaks, read
 
 
 def test_the_fastest_set_counts_unless_one_is_named() -> None:
@@ -88,23 +88,36 @@ def test_lookups_lie_on_the_curve_between_figures(row, footprint, threads, ns) -
 
 
 @pytest.mark.parametrize(
+    ("tables", "run", "ns"),
+    [
+        (1, 1 << 20, 8.0), (16, 1, 8.0), (16, 1024, 8.0),  # one table, or short runs
+        (16, 32_000, 2.0), (16, 1 << 20, 2.0), (64, 32_000, 2.0),
+        (4, 32_000, 4.0),  # midway in logarithms
+        (16, math.sqrt(1024 * 32_000), 4.0),
+    ],
+)  # fmt: skip
+def test_long_runs_in_one_of_many_tables_cost_less(tables, run, ns) -> None:
+    whole, split = lookups(64, 4 * GB, 1, 8.0), lookups(64, 4 * GB, 1, 2.0, tables=16)
+    made = peaks(gather=(whole, split))
+    assert made.lookup_s(64, 4 * GB, 1, tables, run) == pytest.approx(ns * 1e-9)
+
+
+def test_a_split_that_was_slower_is_not_taken() -> None:
+    small = [lookups(64, 1 * GB, 1, 3.0), lookups(64, 4 * GB, 1, 8.0)]
+    made = peaks(gather=(*small, lookups(64, 4 * GB, 1, 5.0, tables=16)))
+    assert made.lookup_s(64, 1 * GB, 1, 16, 32_000) == pytest.approx(3e-9)
+
+
+@pytest.mark.parametrize(
     ("row", "prefetch"),
-    [(4, ("T1", 32)), (64, ("T1", 32)), (100, ("T1", 32)), (200, ("NTA", 8)), (4096, ("NTA", 8))],
+    [(4, ("T1", 32, 1)), (100, ("T1", 32, 1)), (200, ("NTA", 8, 64)), (4096, ("NTA", 8, 64))],
 )
-def test_prefetch_is_that_of_the_nearest_row_in_tables_past_the_caches(row, prefetch) -> None:
+def test_prefetch_is_that_of_the_nearest_row(row, prefetch) -> None:
     assert peaks().prefetch(row) == prefetch
 
 
-def test_one_table_that_errs_is_outvoted() -> None:
-    point = max(peaks().gather, key=lambda p: p.footprint_bytes)
-    odd = point.model_copy(update={"footprint_bytes": 8 << 30, "hint": "T0", "distance": 4})
-    same = [point.model_copy(update={"threads": n, "distance": 24}) for n in (1, 2)]
-    assert peaks(gather=(odd, *same)).prefetch(point.row_bytes) == (point.hint, 24)
-    assert peaks(gather=(odd, same[0])).prefetch(point.row_bytes) == ("T0", 4)
-
-
 def test_figures_that_are_absent_are_an_error() -> None:
-    none = peaks(compute=(), read=(), gather=())
+    none = peaks(compute=(), read=(), gather=(), prefetches=())
     for ask in (
         lambda: none.ops_per_s(1), lambda: none.read_bytes_per_s(1, 1),
         lambda: none.lookup_s(64, 1, 1), lambda: none.prefetch(64),

@@ -69,7 +69,7 @@ def damaged() -> dict[str, bytes]:
         "cut short": whole[: len(whole) // 2].encode(),
         "not text": b"\xff\xfe\x00",
         "not an object": b"[]",
-        "another format": json.dumps(data | {"format": 1}).encode(),
+        "another format": json.dumps(data | {"format": 2}).encode(),
         "an unknown key": json.dumps(data | {"extra": 1}).encode(),
         "infinite": whole.replace('"gops":50.0', '"gops":Infinity').encode(),
         "beyond float64": whole.replace('"row_bytes":64', f'"row_bytes":{10**400}').encode(),

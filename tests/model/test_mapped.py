@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from recstack.errors import ModelFileError
-from recstack.model import mapped, storage
+from recstack.model import mapped
 from recstack.model.mapped import MappedWeights
+from recstack.model.safetensors import read_safetensors, write_safetensors
 
 
 @pytest.fixture
@@ -22,13 +23,13 @@ def arrays() -> dict[str, np.ndarray]:
 
 @pytest.fixture
 def path(tmp_path: Path, arrays: dict[str, np.ndarray]) -> Path:
-    storage.write_safetensors(tmp_path / "w.safetensors", arrays)
+    write_safetensors(tmp_path / "w.safetensors", arrays)
     return tmp_path / "w.safetensors"
 
 
 @pytest.fixture
 def weights(path: Path) -> MappedWeights:
-    return storage.read_safetensors(path)
+    return read_safetensors(path)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -104,7 +105,7 @@ def test_dropped_pages_leave_memory_and_come_back(
 
 
 def test_descriptors_are_closed(path: Path) -> None:
-    weights = storage.read_safetensors(path)
+    weights = read_safetensors(path)
     open_now = len(list(Path("/proc/self/fd").iterdir()))
     copy = weights.in_huge_pages(["c"], 1)
     del weights

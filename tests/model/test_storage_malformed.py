@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from recstack.errors import ModelFileError
 from recstack.model import Model, load, storage
+from recstack.model.json_text import JSON_LIMIT_BYTES
 
 F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
@@ -63,7 +64,7 @@ def test_malformed_json(folder: Path, text: bytes, wanted: str) -> None:
 
 def test_json_too_large(folder: Path) -> None:
     with (folder / "model.json").open("r+b") as file:
-        file.truncate(storage.JSON_LIMIT_BYTES + 1)
+        file.truncate(JSON_LIMIT_BYTES + 1)
     fails(folder, "expected at most 268435456 bytes", "model.json")
 
 

@@ -7,7 +7,6 @@
 #include <future>
 #include <map>
 #include <numeric>
-#include <random>
 #include <stdexcept>
 #include <thread>
 #include <unordered_map>
@@ -17,62 +16,17 @@
 #include "dispatch/completions.h"
 #include "dispatch/fixed.h"
 #include "dispatch/slack.h"
+#include "dispatch_queries.h"
 
 namespace recstack {
 namespace {
 
-constexpr int64_t kLimit = 1000;  // indices at or above it are refused
-
-// Two outputs per row, from every input of the row and of its query, in a fixed order.
-class SumExecutor : public Executor {
- public:
-  explicit SumExecutor(const InputLayout& layout) : layout_(layout) {}
-
-  Status run(const BatchView& batch, int64_t row_begin, int64_t row_end, float* out) override {
-    for (int64_t row = row_begin; row < row_end; ++row) {
-      int64_t query = 0;
-      while (batch.query_offsets[query + 1] <= row) ++query;
-      float sum = 0.0f;
-      for (int64_t c = 0; c < layout_.dense_columns; ++c) {
-        sum += batch.dense[row * layout_.dense_columns + c];
-      }
-      for (int64_t c = 0; c < layout_.user_dense_columns; ++c) {
-        sum += 2.0f * batch.user_dense[query * layout_.user_dense_columns + c];
-      }
-      float lookups = 0.0f;
-      int64_t bag = 0, value = 0;
-      for (size_t f = 0; f < layout_.features.size(); ++f) {
-        const bool user = layout_.features[f] == Scope::user;
-        const int64_t mine = user ? query : row;
-        const int64_t bags = user ? batch.queries : batch.rows;
-        for (int64_t b = 0; b < bags; ++b) {
-          for (int32_t l = 0; l < batch.lengths[bag]; ++l, ++value) {
-            if (b != mine) continue;
-            const int64_t index = batch.index_type == IndexType::int32
-                                      ? static_cast<const int32_t*>(batch.values)[value]
-                                      : static_cast<const int64_t*>(batch.values)[value];
-            if (index >= kLimit) {
-              return {.code = Status::Code::index_out_of_range,
-                      .feature = static_cast<int32_t>(f),
-                      .entry = mine,
-                      .value = index,
-                      .limit = kLimit};
-            }
-            const float weight = layout_.weighted ? batch.weights[value] : 1.0f;
-            lookups += weight * static_cast<float>(index * static_cast<int64_t>(f + 1));
-          }
-          bag += 1;
-        }
-      }
-      out[2 * (row - row_begin)] = sum;
-      out[2 * (row - row_begin) + 1] = lookups;
-    }
-    return {};
-  }
-
- private:
-  InputLayout layout_;
-};
+using test::check_scores;
+using test::kLimit;
+using test::mixed_layout;
+using test::one_user;
+using test::Query;
+using test::SumExecutor;
 
 // Opens once; runs stand before it until then.
 class Gate {
@@ -119,77 +73,25 @@ class ThrowingExecutor final : public Executor {
   }
 };
 
-InputLayout mixed_layout(bool weighted) {
-  InputLayout layout;
-  layout.features = {Scope::item, Scope::user, Scope::item};
-  layout.fixed_lengths = {0, 0, 2};
-  layout.dense_columns = 3;
-  layout.user_dense_columns = 2;
-  layout.outputs = 2;
-  layout.weighted = weighted;
-  return layout;
-}
-
-// A random batch that owns its arrays, and its expected scores.
-struct Query {
-  Query(const InputLayout& layout, std::vector<int32_t> offsets, bool wide, uint64_t seed)
-      : query_offsets(std::move(offsets)) {
-    std::mt19937_64 random(seed);
-    auto number = [&] { return static_cast<float>(random() % 1000) / 7.0f; };
-    view.queries = static_cast<int64_t>(query_offsets.size()) - 1;
-    view.rows = query_offsets.back();
-    for (int64_t i = 0; i < view.rows * layout.dense_columns; ++i) dense.push_back(number());
-    for (int64_t i = 0; i < view.queries * layout.user_dense_columns; ++i) {
-      user_dense.push_back(number());
-    }
-    for (size_t f = 0; f < layout.features.size(); ++f) {
-      const int64_t bags = layout.features[f] == Scope::user ? view.queries : view.rows;
-      for (int64_t b = 0; b < bags; ++b) {
-        lengths.push_back(layout.fixed_lengths[f] > 0
-                              ? static_cast<int32_t>(layout.fixed_lengths[f])
-                              : static_cast<int32_t>(random() % 4));
-        for (int32_t l = 0; l < lengths.back(); ++l) {
-          narrow.push_back(static_cast<int32_t>(random() % kLimit));
-          weights.push_back(number());
-        }
-      }
-    }
-    values.assign(narrow.begin(), narrow.end());
-    view.query_offsets = query_offsets.data();
-    view.dense = dense.data();
-    view.user_dense = user_dense.data();
-    view.values = wide ? static_cast<const void*>(values.data()) : narrow.data();
-    view.index_type = wide ? IndexType::int64 : IndexType::int32;
-    view.nnz = static_cast<int64_t>(values.size());
-    view.lengths = lengths.data();
-    view.weights = layout.weighted ? weights.data() : nullptr;
-    out.assign(view.rows * layout.outputs, -1.0f);
-    want = out;
-    SumExecutor(layout).run(view, 0, view.rows, want.data());
-  }
-
-  void break_value(int64_t at) { narrow[at] = static_cast<int32_t>(values[at] = kLimit + 5); }
-
-  std::vector<int32_t> query_offsets;
-  std::vector<float> dense, user_dense, weights, out, want;
-  std::vector<int32_t> narrow, lengths;
-  std::vector<int64_t> values;
-  BatchView view;
-};
-
 class Collector final : public Sink {
  public:
   void finished(std::span<Finished> queries) override {
     const std::lock_guard lock(mutex_);
     for (Finished& query : queries) {
-      CHECK(!ended_.contains(query.tag));
-      ended_.emplace(query.tag, std::move(query));
+      CHECK(ended_.contains(query.tag) == query.told);
+      held_ += query.held - query.told;
+      if (!query.told) ended_.emplace(query.tag, std::move(query));
     }
     changed_.notify_all();
   }
   void await(size_t count) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return ended_.size() >= count; });
+  }
+  // That no chunk runs of what has ended.
+  void await_released() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return held_ == 0; });
   }
   Finished of(uint64_t tag) {
     const std::lock_guard lock(mutex_);
@@ -209,6 +111,7 @@ class Collector final : public Sink {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::unordered_map<uint64_t, Finished> ended_;
+  int held_ = 0;
 };
 
 // A dispatcher whose executors stand before `gate` until it opens.
@@ -238,12 +141,6 @@ struct Bench {
   Collector sink;
   std::unique_ptr<Dispatcher> dispatcher;
 };
-
-void check_scores(const Query& query) {
-  CHECK_SAME_BITS(query.out.data(), query.want.data(), static_cast<long>(query.want.size()));
-}
-
-std::vector<int32_t> one_user(int32_t rows) { return {0, rows}; }
 
 void split_scores_equal_a_plain_run() {
   for (const int64_t chunk_rows : {1, 3, 7, 64}) {
@@ -368,6 +265,36 @@ void late_queries_are_refused() {
   CHECK_EQ(bench.dispatcher->counters().deadline, 3);
   CHECK_EQ(late.out[0], -1.0f);
   check_scores(in_time);
+}
+
+void nobody_waits_past_the_deadline_for_a_refusal() {
+  const InputLayout layout = mixed_layout(false);
+  // Microseconds by the curve; in truth the lane stands until the test has heard of all refusals.
+  const CostCurve quick({.busy = {1}, .service_ns = {1e3, 2e3, 4e3, 12e3}, .query_ns = 0});
+  const std::shared_ptr<const Policy> policies[] = {
+      std::make_shared<FixedPolicy>(FixedOptions{.chunk_rows = 4}),
+      std::make_shared<SlackPolicy>(SlackOptions{.shed = Shed::latest})};
+  for (const auto& policy : policies) {
+    Bench bench(layout, policy, 1, {.costs = {quick}}, {});
+    Query begun(layout, one_user(12), false, 1), waits(layout, one_user(4), false, 2);
+    const int64_t deadline_ns = now_ns() + 20'000'000;
+    CHECK(bench.submit(0, begun, deadline_ns) == Outcome::ok);
+    bench.gate.await_standing(1);
+    CHECK(bench.submit(1, waits, deadline_ns) == Outcome::ok);
+    bench.sink.await(2);
+    for (const uint64_t tag : {0, 1}) {
+      CHECK(bench.sink.of(tag).outcome == Outcome::deadline);
+      CHECK(bench.sink.of(tag).held == (tag == 0));
+      CHECK(bench.sink.of(tag).finish_ns < deadline_ns + 100'000'000);  // of a busy machine
+    }
+    bench.gate.open();
+    bench.sink.await_released();
+    CHECK_EQ(bench.dispatcher->counters().deadline, 2);
+    Query after(layout, one_user(4), false, 3);
+    CHECK(bench.submit(2, after) == Outcome::ok);
+    bench.sink.await(3);
+    check_scores(after);
+  }
 }
 
 void a_full_queue_refuses() {
@@ -512,6 +439,24 @@ void a_policy_is_let_go_of_without_the_mutex() {
   looking.join();
 }
 
+void a_policy_that_would_leave_queries_unserved_is_refused() {
+  const InputLayout layout = mixed_layout(false);
+  const FixedOptions apart{.accelerator_rows = 8};
+  Bench bench(layout, apart, 1);  // no accelerator: what waits for one goes on waiting
+  Query large(layout, one_user(9), false, 1);
+  CHECK(bench.submit(1, large, now_ns() + 20'000'000) == Outcome::ok);
+  bool refused = false;
+  try {
+    bench.dispatcher->set_policy(std::make_shared<FixedPolicy>(FixedOptions{}));
+  } catch (const std::invalid_argument&) {
+    refused = true;
+  }
+  CHECK(refused);
+  bench.dispatcher->set_policy(std::make_shared<FixedPolicy>(apart));
+  bench.sink.await(1);
+  CHECK(bench.sink.of(1).outcome == Outcome::deadline);
+}
+
 void a_spinning_waiter_keeps_its_time() {
   Parker parker;
   const int64_t began_ns = now_ns();
@@ -566,11 +511,13 @@ int main() {
   recstack::a_throwing_executor_fails_its_query();
   recstack::an_executor_that_cannot_be_made_is_an_error();
   recstack::late_queries_are_refused();
+  recstack::nobody_waits_past_the_deadline_for_a_refusal();
   recstack::a_full_queue_refuses();
   recstack::shutdown_ends_or_drains_what_waits();
   recstack::a_merge_window_ends_by_itself();
   recstack::many_threads_submit_at_once();
   recstack::a_policy_is_let_go_of_without_the_mutex();
+  recstack::a_policy_that_would_leave_queries_unserved_is_refused();
   recstack::a_spinning_waiter_keeps_its_time();
   recstack::cores_that_do_not_exist_are_reported();
   recstack::completions_are_drained_by_one_reader();

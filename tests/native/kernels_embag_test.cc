@@ -236,10 +236,11 @@ void check(Isa isa, int64_t dim, Prefetch prefetch) {
 template <class Index>
 void run(Isa isa) {
   for (int64_t dim : {1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 129, 257}) {
-    check<Index>(isa, dim, {PrefetchHint::none, 32});
-    check<Index>(isa, dim, {PrefetchHint::t0, 1});
-    check<Index>(isa, dim, {PrefetchHint::t1, 16});
-    check<Index>(isa, dim, {PrefetchHint::nta, Prefetch::kMaxDistance});
+    check<Index>(isa, dim, {PrefetchHint::none, 32, 1});
+    check<Index>(isa, dim, {PrefetchHint::t0, 1, Prefetch::kMaxBurst});
+    check<Index>(isa, dim, {PrefetchHint::t1, 16, 1});
+    check<Index>(isa, dim, {PrefetchHint::nta, Prefetch::kMaxDistance, 1});
+    check<Index>(isa, dim, {PrefetchHint::t1, Prefetch::kMaxDistance, 16});
   }
 }
 

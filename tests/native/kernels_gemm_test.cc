@@ -280,6 +280,12 @@ void run_formats(Isa isa) {
         }
       }
     }
+    // Few rows take a longer pass, one row all of k.
+    for (int64_t rows : {1, 2, 6, 7}) {
+      for (int64_t k : {4096, 4101, 8195}) {
+        check_layer(isa, format, rows, 37, k, Activation::relu, true);
+      }
+    }
     for (int64_t k : {1100, 77}) check_chain(isa, format, k);
     const int64_t first = format == WeightFormat::bf16 ? 8 : 7;  // pairs stay together
     for (int64_t n : {1, 2, 3, 4, 5, 16, 17, 32, 33, 40, 64, 100, 131}) {

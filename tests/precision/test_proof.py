@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recstack.data import LabelledData
-from recstack.data.paired import parse_metric
+from recstack.data.paired_metrics import parse_metric
 from recstack.errors import ConfigError
 from recstack.precision.budget import parse_budget
 from recstack.precision.plan import uniform

@@ -33,7 +33,9 @@ class RoundPeaks(Peaks):
         scale = (KERNEL[level] if kind == "weights" else 1.0) * (1 if level == "DRAM" else threads)
         return 1e9 * scale * READ_GB_S[level]
 
-    def lookup_s(self, row_bytes: int, footprint_bytes: int, threads: int) -> float:
+    def lookup_s(
+        self, row_bytes: int, footprint_bytes: int, threads: int, tables: float = 1.0, run: int = 1
+    ) -> float:
         assert row_bytes >= 64
         ns = 1.0 if footprint_bytes <= L2 else 4.0 if footprint_bytes <= L3 else 10.0
         return (ns + (row_bytes / 64 if ns == 10.0 else 0.0)) * 1e-9 / threads
@@ -62,7 +64,8 @@ def machine(threads: tuple[int, ...] = (1, 2)) -> RoundPeaks:
             for size in [FOOTPRINTS[level]]
         ),
         gather=(
-            GatherPeak(threads=1, row_bytes=128, footprint_bytes=8 * L3, huge_pages=True,
-                       hint="T1", distance=16, ns=12.0, plain_ns=20.0),
+            GatherPeak(threads=1, row_bytes=128, footprint_bytes=8 * L3, tables=1, huge_pages=True,
+                       hint="T1", distance=16, burst=1, ns=12.0, plain_ns=20.0),
         ),
+        prefetches=(),
     )  # fmt: skip

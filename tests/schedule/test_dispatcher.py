@@ -227,6 +227,10 @@ def test_closing_without_drain_ends_what_waits():
         {"dense": np.zeros((2, 6), np.float32)[:, ::2]},
         {"query_offsets": np.array([0, 5], np.int32)},
         {"query_offsets": np.zeros(0, np.int32)},
+        {"query_offsets": np.array([0, -1], np.int32)},
+        {"query_offsets": [0, 2]},
+        {"query_offsets": np.array(2, np.int32)},
+        {"dense": np.zeros(25, np.uint8)[1:].view(np.float32).reshape(2, 3)},
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(wrong):
@@ -234,6 +238,15 @@ def test_arrays_that_do_not_fit_are_refused(wrong):
         with pytest.raises(BatchError, match="does not fit"):
             dispatcher.issue(Query(0, batch_of(2, 0).replace(**wrong)), lambda _: None)
         assert dispatcher.stats().counters["accepted"] == 0
+
+
+@pytest.mark.parametrize("deadline_ns", [-(2**80), -1, 0, 1, 2**63 - 2, 2**63 - 1, 2**80])
+def test_any_deadline_is_past_or_to_come(deadline_ns):
+    inbox = Inbox()
+    with Dispatcher(factory()) as dispatcher:
+        dispatcher.issue(Query(0, batch_of(2, 0), deadline_ns), inbox.done)
+        inbox.wait(1)
+    assert inbox.completions[0].status == ("ok" if deadline_ns > 1 else "deadline")
 
 
 def test_weights_are_merged_too():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,35 +15,67 @@ from tests.tune.queueing import Counted, curve
 PROBE = Probe(100.0, "pass", 1, 2000, 2, 1.5, "")
 
 
-def test_probes_and_notes_come_back(tmp_path: Path) -> None:
+ABOUT = {"model": "m", "seed": 0}
+
+
+def never() -> Any:
+    raise AssertionError("asked again")
+
+
+def test_answers_are_asked_for_once_also_by_the_next_process(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
-    first = Journal(path, {"sla": "p95<=1ms"})
-    first.add("a", 100.0, 0, PROBE)
-    assert first.note("curves", lambda: {"1": 2.0}) == {"1": 2.0}
-    again = Journal(path, {"sla": "p95<=1ms"})
-    assert again.find("a", 100.0, 0) == PROBE
-    assert again.find("a", 100.0, 1) is None
-    assert again.note("curves", lambda: pytest.fail("asked again")) == {"1": 2.0}
+    first = Journal(path, ABOUT)
+    assert first.answer("a", float, lambda: 0.1) == 0.1
+    assert first.answer("a", float, never) == 0.1
+    assert first.answer("probe", Probe, lambda: PROBE) == PROBE
+    curves = {"": {1: 2.0}}
+    assert first.answer("curves", dict[str, dict[int, float]], lambda: curves) == curves
+    again = Journal(path, ABOUT)
+    assert len(again) == 3
+    assert again.answer("a", float, never) == 0.1
+    assert again.answer("probe", Probe, never) == PROBE
+    assert again.answer("curves", dict[str, dict[int, float]], never) == curves
+    assert again.answer("b", list[float], lambda: [1.0, 2.0]) == [1.0, 2.0]
 
 
-def test_a_line_cut_short_is_dropped(tmp_path: Path) -> None:
+def test_a_line_cut_short_is_dropped_and_the_rest_kept(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
-    Journal(path, {"sla": "x"}).add("a", 1.0, 0, PROBE)
-    path.write_bytes(path.read_bytes() + b'{"key": "b", "ra')
-    found = Journal(path, {"sla": "x"})
-    assert found.known == 1
-    found.add("c", 2.0, 0, PROBE)
-    assert Journal(path, {"sla": "x"}).find("c", 2.0, 0) == PROBE
+    journal = Journal(path, ABOUT)
+    for name in "abc":
+        journal.answer(name, float, lambda: 1.0)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-7])
+    again = Journal(path, ABOUT)
+    assert len(again) == 2
+    again.answer("c", float, lambda: 1.0)
+    assert path.read_bytes() == whole
 
 
-def test_another_question_and_another_file_are_refused(tmp_path: Path) -> None:
+def test_another_search_and_another_file_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
-    Journal(path, {"sla": "p95<=1ms", "seed": 0})
-    with pytest.raises(ConfigError, match="differs in seed"):
-        Journal(path, {"sla": "p95<=1ms", "seed": 1})
-    path.write_text("1,2,3\n")
-    with pytest.raises(DataError, match=r"j\.jsonl:1: expected a journal"):
-        Journal(path, {"sla": "p95<=1ms"})
+    Journal(path, ABOUT)
+    with pytest.raises(ConfigError, match="differs in seed = 0 instead of 1"):
+        Journal(path, {**ABOUT, "seed": 1})
+    with pytest.raises(ConfigError, match="differs in seed = 0 instead of None"):
+        Journal(path, {"model": "m"})
+    for text in ("nonsense", "1,2,3", "[1]"):
+        path.write_text(text + "\n")
+        with pytest.raises(DataError, match=r"j\.jsonl:1: expected a journal"):
+            Journal(path, ABOUT)
+    with pytest.raises(ConfigError, match="cannot write"):
+        Journal(tmp_path / "none" / "journal.jsonl", ABOUT)
+
+
+def test_an_answer_of_another_kind_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    Journal(path, ABOUT).answer("a", str, lambda: "fast")
+    with pytest.raises(DataError, match=r"j\.jsonl: a: "):
+        Journal(path, ABOUT).answer("a", float, never)
+
+
+def test_without_a_file_answers_live_as_long_as_the_search() -> None:
+    journal = Journal(None, ABOUT)
+    assert journal.answer("a", float, lambda: 2.0) == journal.answer("a", float, never)
 
 
 class Closed:

@@ -10,7 +10,8 @@ from recstack.loadtest import make_traffic, sizes
 from recstack.loadtest.sla import parse
 from recstack.schedule import ScheduleConfig
 from recstack.tune import Candidate
-from recstack.tune.online import Controller, OnlineConfig, Window, neighbours, student_t
+from recstack.tune.online import Controller, OnlineConfig, neighbours
+from recstack.tune.trial import Window, student_t
 from tests.tune.queueing import curve, play, table
 
 # A chunk costs 0.5 ms however small: many chunks are good for one query, bad for many.

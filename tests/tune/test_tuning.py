@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from recstack.schedule import AcceleratorConfig, Costs
 from recstack.tune import (
     Axis,
     QueryPool,
+    RunConfig,
     Space,
     TuneConfig,
     Tuned,
@@ -20,6 +22,7 @@ from recstack.tune import (
     tune,
 )
 from recstack.tune.predict import CostModel
+from recstack.tune.tuning import SEARCH
 from recstack.types import Query
 
 
@@ -73,9 +76,9 @@ def test_a_device_beside_the_cores_is_measured_and_tried(tmp_path: Path) -> None
     tuned(accelerator=device, journal=tmp_path / "j.jsonl")
     (note,) = (
         line for line in map(json.loads, (tmp_path / "j.jsonl").read_text().splitlines())
-        if line.get("note") == "device"
+        if line.get("question") == "device"
     )  # fmt: skip
-    measured = AcceleratorConfig.model_validate(note["value"])
+    measured = AcceleratorConfig.model_validate(note["answer"])
     assert measured.costs is not None and measured.costs.origin == "measured"
     assert measured.model_copy(update={"costs": None}) == device
     devices = ({"accelerator": measured, "plan": "one"}, {"accelerator": None, "plan": "one"})
@@ -104,8 +107,9 @@ def tuned(
     engine = rs.compile(model)
     probes: list[Probe] = []
     config = TuneConfig(
-        run_s=0.2, min_queries=400, max_queries=400, budget_s=budget_s, tolerance=0.5, runs=1,
-        max_qps=2000.0, accelerator=accelerator, costs_s=0.1,
+        run=RunConfig(run_s=0.2, min_queries=400, max_queries=400), budget_s=budget_s,
+        search=replace(SEARCH, tolerance=0.5, runs=1, max_qps=2000.0), accelerator=accelerator,
+        costs_s=0.1,
     )  # fmt: skip
     found = tune(
         {"one": engine, "other": engine},

@@ -18,8 +18,10 @@ struct Stretch {
   const uintptr_t* rows;
   int64_t count;
   const float* weights;  // beside rows, or null
-  bool first, last;      // of the bag
-  float divisor;         // with `last`; 1: none
+  PrefetchHint hint;     // not none: prefetch rows[l + ahead] with row l
+  int64_t ahead;
+  bool first, last;  // of the bag
+  float divisor;     // with `last`; 1: none
 };
 
 // How a row divides into blocks: `wide` floats of full blocks, then one of `vectors` vectors whose
@@ -32,9 +34,12 @@ struct RowShape {
   RECSTACK_INLINE int64_t dim() const { return wide + (vectors - 1) * kLanes + last; }
 };
 
+// No prefetch between the adds; else the locality of __builtin_prefetch.
+constexpr int kApart = -1;
+
 // Columns [column, column + kVectors * kLanes) of one stretch, the last vector cut to `last` lanes
 // if kTail.
-template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted>
+template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted, int kLocality = kApart>
 RECSTACK_INLINE void sum_block(const Stretch& s, const RowShape& shape, int64_t column,
                                float* out) {
   const int64_t last = kTail ? shape.last : kLanes;
@@ -46,6 +51,13 @@ RECSTACK_INLINE void sum_block(const Stretch& s, const RowShape& shape, int64_t 
   }
   const int64_t count = s.count;
   for (int64_t l = 0; l < count; ++l) {
+    if constexpr (kLocality != kApart) {
+      RECSTACK_UNROLL
+      for (int64_t b = 0; b < kVectors * kLanes * 4; b += 64) {
+        const auto line = s.rows[l + s.ahead] + static_cast<uintptr_t>(b);
+        __builtin_prefetch(reinterpret_cast<const void*>(line), 0, kLocality);
+      }
+    }
     const Row<kFormat> row(s.rows[l], shape.dim());
     const V weight = set1(kWeighted ? s.weights[l] : 1.0f);
     RECSTACK_UNROLL
@@ -96,6 +108,11 @@ RECSTACK_INLINE void sum_in_place(const Stretch& s, const RowShape& shape, float
 }
 #endif
 
+// Whether what sums rows can also prefetch them.
+template <RowFormat kFormat, int kVectors, bool kTail>
+constexpr bool kWholeLines =
+    kFormat == RowFormat::fp32 && !kTail && kVectors * kLanes * 4 % 64 == 0;
+
 template <RowFormat kFormat, int kVectors, bool kTail, bool kWeighted>
 RECSTACK_INLINE void sum_row(const Stretch& s, const RowShape& shape, float* out) {
 #if RECSTACK_ISA == 0
@@ -103,6 +120,17 @@ RECSTACK_INLINE void sum_row(const Stretch& s, const RowShape& shape, float* out
     return sum_in_place<kFormat, kWeighted>(s, shape, out);
   }
 #endif
+  if constexpr (kWholeLines<kFormat, kVectors, kTail>) {
+    if (s.hint == PrefetchHint::t0) {
+      return sum_block<kFormat, kVectors, kTail, kWeighted, 3>(s, shape, 0, out);
+    }
+    if (s.hint == PrefetchHint::t1) {
+      return sum_block<kFormat, kVectors, kTail, kWeighted, 2>(s, shape, 0, out);
+    }
+    if (s.hint == PrefetchHint::nta) {
+      return sum_block<kFormat, kVectors, kTail, kWeighted, 0>(s, shape, 0, out);
+    }
+  }
   if (shape.wide == 0) {
     return sum_block<kFormat, kVectors, kTail, kWeighted>(s, shape, 0, out);
   }
@@ -161,6 +189,8 @@ void pooled(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk
           .rows = rows,
           .count = count,
           .weights = kWeighted ? t.weights + l : nullptr,
+          .hint = walk.between(),
+          .ahead = walk.ahead(),
           .first = left == n,
           .last = last,
           .divisor = mean && last && counted > 0 ? static_cast<float>(counted) : 1.0f};
@@ -191,6 +221,8 @@ void unpooled(const BagsArgs& args, const BagTable& t, Walk& walk) {
 
 template <RowFormat kFormat, int kVectors, bool kTail>
 void bags_of(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk& walk) {
+  walk.enter(
+      t, kWholeLines<kFormat, kVectors, kTail> && shape.wide == 0 && t.pooling != Pooling::none);
   if (t.pooling == Pooling::none) return unpooled<kFormat>(args, t, walk);
   if (t.weights != nullptr) {
     return pooled<kFormat, kVectors, kTail, true>(args, t, shape, walk);
@@ -200,7 +232,6 @@ void bags_of(const BagsArgs& args, const BagTable& t, const RowShape& shape, Wal
 
 template <int kVectors, bool kTail>
 void table_bags(const BagsArgs& args, const BagTable& t, const RowShape& shape, Walk& walk) {
-  walk.enter(t);
   constexpr int kOwn = RECSTACK_ISA == 0 ? 1 : kVectors;  // scalar: one for all widths
   switch (t.format) {
     case RowFormat::fp32:

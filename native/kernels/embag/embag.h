@@ -18,9 +18,10 @@
 // nothing needs alignment; nothing past `dim` is read or written.
 //
 // Indices become row addresses a window at a time, bounds checked on the way. Rows are prefetched
-// in bursts of 16 or 64 lookups, at least `distance` ahead, across the ends of bags and tables
-// alike, every line of a row (of the width of the table that is being read). A bag that repeats the
-// one before it (a client that sends a user's features once per candidate) is copied. Cost: lookups
+// at least `distance` ahead, across the ends of bags and tables alike, every line of a row (of the
+// width of the table that is being read): in bursts, or one with each row that is added
+// (`Prefetch::burst`). A bag that repeats the one before it (a client that sends a user's features
+// once per candidate) is copied. Cost: lookups
 // * dim adds (weighted: fma), for scaled rows as many fma again (int4 and int2 on AVX-512: 16 per
 // row), lookups * (row_bytes + index) + bags * 4 * dim bytes.
 #pragma once
@@ -39,9 +40,13 @@ enum class IndexType { int32, int64 };
 enum class PrefetchHint { none, t0, t1, nta };
 
 struct Prefetch {
-  static constexpr int64_t kMaxDistance = 128;
+  static constexpr int64_t kMaxDistance = 128, kMaxBurst = 128;
   PrefetchHint hint = PrefetchHint::t1;
   int64_t distance = 32;  // lookups, 1 to kMaxDistance
+  // Rows asked for at once where bags are long, 1 to kMaxBurst. 1: with each row that is added, if
+  // rows are fp32 and one block of whole lines (up to 256 bytes), else 16. Tables of short bags
+  // have bursts of 128.
+  int64_t burst = 1;
 };
 
 // One table and its bags.

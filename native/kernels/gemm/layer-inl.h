@@ -49,7 +49,7 @@ template <class W>
 RECSTACK_INLINE void copy_rows(const float* x, int64_t x_stride, int64_t rows, int64_t values,
                                float* copy) {
   for (int64_t r = 0; r < rows; ++r) {
-    copy_elements<W>(x + r * x_stride, values, copy + r * kCopyStride);
+    copy_elements<W>(x + r * x_stride, values, copy + r * copy_stride(rows));
   }
 }
 
@@ -75,7 +75,7 @@ RECSTACK_INLINE void multiply_group(Tile<W> tile, int64_t rows, int64_t columns)
     if (part.bias != nullptr) part.bias += j;
     for (int64_t b = 0, r = 0; b < blocks; ++b) {
       const int64_t end = rows * (b + 1) / blocks;
-      part.a = tile.a + r * kCopyStride;
+      part.a = tile.a + r * copy_stride(rows);
       part.out = tile.out + r * tile.out_stride + j;
       kBlocks<W>[end - r](part, lesser(kPanel, columns - j));
       r = end;
@@ -86,20 +86,24 @@ RECSTACK_INLINE void multiply_group(Tile<W> tile, int64_t rows, int64_t columns)
 // Takes up to 148 KB of stack.
 template <class W>
 void gemm(const GemmArgs& args) {
-  alignas(64) float copy[kBlocksAtOnce * kMaxRows * kCopyStride];
+  alignas(64) float copy[kBlocksAtOnce * kMaxRows * copy_stride(kMaxRows)];
+  static_assert(kFewRows * copy_stride(kFewRows) <= sizeof copy / sizeof copy[0]);
   const int64_t columns = wide_columns(args.n);
   const int64_t blocks = (args.rows + kMaxRows - 1) / kMaxRows;
   const int64_t all = steps_of<W>(args.k);
   const int64_t groups = (blocks + kBlocksAtOnce - 1) / kBlocksAtOnce;
   for (int64_t g = 0, r = 0; columns > 0 && g < groups; ++g) {
     const int64_t end = args.rows * (g + 1) / groups;
+    const bool in_place = args.rows == 1 && !W::kRoundsX;
+    const int64_t depth = in_place ? all : depth_of(end - r) / W::kParts;
     if (args.start != nullptr) copy_starts(args, r, end, columns);
     int64_t t = 0;
     do {
-      const int64_t steps = lesser(kDepth / W::kParts, all - t), at = t * W::kValues;
+      const int64_t steps = lesser(depth, all - t), at = t * W::kValues;
       const int64_t values = lesser(steps * W::kValues, args.k - at);
-      copy_rows<W>(args.x + r * args.x_stride + at, args.x_stride, end - r, values, copy);
-      const Tile<W> tile = {.a = copy,
+      const float* x = args.x + r * args.x_stride + at;
+      if (!in_place) copy_rows<W>(x, args.x_stride, end - r, values, copy);
+      const Tile<W> tile = {.a = in_place ? x : copy,
                             .b = static_cast<const typename W::Word*>(args.packed),
                             .panel_stride = all * kPanel,
                             .first_step = t,

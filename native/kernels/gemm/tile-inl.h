@@ -8,18 +8,21 @@
 namespace recstack::RECSTACK_ISA_NS {
 namespace {
 
+// Fewer rows than any block of several has: the weights' stream is what bounds them.
+constexpr int64_t kFewRows = kMaxRows / 2 - 1;
 // Elements of x per pass, as load_x makes them; partial sums rest in `out` between passes and the
-// same chain resumes. Chains that go on from another product's are first copied there.
-constexpr int64_t kDepth = 512;
+// same chain resumes. Chains that go on from another product's are first copied there. With few
+// rows a pass is long, as the weights' stream starts anew with each.
+constexpr int64_t depth_of(int64_t rows) { return rows <= kFewRows ? 4096 : 512; }
 // Rows of x are copied here first. The constant stride gives the inner loop constant displacements,
 // and keeps rows a power of two apart from fighting over one cache set.
-constexpr int64_t kCopyStride = kDepth + 16;
+constexpr int64_t copy_stride(int64_t rows) { return depth_of(rows) + 16; }
 
 constexpr int64_t kPrefetchSteps = 128;
 
 template <class W>
 struct Tile {
-  const float* a;             // rows kCopyStride apart
+  const float* a;             // rows copy_stride of all of them apart
   const typename W::Word* b;  // first panel
   int64_t panel_stride;       // words from panel to panel
   int64_t first_step;         // this pass: steps [first_step, first_step + steps)
@@ -66,7 +69,7 @@ RECSTACK_INLINE void multiply(const Tile<W>& tile, int64_t columns) {
       acc[m][c] = !tile.resume ? zero() : kFull ? load(out) : load_n(out, lanes(c));
     }
   }
-  accumulate<kRows, kVectors, kPanels, W>(tile.a, kCopyStride,
+  accumulate<kRows, kVectors, kPanels, W>(tile.a, copy_stride(kRows),
                                           tile.b + tile.first_step * kVectors * kLanes,
                                           tile.panel_stride, tile.steps, acc);
   if (tile.last && tile.bias != nullptr) {

@@ -46,7 +46,10 @@ RECSTACK_INLINE void store_quantised(Quantised* p, I q) {
 }
 #else
 RECSTACK_INLINE I load_weights(const int8_t* p) { return {Int4{p[0], p[1], p[2], p[3]}}; }
-RECSTACK_INLINE I dot(I acc, I q, I w) { return {acc.r + q.r * w.r}; }
+// Wraps: where the scale is NaN, weights made at run time may be any number.
+RECSTACK_INLINE I dot(I acc, I q, I w) {
+  return {reinterpret_cast<Int4>(wrapping(acc) + wrapping(q) * wrapping(w))};
+}
 RECSTACK_INLINE void store_quantised(Quantised* p, I q) { __builtin_memcpy(p, &q, sizeof q); }
 #endif
 

@@ -125,6 +125,21 @@ RECSTACK_INLINE void rnn_columns(const RnnStep& step, int64_t j) {
     store(sums[i / kColumns] + i % kColumns * kLanes, acc[i / kColumns][i % kColumns]);
   }
   const int64_t columns = lesser(kColumns * kLanes, args.hidden - j);
+  if (columns == kColumns * kLanes) {
+    V bias[kColumns];
+    RECSTACK_UNROLL
+    for (int c = 0; c < kColumns; ++c) {
+      bias[c] = args.bias == nullptr ? zero() : load(args.bias + j + c * kLanes);
+    }
+    for (int m = 0; m < kRows; ++m) {
+      float* out = step.fresh + m * step.fresh_stride + j;
+      RECSTACK_UNROLL
+      for (int c = 0; c < kColumns; ++c) {
+        store(out + c * kLanes, tanh(add(load(sums[m] + c * kLanes), bias[c])));
+      }
+    }
+    return;
+  }
   for (int m = 0; m < kRows; ++m) {
     float* out = step.fresh + m * step.fresh_stride + j;
     for (int64_t c = 0; c < columns; c += kLanes) {

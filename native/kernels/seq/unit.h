@@ -38,7 +38,8 @@ namespace recstack {
 
 enum class UnitActivation { none, relu, sigmoid, tanh, prelu, dice };
 
-// Limits of what fits the kernel's scratch: first layer's n * k, padded; any layer's n; a key's dim.
+// Limits of what fits the kernel's scratch: first layer's n * k, padded; any layer's n; a key's
+// dim.
 constexpr int64_t kUnitWeights = 8192;
 constexpr int64_t kUnitWidth = 256;
 constexpr int64_t kUnitKeyWidth = 512;  // of plain keys

@@ -188,7 +188,7 @@ class _Lane:
     def __enter__(self) -> _Lane:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self._dispatcher.close(drain=False)
 
 

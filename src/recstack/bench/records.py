@@ -44,6 +44,8 @@ class Cell(BaseModel):
     """What was measured for `rows` rows on `threads` threads; the first contender is recstack.
 
     cold_bytes: table rows and dense columns read before an input comes round again.
+    steady_spread: p99 over median of fixed work as long as recstack's run, in the same turns: what
+        the machine itself adds to slow runs.
     floor_us: modelled, where the machine's peaks are stored; roofline: the record that reports draw
         it from (`profile.roofline_record`).
     """
@@ -62,6 +64,7 @@ class Cell(BaseModel):
     batches: int
     cold_bytes: int
     found: tuple[Found, ...]
+    steady_spread: float | None = None
     floor_us: float | None = None
     roofline: dict[str, Any] | None = None
 
@@ -86,6 +89,12 @@ class Cell(BaseModel):
         best, own = self.best_peer, self.best_own
         return None if best is None or not best.us or not own.us else best.us / own.us
 
+    @property
+    def spread(self) -> float | None:
+        """recstack's p99 over its median."""
+        own = self.own
+        return own.p99_us / own.us if own.p99_us and own.us else None
+
     def as_dict(self) -> dict[str, Any]:
         """As plain data, with the derived figures."""
         best = self.best_peer
@@ -94,6 +103,7 @@ class Cell(BaseModel):
             "best_own": self.best_own.contender,
             "best_peer": None if best is None else best.contender,
             "ratio": self.ratio,
+            "spread": self.spread,
             "over_floor": self.own.us / self.floor_us if self.floor_us and self.own.us else None,
         }
 

@@ -16,7 +16,8 @@ from recstack.bench.contenders import OWN, is_low, prepare
 from recstack.bench.floors import beside_floor
 from recstack.bench.inputs import MOST_BATCHES, Inputs, make_inputs
 from recstack.bench.records import Cell, Found, Status, Store
-from recstack.bench.timing import ROUND_S, Entrant, summary_us, time_rounds
+from recstack.bench.steady import SteadyWork
+from recstack.bench.timing import ROUND_S, Entrant, spread, summary_us, time_rounds
 from recstack.errors import RecstackError
 from recstack.model import Model
 from recstack.types import Scores
@@ -107,13 +108,15 @@ def _measure(model: Model, config: BenchConfig, asked: Cell, names: Sequence[str
     line = [_line_up(name, model, setting, inputs) for name in names]
     line = _compared(line, inputs)
     entrants = [place.entrant for place in line if place.entrant is not None]
-    time_rounds(entrants, config.rounds, config.round_s)
+    steady = _steady(entrants[0])
+    time_rounds([*entrants, steady], config.rounds, config.round_s)
     found = tuple(_found(place) for place in line)
     return asked.model_copy(
         update={
             "batches": len(inputs.batches),
             "cold_bytes": inputs.cold_bytes,
             "found": found,
+            "steady_spread": spread(steady.rounds),
             **beside_floor(model, asked.rows, asked.threads, config.isa, found[0].us),
         }
     )
@@ -173,6 +176,12 @@ def _checked(place: _Place, places: Sequence[int], want: Sequence[Scores]) -> _P
         return replace(place, error=max(far))
     reason = f"scores differ from recstack's by {max(far):.3g}"
     return replace(place, entrant=None, status="disagrees", reason=reason)
+
+
+def _steady(own: Entrant) -> Entrant:
+    with own.contender.turn():
+        work = SteadyWork(lambda: own.contender.run(own.staged[0]))
+    return Entrant(work, [None])
 
 
 def _scores(entrant: Entrant, i: int) -> Scores:

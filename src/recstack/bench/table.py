@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 
 from recstack.bench.records import Cell
@@ -15,11 +16,13 @@ GROUPS = (
     ("RM3, WnD, MT-WnD", ("rm3", "wnd", "mt-wnd")),
 )
 
+SPREAD = "p99 / median, of fixed work"
+
 
 def render(cells: Sequence[Cell]) -> str:
     """Markdown: a row per cell, then means of best peer / recstack; all times measured, in us."""
     names = list(dict.fromkeys(f.contender for cell in cells for f in cell.found[1:]))
-    heads = ["model", "rows", "threads", "isa", "inputs", "recstack", "quartiles", "p99", *names,
+    heads = ["model", "rows", "threads", "isa", "inputs", "recstack", "quartiles", SPREAD, *names,
              "best peer / recstack", "floor", "recstack / floor"]  # fmt: skip
     lines = [_line(heads), _line(["---"] * len(heads))]
     lines += [_line(row(cell, names)) for cell in cells]
@@ -29,7 +32,7 @@ def render(cells: Sequence[Cell]) -> str:
 
 def columns(cells: Sequence[Cell], names: Sequence[str]) -> list[list[str]]:
     """The same turned round, without the questions: a row per contender, a column per cell."""
-    heads = ["recstack", "  quartiles", "  p99", *names, "best peer / recstack", "floor",
+    heads = ["recstack", "  quartiles", f"  {SPREAD}", *names, "best peer / recstack", "floor",
              "recstack / floor"]  # fmt: skip
     answers = [row(cell, names)[5:] for cell in cells]
     return [[head, *(a[i] for a in answers)] for i, head in enumerate(heads)]
@@ -63,7 +66,7 @@ def row(cell: Cell, names: Iterable[str]) -> list[str]:
     floor = "-" if cell.floor_us is None else figure(cell.floor_us)
     over = "-" if not cell.floor_us or own.us is None else f"{own.us / cell.floor_us:.2f}"
     return [cell.model, str(cell.rows), str(cell.threads), cell.isa, cell.inputs.split("/")[-1],
-            figure(own.us), f"{figure(low)}..{figure(high)}", figure(own.p99_us), *peers, ratio,
+            figure(own.us), f"{figure(low)}..{figure(high)}", _spread(cell), *peers, ratio,
             floor, over]  # fmt: skip
 
 
@@ -76,11 +79,20 @@ def means(cells: Sequence[Cell]) -> list[str]:
         if logs:
             mean = math.exp(sum(logs) / len(logs))
             lines.append(f"- geometric mean, {title}: {mean:.2f} ({len(logs)} cells)")
+    spreads = [(c.spread, c.steady_spread) for c in cells if c.spread and c.steady_spread]
+    if spreads:
+        own, steady = (statistics.median(s) for s in zip(*spreads, strict=True))
+        lines.append(f"- p99 / median, median of cells: {own:.2f}, of fixed work {steady:.2f}")
     if rated:
         cell, ratio = min(rated, key=lambda pair: pair[1])
         where = f"{cell.model}, {cell.rows} rows, {cell.threads} thread(s), {cell.isa}"
         lines.append(f"- worst cell: {ratio:.2f} ({where})")
     return lines
+
+
+def _spread(cell: Cell) -> str:
+    both = (cell.spread, cell.steady_spread)
+    return ", ".join("-" if x is None else f"{x:.2f}" for x in both)
 
 
 def figure(us: float | None) -> str:

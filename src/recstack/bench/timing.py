@@ -97,3 +97,9 @@ def summary_us(rounds: Sequence[Sequence[int]]) -> dict[str, Any]:
         "runs": int(every.size),
         "round_medians_us": medians,
     }
+
+
+def spread(rounds: Sequence[Sequence[int]]) -> float:
+    """p99 of all runs over the median over rounds of each round's median."""
+    told = summary_us(rounds)
+    return float(told["p99_us"] / told["us"])

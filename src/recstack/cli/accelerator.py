@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from recstack.cli.models import ModelName, RowsScale, open_model
-from recstack.cli.output import Json, Seed, console, print_json, progress, table
+from recstack.cli.models import open_model
+from recstack.cli.options import Json, ModelName, RowsScale, Seed
+from recstack.cli.output import console, print_json, progress, table
 from recstack.engine import DeviceConfig, compile
 from recstack.errors import ConfigError
 from recstack.machine.power import Energy, PowerMeter

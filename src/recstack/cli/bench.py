@@ -14,8 +14,9 @@ from recstack.bench.colocate import ColocateConfig
 from recstack.bench.contenders import LOW_OWN, chosen, is_low
 from recstack.bench.isa import hold_process
 from recstack.cli.colocate import colocate as run_colocate
-from recstack.cli.models import RowsScale, open_model
-from recstack.cli.output import Json, Seed, console, print_json, progress, table
+from recstack.cli.models import open_model
+from recstack.cli.options import Json, ModelName, RowsScale, Seed
+from recstack.cli.output import console, print_json, progress, table
 from recstack.data import streams
 from recstack.errors import ConfigError
 
@@ -26,9 +27,7 @@ MOST_THREADS = 1024  # as EngineConfig.threads
 
 
 def bench(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A model folder, or a name of `recstack zoo`.")
-    ] = "",
+    model: ModelName = "",
     batch: Annotated[str, typer.Option(help="Rows per batch, comma-separated.")] = SIZES,
     peers: Annotated[
         str,

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from recstack.cli.models import ModelName, RowsScale, open_model
-from recstack.cli.output import Json, console, print_json
+from recstack.cli.models import open_model
+from recstack.cli.options import Json, ModelName, RowsScale
+from recstack.cli.output import console, print_json
 from recstack.engine.memory import WHERE
 from recstack.engine.tables import find_place
 from recstack.errors import ConfigError, DataError
@@ -18,6 +19,8 @@ from recstack.model.cost_table import cost_table
 from recstack.profile.floor import Floor
 from recstack.profile.floor import floor as least_time
 from recstack.profile.floor_table import floor_table
+
+WIDTH = 110  # of the table; a narrower terminal wraps its lines
 
 
 def describe(
@@ -42,7 +45,7 @@ def describe(
         found = {**cost.as_dict(), **place}
         print_json({**found, "floor": least.as_dict()} if least else found)
         return
-    console.print(cost_table(cost))
+    console.print(cost_table(cost), width=max(console.width, WIDTH), crop=False, soft_wrap=False)
     if tables.kind != "shared":
         where = f"{WHERE[tables.kind]} ({tables.reason})"
         console.print(f"an engine here would have the tables {where}", soft_wrap=True)

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from recstack.cli import peaks as machine_peaks
-from recstack.cli.output import Json, console, print_json, table
+from recstack.cli.options import Json
+from recstack.cli.output import console, print_json, table
 from recstack.engine import EngineConfig, instruction_sets
 from recstack.engine.config import choose_isa
 from recstack.errors import ConfigError

@@ -11,22 +11,21 @@ import numpy as np
 import typer
 
 from recstack import results
-from recstack.cli.models import RowsScale, open_model
-from recstack.cli.output import Json, Seed, console, print_json, progress, table
+from recstack.cli.models import open_plan
+from recstack.cli.options import Json, PlanName, ResultFile, RowsScale, Seed
+from recstack.cli.output import console, print_json, progress, table
 from recstack.data import random_batch
 from recstack.engine import compile
 from recstack.errors import ConfigError
 from recstack.mlperf import RULES, Ran, RunConfig, System, Verdict, check, run
 from recstack.mlperf.rules import MIN_DURATION_S, ScenarioName
 from recstack.schedule import ScheduleConfig
-from recstack.tune import Deployment, compile_deployment, read_deployment, start
+from recstack.tune import compile_deployment, start
 from recstack.types import Query
 
 
 def mlperf(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="plan.toml, a model folder or a zoo name.")
-    ] = "dlrm-dcnv2",
+    plan: PlanName = "dlrm-dcnv2",
     scenario: Annotated[
         str, typer.Option(help=" | ".join(get_args(ScenarioName)) + ".")
     ] = "server",
@@ -43,7 +42,7 @@ def mlperf(
         int | None, typer.Option(min=1, help="Fewer samples than the rules ask; marked scaled.")
     ] = None,
     logs: Annotated[Path | None, typer.Option(help="Folder for LoadGen's log files.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Result file (JSON lines) to write.")] = None,
+    out: ResultFile = None,
     rows_scale: RowsScale = 1.0,
     seed: Seed = 0,
     json: Json = False,
@@ -61,28 +60,26 @@ def mlperf(
         min_samples=min_samples,
         seed=seed,
     )
-    opener = partial(open_system, model, rows_scale, seed)
+    opener = partial(open_system, plan, rows_scale, seed)
     progress.print(f"LoadGen, {scenario}, {'accuracy' if accuracy else f'{seconds:g} s'} ...")
     ran = run(opener, config, logs)
     verdict = check(ran)
-    record = to_record(model, ran, verdict)
+    record = to_record(plan, ran, verdict)
     if out:
         results.write(out, "mlperf", [record], seed=seed)
     if json:
         print_json(record)
     else:
-        _show(model, ran, verdict)
+        _show(plan, ran, verdict)
     raise typer.Exit(0 if verdict.valid else 1)
 
 
 def open_system(plan: str, rows_scale: float, seed: int) -> System:
     """The dispatcher of a plan or model; its queries have uniform indices."""
-    if plan.endswith(".toml"):
-        deployment, model = read_deployment(plan)
-    else:
-        model = open_model(plan, rows_scale, seed)
+    deployment, model = open_plan(plan, rows_scale, seed)
+    if not plan.endswith(".toml"):
         schedule = ScheduleConfig(lanes=len(os.sched_getaffinity(0)), merge_rows=0)
-        deployment = Deployment(model=plan, schedule=schedule)
+        deployment = deployment.model_copy(update={"schedule": schedule})
     scaled = {} if rows_scale == 1.0 else {"table rows": f"{rows_scale:g} of full size"}
     if not plan.startswith("dlrm-dcnv2"):
         scaled["model"] = plan

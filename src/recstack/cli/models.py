@@ -1,22 +1,16 @@
-"""How verbs name a model: a folder, a deployment file, or a preset of the zoo."""
+"""How verbs find what they are told to run: a folder, a deployment file, a preset of the zoo."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
+from recstack.cli.output import progress
+from recstack.engine import Engine, HybridEngine
 from recstack.errors import ConfigError
 from recstack.model import Model, zoo
 from recstack.model import load as load_model
-
-ModelName = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A model folder, or a name of `recstack zoo`.")
-]
-RowsScale = Annotated[
-    float, typer.Option(min=1e-9, help="Scale of a zoo model's table rows, to fit memory.")
-]
+from recstack.schedule import Costs
+from recstack.tune import Deployment, engine_costs, read_deployment
 
 
 def open_model(name: str, rows_scale: float = 1.0, seed: int = 0) -> Model:
@@ -30,3 +24,16 @@ def open_model(name: str, rows_scale: float = 1.0, seed: int = 0) -> Model:
     if Path(name).is_dir():
         return load_model(name)
     raise ConfigError(f"expected a model folder or one of {', '.join(zoo.names())}, got {name!r}")
+
+
+def open_plan(name: str, rows_scale: float = 1.0, seed: int = 0) -> tuple[Deployment, Model]:
+    """The deployment of a plan.toml, or of a model that `open_model` finds, and the model."""
+    if name.endswith(".toml"):
+        return read_deployment(name)
+    return Deployment(model=name), open_model(name, rows_scale, seed)
+
+
+def measured_costs(engine: Engine | HybridEngine, threads_per_lane: int, seed: int) -> Costs:
+    """What batches cost on this machine's lanes; says that it takes a while."""
+    progress.print(f"measuring what batches of {engine.model.name} cost", style="dim")
+    return engine_costs(engine, threads_per_lane=threads_per_lane, seed=seed)

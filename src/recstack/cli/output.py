@@ -6,14 +6,10 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 
 console = Console(highlight=False)
 progress = Console(stderr=True, highlight=False)

@@ -56,7 +56,7 @@ def print_peaks(peaks: Peaks) -> None:
                         _read_rows(peaks)))  # fmt: skip
     console.print()
     console.print(table("Sum-pooling random rows, of all threads (measured)",
-                        ("row", "table", "threads", "ns plain", "ns best", "GB/s", "prefetch"),
+                        ("row", "tables", "threads", "ns plain", "ns best", "GB/s", "prefetch"),
                         _lookup_rows(peaks)))  # fmt: skip
 
 
@@ -76,16 +76,18 @@ def _read_rows(peaks: Peaks) -> list[tuple[str, ...]]:
 
 
 def _lookup_rows(peaks: Peaks) -> list[tuple[str, ...]]:
-    order = sorted(peaks.gather, key=lambda p: (p.row_bytes, p.footprint_bytes, p.threads))
+    order = sorted(
+        peaks.gather, key=lambda p: (p.row_bytes, p.footprint_bytes, p.tables, p.threads)
+    )
     return [
         (
             f"{p.row_bytes} B",
-            _size(p.footprint_bytes),
+            f"{p.tables} of {_size(p.footprint_bytes // p.tables)}",
             str(p.threads),
             f"{p.plain_ns:.2f}",
             f"{p.ns:.2f}",
             f"{p.row_bytes / p.ns:.1f}",
-            p.hint if p.hint == "none" else f"{p.hint} at {p.distance}",
+            p.hint if p.hint == "none" else f"{p.hint} at {p.distance}, {p.burst} at once",
         )
         for p in order
     ]

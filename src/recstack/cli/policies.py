@@ -11,7 +11,6 @@ import typer
 
 from recstack import results
 from recstack.cli.output import console, print_json, progress, table
-from recstack.cli.traffic import random_queries
 from recstack.engine import Engine, HybridEngine
 from recstack.errors import ConfigError
 from recstack.loadtest import (
@@ -27,7 +26,7 @@ from recstack.loadtest.sizes import Sizes
 from recstack.loadtest.timeline import ACCELERATOR, LANE, timeline_record
 from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig
 from recstack.simulate import simulate
-from recstack.tune import start, trace_schedule
+from recstack.tune import random_queries, start, trace_schedule
 from recstack.tune.policies import POLICIES, Setting, compare, traced
 
 KIND = "policies"

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from recstack import results
-from recstack.cli.load import load_table
-from recstack.cli.output import Json, Seed, console, print_json, progress, table
-from recstack.cli.traffic import over_http
+from recstack.cli.latency import load_table
+from recstack.cli.options import DEFAULT_SLA, BudgetS, Json, Seed, SlaText
+from recstack.cli.output import console, print_json, progress, table
 from recstack.cli.tuned import describe_schedule, found_records, show_progress, tuned_table
-from recstack.data import metrics, movielens
+from recstack.data.metrics import Interval
+from recstack.data.movielens import Accuracy, Example
 from recstack.engine import Engine, HybridEngine, compile
 from recstack.errors import ConfigError, RecstackError
 from recstack.loadtest import SLA, LoadResult, judge, null_latency, sizes, summarise
 from recstack.loadtest import sla as sla_forms
+from recstack.loadtest.remote import load_over_http
 from recstack.model import load as load_model
 from recstack.report import write_report
-from recstack.schedule import Stats
-from recstack.tune import Deployment, QueryPool, TuneConfig, Tuned, start, trace_schedule
+from recstack.tune import Deployment, QueryPool, TuneConfig, Tuned, start, trace_tuned
 from recstack.tune import tune as tune_engine
 
 SIZES = "production"
@@ -35,35 +33,14 @@ SHARES = (0.02, 0.05, 0.1, 0.15, 0.2)  # the client shares the cores: HTTP holds
 RUN_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """Test figures of the bundled model, recomputed here, beside what training measured."""
-
-    rows: int
-    auc: metrics.Interval
-    log_loss: metrics.Interval
-    torch_auc: float
-    baseline_auc: float
-
-    def to_record(self, model: str) -> dict[str, Any]:
-        """As a record of a result file."""
-        return {
-            "record": "accuracy", "origin": "measured", "model": model, "rows": self.rows,
-            "auc": self.auc.value, "auc_low": self.auc.low, "auc_high": self.auc.high,
-            "log_loss": self.log_loss.value, "log_loss_low": self.log_loss.low,
-            "log_loss_high": self.log_loss.high, "torch_auc": self.torch_auc,
-            "baseline": "logistic regression", "baseline_auc": self.baseline_auc,
-        }  # fmt: skip
-
-
 def quickstart(
     example: Annotated[Path, typer.Option(help="The MovieLens example's folder.")] = Path(
         "examples/movielens"
     ),
     model: Annotated[str, typer.Option(help="wnd or din.")] = "wnd",
-    sla: Annotated[str, typer.Option(help="Tail-latency target.")] = "p95<=10ms",
+    sla: SlaText = DEFAULT_SLA,
     out: Annotated[Path, typer.Option(help="Folder for report, plan and results.")] = Path("out"),
-    budget_s: Annotated[float, typer.Option(min=1, help="Begin no new tuning step after.")] = 30,
+    budget_s: BudgetS = 30,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -73,13 +50,9 @@ def quickstart(
         raise ConfigError(f"expected the bundled model in {folder}: run this in a recstack clone")
     target = sla_forms.parse(sla)
     engine = compile(load_model(folder))
-    features, data = _features(example)
-    accuracy = _step("accuracy on held-out ratings", lambda: _accuracy(
-        engine, features, data, example, model))  # fmt: skip
-    names = [i.name for i in engine.model.sparse]
-    pool = QueryPool(
-        lambda index, rows: movielens.queries(features, names, 1, rows, seed + index)[0], per_size=2
-    )
+    ratings, names = Example(example), [i.name for i in engine.model.sparse]
+    accuracy = _step("accuracy on held-out ratings", lambda: ratings.accuracy(engine, names, model))
+    pool = QueryPool(lambda index, rows: ratings.query(names, seed + index, rows), per_size=2)
     tuned = _step(f"tuning for {target}", lambda: _tune(engine, pool, target, budget_s, seed))
     traces = _step("tracing lanes", lambda: _trace(engine, pool, tuned, seed))
     runs, stages = _step("serving over HTTP under open-loop load", lambda: _serve(
@@ -114,32 +87,6 @@ def _step(what: str, work: Callable[[], Any]) -> Any:
     return done
 
 
-def _features(example: Path) -> tuple[movielens.Features, movielens.MovieLens]:
-    data = movielens.load(example / "data" / "ratings.csv.gz", example / "data" / "movies.csv.gz")
-    _, valid, _ = movielens.split(data)
-    return movielens.Features(data, train_until=int(data.time[valid[0]])), data
-
-
-def _accuracy(
-    engine: Engine | HybridEngine, features: movielens.Features, data: movielens.MovieLens,
-    example: Path, model: str,
-) -> Accuracy:  # fmt: skip
-    """Score every held-out rating with the engine; intervals by whole users."""
-    _, _, test = movielens.split(data)
-    rows = features.of(data.user[test], data.movie[test], data.time[test])
-    batch = rows.batch([i.name for i in engine.model.sparse])
-    scores = engine.run(batch)[:, 0].astype(np.float64)
-    labels, users = data.liked[test], data.user[test]
-    trained = jsonlib.loads((example / "checkpoints" / "metrics.json").read_text())["models"]
-    return Accuracy(
-        rows=len(test),
-        auc=metrics.bootstrap(metrics.auc, labels, scores, groups=users, resamples=200),
-        log_loss=metrics.bootstrap(metrics.log_loss, labels, scores, groups=users, resamples=200),
-        torch_auc=float(trained[model]["by_user"]["auc"]["value"]),
-        baseline_auc=float(trained["lr"]["by_user"]["auc"]["value"]),
-    )
-
-
 def _tune(
     engine: Engine | HybridEngine, pool: QueryPool, target: SLA, budget_s: float, seed: int
 ) -> Tuned:
@@ -152,13 +99,8 @@ def _trace(
     engine: Engine | HybridEngine, pool: QueryPool, tuned: Tuned, seed: int
 ) -> list[dict[str, Any]]:
     """What lanes run at the baseline's rate, under both schedules."""
-    if not tuned.baseline.found.low_qps:
-        return []
-    return [
-        trace_schedule(engine, trial.schedule, pool, sizes.parse(SIZES),
-                       tuned.baseline.found.low_qps, label=label, seed=seed)
-        for label, trial in (("baseline", tuned.baseline), ("tuned", tuned.best))
-    ]  # fmt: skip
+    qps = tuned.baseline.found.low_qps
+    return trace_tuned(engine, tuned, pool, sizes.parse(SIZES), qps, seed=seed) if qps else []
 
 
 def _serve(
@@ -175,28 +117,14 @@ def _serve(
         with Server({engine.model.name: (engine.model, dispatcher)}, ServeConfig()) as server:
             for share in SHARES:
                 rate = max(share * reached, 1.0)
-                run = over_http(server.url, engine.model.name, pool, sizes.parse(SIZES), target,
-                                rate, RUN_S, seed)  # fmt: skip
+                run = load_over_http(server.url, engine.model.name, pool, sizes.parse(SIZES),
+                                     target, rate, RUN_S, seed=seed)  # fmt: skip
                 runs.append((f"HTTP {share:.0%}", rate, run))
-                if not _met(run, target):
+                if not summarise(run, target).meets(target):
                     break
-        return runs, _stage_records(dispatcher.stats())
+        return runs, dispatcher.stats().stages_record()
     finally:
         dispatcher.close()
-
-
-def _stage_records(stats: Stats) -> dict[str, Any]:
-    return {
-        name: {"count": s.count, "mean_ns": s.mean,
-               **{f"p{share:.0%}_ns".replace("%", ""): s.percentiles[share]
-                  for share in (0.5, 0.95, 0.99)}}
-        for name, s in stats.stages_ns.items()
-    }  # fmt: skip
-
-
-def _met(run: LoadResult, target: SLA) -> bool:
-    tail = summarise(run, target).latency_ns[target.percentile].value
-    return bool(tail <= target.limit_ns)
 
 
 def _save_plan(
@@ -223,7 +151,7 @@ def _print(
 ) -> None:  # fmt: skip
     target = sla_forms.parse(sla)
 
-    def interval(x: metrics.Interval) -> str:
+    def interval(x: Interval) -> str:
         return f"{x.low:.4f}..{x.high:.4f}"
 
     console.print()

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from recstack.cli.options import DEFAULT_SLA, SlaOption
 from recstack.cli.output import progress
-from recstack.cli.traffic import DEFAULT_SLA, SlaOption
 from recstack.errors import ConfigError
 from recstack.loadtest import SLA
 from recstack.loadtest import sla as sla_forms

@@ -8,21 +8,29 @@ from typing import Annotated, Any
 import typer
 
 from recstack import results
-from recstack.cli.load import load_table
-from recstack.cli.models import RowsScale, open_model
-from recstack.cli.output import Json, Seed, console, print_json, progress
+from recstack.cli.latency import load_table
+from recstack.cli.models import measured_costs, open_plan
+from recstack.cli.options import (
+    DEFAULT_SIZES,
+    DEFAULT_SLA,
+    Json,
+    RowsScale,
+    Seed,
+    SizesOption,
+    SlaOption,
+)
+from recstack.cli.output import console, print_json, progress
 from recstack.cli.policies import PoliciesOption, ScalesText, compare_policies, simulated_setting
-from recstack.cli.simulated import Search, search_record, search_table
-from recstack.cli.traffic import DEFAULT_SIZES, DEFAULT_SLA, SizesOption, SlaOption
-from recstack.engine import compile
+from recstack.cli.simulated import describe, search_record, search_table
 from recstack.errors import ConfigError
 from recstack.loadtest import SLA, make_traffic, summarise
 from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
+from recstack.loadtest.search import Probe
 from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig, read_costs
-from recstack.simulate import Simulated, find_costs
+from recstack.simulate import ScheduleSearch, Simulated, find_costs
 from recstack.simulate import simulate as run_simulation
-from recstack.tune import Deployment, engine_costs, read_deployment
+from recstack.tune import Deployment, compile_deployment
 
 DEEPRECSCHED = "deeprecsched"
 
@@ -110,9 +118,11 @@ def simulate(
         met = compare_policies(setting, policies, target, sla_scale, out, json)
         raise typer.Exit(0 if met else 1)
     if qps is None:
-        search = Search(target, distribution, seed)
-        threshold_known = threshold_rows is not None or accelerator is None
-        found = search.run(schedule, climb_chunk=climbing, climb_threshold=not threshold_known)
+        search = ScheduleSearch(target, distribution, seed, began=_began, watch=_watch)
+        found = search.run(
+            schedule, climb_chunk=climbing,
+            climb_threshold=accelerator is not None and threshold_rows is None,
+        )  # fmt: skip
         if json:
             print_json(search_record(found))
         else:
@@ -120,7 +130,7 @@ def simulate(
         raise typer.Exit(0 if found.best.low_qps > 0 else 1)
     traffic = make_traffic(qps, queries, seed=seed, distribution=distribution)
     done = run_simulation(
-        schedule, traffic, deadline_ns=Search.deadline_ns(schedule, target),
+        schedule, traffic, deadline_ns=ScheduleSearch.deadline_ns(schedule, target),
         warmup=queries // 20, seed=seed,
     )  # fmt: skip
     raise typer.Exit(0 if _show(done, qps, target, out, seed, json) else 1)
@@ -142,17 +152,20 @@ def _read(source: str, rows_scale: float, seed: int) -> tuple[Deployment, Costs,
         costs = read_costs(source)
         schedule = ScheduleConfig(lanes=costs.busy[-1])
         return Deployment(model="", schedule=schedule), costs, costs.what.partition(",")[0]
-    if source.endswith(".toml"):
-        deployment, model = read_deployment(source)
-        if deployment.schedule.costs:
-            return deployment, deployment.schedule.costs, model.name
-    else:
-        deployment, model = Deployment(model=source), open_model(source, rows_scale, seed)
-    engine = compile(model, deployment.engine)
-    progress.print(f"measuring what batches of {model.name} cost", style="dim")
-    threads = deployment.schedule.threads_per_lane
-    costs = engine_costs(engine, threads_per_lane=threads, seed=seed)
+    deployment, model = open_plan(source, rows_scale, seed)
+    schedule = deployment.schedule
+    costs = schedule.costs or measured_costs(
+        compile_deployment(deployment, model), schedule.threads_per_lane, seed
+    )
     return deployment, costs, model.name
+
+
+def _began(schedule: ScheduleConfig) -> None:
+    progress.print(describe(schedule), style="dim", soft_wrap=True)
+
+
+def _watch(probe: Probe) -> None:
+    progress.print(f"  {probe.rate_qps:10.0f} qps  {probe.outcome}", style="dim")
 
 
 def _show(done: Simulated, qps: float, sla: SLA, out: Path | None, seed: int, json: bool) -> bool:
@@ -169,4 +182,4 @@ def _show(done: Simulated, qps: float, sla: SLA, out: Path | None, seed: int, js
         console.print(load_table([(f"{qps:g} qps offered", done.run)], origin="simulated"))
         console.print(f"lanes busy {done.utilisation:.1%}; {done.counts['batches']} batches, "
                       f"{done.counts['early']} refused early (simulated)")  # fmt: skip
-    return summary.latency_ns[sla.percentile].value <= sla.limit_ns
+    return summary.meets(sla)

@@ -8,8 +8,17 @@ from typing import Annotated
 
 import typer
 
-from recstack.cli.output import Json, Seed, console, print_json, progress
-from recstack.cli.traffic import SizesText, SlaText, random_queries
+from recstack.cli.options import (
+    DEFAULT_SIZES,
+    DEFAULT_SLA,
+    BudgetS,
+    Isa,
+    Json,
+    Seed,
+    SizesText,
+    SlaText,
+)
+from recstack.cli.output import console, print_json, progress
 from recstack.cli.tuned import found_records, show_progress, tuned_record, tuned_table
 from recstack.engine import EngineConfig
 from recstack.errors import ConfigError
@@ -23,21 +32,20 @@ from recstack.tune import (
     Deployment,
     TuneConfig,
     compile_deployment,
+    random_queries,
     read_deployment,
-    trace_schedule,
+    trace_tuned,
 )
 from recstack.tune import tune as tune_engines
 
 
 def tune(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder.")],
-    sla: SlaText = "p95<=10ms",
-    sizes: SizesText = "production",
+    sla: SlaText = DEFAULT_SLA,
+    sizes: SizesText = DEFAULT_SIZES,
     out: Annotated[Path, typer.Option(help="Deployment file to write.")] = Path("plan.toml"),
-    budget_s: Annotated[
-        float, typer.Option(min=1, help="Begin no new candidate after this.")
-    ] = 120,
-    isa: Annotated[str, typer.Option(help="Instruction set.")] = "auto",
+    budget_s: BudgetS = 120,
+    isa: Isa = "auto",
     alternative: Annotated[
         list[Path] | None,
         typer.Option(help="A plan.toml or model folder to choose from as well; repeatable."),
@@ -90,10 +98,7 @@ def tune(
         made = engines[found.best.candidate.plan]
         pool, mix = random_queries(made.model, seed), size_forms.parse(sizes)
         rate = max(found.baseline.found.low_qps, 1.0)
-        traced = [
-            trace_schedule(made, t.schedule, pool, mix, rate, label=label, seed=seed)
-            for label, t in (("baseline", found.baseline), ("tuned", found.best))
-        ]
+        traced = trace_tuned(made, found, pool, mix, rate, seed=seed)
         write_results(results, "tune", [*found_records(found), *traced], seed=seed)
     if json:
         memory = engines[found.best.candidate.plan].memory.to_record()

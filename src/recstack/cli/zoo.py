@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from recstack.cli.models import RowsScale, open_model
-from recstack.cli.output import Json, Seed, console, print_json, table
+from recstack.cli.models import open_model
+from recstack.cli.options import Json, RowsScale, Seed
+from recstack.cli.output import console, print_json, table
 from recstack.model import zoo as presets
 
 

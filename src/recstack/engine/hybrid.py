@@ -204,5 +204,5 @@ def _stage(
     ).with_tables(model.description.tables)
     part = build(description, model.weights)
     precision = part_of_plan(chosen, model, part)
-    engine = Engine(part, config.model_copy(update={"precision": precision}))
+    engine = Engine(part, config.model_copy(update={"precision": precision}), finite=False)
     return Stage(engine, description.inputs, imported, tuple(exported))

@@ -10,7 +10,7 @@ timeline                          what lanes ran, as a record
 null, null_http                   what answers at once, here and behind HTTP
 http, http_run                    a server, query by query or a whole schedule (endpoint, oip,
                                   http1, connection)
-apart                             any of it in a process of its own
+apart, remote                     any of it in a process of its own; a server from there
 """
 
 from __future__ import annotations

@@ -131,5 +131,5 @@ def error_text(status: int, body: bytes) -> str:
     """
     try:
         return f"HTTP {status}: {json.loads(body)['error']}"[:300]
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, RecursionError, TypeError, ValueError):
         return f"HTTP {status}: {body[:250].decode('utf-8', 'replace')}"

@@ -79,6 +79,10 @@ class Summary:
     lateness_p99_ns: float
     statuses: Mapping[str, int]
 
+    def meets(self, sla: SLA) -> bool:
+        """Whether the percentile of the SLA that it was summarised for lies within its limit."""
+        return bool(self.latency_ns[sla.percentile].value <= sla.limit_ns)
+
     def to_record(self) -> dict[str, Any]:
         """As a record of a result file; an infinite bound becomes None."""
 

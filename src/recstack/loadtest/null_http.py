@@ -6,7 +6,6 @@ import asyncio
 import json
 import multiprocessing
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import Self, cast
 
 from recstack.loadtest.apart import ProcessFailed
@@ -50,12 +49,7 @@ class NullServer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.join(timeout=10.0)
 

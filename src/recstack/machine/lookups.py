@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from recstack import _native
 from recstack.machine.arena import Arena
 from recstack.machine.effort import Effort
-from recstack.machine.peaks import GatherPeak, Hint
+from recstack.machine.peaks import LONG_RUN, BestPrefetch, GatherPeak, Hint, Prefetch
 
-Choice = tuple[Hint, int]
-PLAIN: Choice = ("none", 0)
+PLAIN: Prefetch = ("none", 0, 0)
 HINTS: tuple[Hint, ...] = ("T0", "T1", "NTA")
-SEARCH_SHARE = 0.35  # of the time, for the whole search on the largest table
+# Lookups ahead, and rows asked for at once: with each row that is added, and in bursts.
+SHAPES = ((16, 1), (32, 1), (64, 1), (32, 16), (32, 64), (16, 128))
+ROUND = 8000  # lookups of a thread where rows anywhere follow each other
+SEARCH_SHARE = 0.2  # of the time, for all hints on the largest tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,60 +30,89 @@ class Place:
     counts: tuple[int, ...]
 
 
-def every_choice(distances: Sequence[int]) -> list[Choice]:
-    """No prefetch, then every hint at every distance.
+def choices_of(hints: Sequence[Hint]) -> list[Prefetch]:
+    """No prefetch, then every hint in every shape.
 
-    >>> every_choice([8])
-    [('none', 0), ('T0', 8), ('T1', 8), ('NTA', 8)]
+    >>> choices_of(["T1"])[:3]
+    [('none', 0, 0), ('T1', 16, 1), ('T1', 32, 1)]
     """
-    return [PLAIN, *((hint, distance) for hint in HINTS for distance in distances)]
+    return [PLAIN, *((hint, *shape) for hint in hints for shape in SHAPES)]
 
 
-def neighbours(best: Choice, distances: Sequence[int]) -> list[Choice]:
-    """No prefetch, `best`, the distances beside it, and the other hints at its distance.
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One figure's place: rows of one size, tables, threads; and what each choice took there."""
 
-    >>> neighbours(("T1", 16), [8, 16, 32])
-    [('none', 0), ('T1', 8), ('T1', 16), ('T1', 32), ('T0', 16), ('NTA', 16)]
-    """
-    hint, distance = best
-    if hint == "none":
-        hint, distance = "T1", distances[len(distances) // 2]
-    at = distances.index(distance)
-    near = [(hint, d) for d in distances[max(at - 1, 0) : at + 2]]
-    return [PLAIN, *near, *((other, distance) for other in HINTS if other != hint)]
+    row_bytes: int
+    footprint_bytes: int
+    tables: int
+    threads: int
+    ns: dict[Prefetch, float]
+
+    def peak(self, huge_pages: bool) -> GatherPeak:
+        """The figure: the best of the choices."""
+        hint, distance, burst = best = min(self.ns, key=self.ns.__getitem__)
+        return GatherPeak(
+            threads=self.threads, row_bytes=self.row_bytes, footprint_bytes=self.footprint_bytes,
+            tables=self.tables, huge_pages=huge_pages, hint=hint, distance=distance, burst=burst,
+            ns=self.ns[best], plain_ns=self.ns[PLAIN],
+        )  # fmt: skip
 
 
 def measure_lookups(
     place: Place, effort: Effort, seconds: float, say: Callable[[str], None]
-) -> Iterator[GatherPeak]:
-    """Every row size, table and thread count, the largest table first, of one thread.
+) -> Iterator[Cell]:
+    """Every row size, table, way to split it and thread count; the largest table first.
 
-    All choices of hint and distance are tried there; elsewhere the neighbours of the best. Where
-    more threads come out slower than fewer, other work held one of them up, and they are measured
-    again while there is time.
+    All hints are tried there with one thread, elsewhere T1 and the best one. Where more threads
+    come out slower than fewer, other work held one of them up, and they are measured again while
+    there is time.
     """
     until = time.monotonic() + seconds * 1.1
     tables = tables_within(effort.tables, place.arena.nbytes)
-    cells = len(effort.rows) * (len(tables) * len(place.counts) - 1)
+    layouts = [
+        (size, count)
+        for size in reversed(tables)
+        for count in (1, *(effort.split if size >= effort.split_bytes else ()))
+    ]
+    cells = len(effort.rows) * (len(layouts) * len(place.counts) - 1)
     search_s = seconds * SEARCH_SHARE / len(effort.rows)
     cell_s = seconds * (1 - SEARCH_SHARE) / max(cells, 1)
     for row_bytes in effort.rows:
-        found: Choice | None = None
-        for table_bytes in reversed(tables):
-            say(f"rows of {row_bytes} bytes from {table_bytes >> 10} KiB")
+        hints: Sequence[Hint] = HINTS
+        budget_s = search_s
+        for size, count in layouts:
+            if count == 1:
+                say(f"rows of {row_bytes} bytes from {size >> 10} KiB")
             fewer_ns = math.inf
             for threads in place.counts:
-                if found is None:
-                    choices, budget_s = every_choice(effort.distances), search_s
-                else:
-                    choices, budget_s = neighbours(found, effort.distances), cell_s
-                peak = _one(place, row_bytes, table_bytes, threads, choices, budget_s)
-                while peak.ns > fewer_ns and time.monotonic() < until:
-                    again = _one(place, row_bytes, table_bytes, threads, choices, budget_s)
-                    peak = min(peak, again, key=lambda p: p.ns)
-                fewer_ns = peak.ns
-                found = found or (peak.hint, peak.distance)
-                yield peak
+                cell = _one(place, Cell(row_bytes, size, count, threads, {}), hints, budget_s)
+                while min(cell.ns.values()) > fewer_ns and time.monotonic() < until:
+                    again = _one(place, cell, hints, budget_s)
+                    cell = min(cell, again, key=lambda c: min(c.ns.values()))
+                fewer_ns = min(cell.ns.values())
+                if hints is HINTS:
+                    best = min(cell.ns, key=cell.ns.__getitem__)[0]
+                    hints, budget_s = ("T1",) if best in ("T1", "none") else ("T1", best), cell_s
+                yield cell
+
+
+def best_prefetches(cells: Iterable[Cell], far_bytes: int) -> list[BestPrefetch]:
+    """Per row size what is best over all tables past `far_bytes`, or all where there are none.
+
+    Of the choices that all of them tried, the one with the least geometric mean.
+    """
+    cells = list(cells)
+    found = []
+    for row_bytes in sorted({cell.row_bytes for cell in cells}):
+        own = [cell for cell in cells if cell.row_bytes == row_bytes]
+        far = [cell for cell in own if cell.footprint_bytes > far_bytes] or own
+        common = set.intersection(*(set(cell.ns) for cell in far))
+        hint, distance, burst = min(
+            sorted(common), key=lambda c: sum(math.log(cell.ns[c]) for cell in far)
+        )
+        found.append(BestPrefetch(row_bytes=row_bytes, hint=hint, distance=distance, burst=burst))
+    return found
 
 
 def tables_within(tables: Sequence[int], nbytes: int) -> list[int]:
@@ -97,18 +128,12 @@ def tables_within(tables: Sequence[int], nbytes: int) -> list[int]:
     return [*fitting, nbytes] if cut else fitting
 
 
-def _one(
-    place: Place, row_bytes: int, table_bytes: int, threads: int, choices: list[Choice],
-    budget_s: float,
-) -> GatherPeak:  # fmt: skip
+def _one(place: Place, cell: Cell, hints: Sequence[Hint], budget_s: float) -> Cell:
+    choices = choices_of(hints)
+    size, run = cell.footprint_bytes, ROUND if cell.tables == 1 else LONG_RUN
     ns = _native.peak_gather(
-        place.isa, place.arena.data, table_bytes, row_bytes, choices,
-        seed=table_bytes + row_bytes, cores=place.cores[:threads], budget_ns=int(1e9 * budget_s),
+        place.isa, place.arena.data, size, cell.row_bytes, cell.tables, run, choices,
+        seed=size + cell.row_bytes, cores=place.cores[: cell.threads],
+        budget_ns=int(1e9 * budget_s),
     )  # fmt: skip
-    best = min(range(len(ns)), key=ns.__getitem__)
-    hint, distance = choices[best]
-    return GatherPeak(
-        threads=threads, row_bytes=row_bytes, footprint_bytes=table_bytes,
-        huge_pages=place.arena.huge_pages, hint=hint, distance=distance,
-        ns=ns[best], plain_ns=ns[0],
-    )  # fmt: skip
+    return replace(cell, ns=dict(zip(choices, ns, strict=True)))

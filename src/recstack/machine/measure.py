@@ -12,7 +12,7 @@ from recstack import _native
 from recstack.errors import ConfigError
 from recstack.machine.arena import HUGE_PAGE, Arena, make_arena
 from recstack.machine.effort import FULL, Effort
-from recstack.machine.lookups import Place, measure_lookups
+from recstack.machine.lookups import Place, best_prefetches, measure_lookups
 from recstack.machine.peaks import ComputePeak, Dtype, Level, Peaks, ReadPeak
 from recstack.machine.topology import Caches, cores_apart, read_caches
 from recstack.memory import available_bytes
@@ -58,11 +58,13 @@ def measure_peaks(
     compute = tuple(_compute(place, effort.seconds * COMPUTE_SHARE))
     say("sequential reads")
     read = tuple(_reads(place, isas[1:] or isas, caches, effort.seconds * READ_SHARE))
-    gather = tuple(measure_lookups(place, effort, effort.seconds * LOOKUP_SHARE, say))
+    cells = list(measure_lookups(place, effort, effort.seconds * LOOKUP_SHARE, say))
     return Peaks(
         machine=fingerprint(), created=datetime.now(UTC).isoformat(timespec="seconds"),
         l1_bytes=caches.l1_bytes, l2_bytes=caches.l2_bytes, l3_bytes=caches.l3_bytes,
-        l3_cores=caches.l3_cores, compute=compute, read=read, gather=gather,
+        l3_cores=caches.l3_cores, compute=compute, read=read,
+        gather=tuple(cell.peak(arena.huge_pages) for cell in cells),
+        prefetches=tuple(best_prefetches(cells, caches.l3_bytes)),
     )  # fmt: skip
 
 

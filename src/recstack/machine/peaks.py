@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Annotated, Literal, TypeVar
 
@@ -16,9 +15,15 @@ from recstack.results import Machine
 Dtype = Literal["fp32", "bf16", "int8"]
 Level = Literal["L1", "L2", "L3", "DRAM"]
 Hint = Literal["none", "T0", "T1", "NTA"]
+# Hint, lookups ahead, and rows asked for at once (1: with each that is added); 0, 0 without any.
+Prefetch = tuple[Hint, int, int]
+# Lookups in one table that follow each other: up to the first the next table's translations are as
+# far as this one's; from the second on, all but the run's own are forgotten.
+SHORT_RUN, LONG_RUN = 1024, 32_000
 LEVELS: tuple[Level, ...] = ("L1", "L2", "L3", "DRAM")
 # A file's numbers stay where arithmetic on them stays finite.
 Size = Annotated[int, Field(ge=1, le=1 << 60)]
+Distance = Annotated[int, Field(ge=0, le=128)]
 Rate = Annotated[float, Field(ge=1e-12, le=1e12)]
 
 
@@ -56,16 +61,32 @@ class GatherPeak(_Figure):
     """Sum-pooling random rows of a table: nanoseconds per lookup of all threads together.
 
     footprint_bytes: size of the table. huge_pages: whether huge pages backed it.
-    hint, distance: the best prefetch found, in bursts of a bag; plain_ns: without any.
+    tables: it is that many tables, looked up one after another, LONG_RUN lookups each; 1: rows
+        anywhere in it follow each other.
+    hint, distance, burst: the best prefetch found (`Prefetch`); plain_ns: without any.
     """
 
     row_bytes: Size
     footprint_bytes: Size
+    tables: int = Field(ge=1, le=1 << 20)
     huge_pages: bool
     hint: Hint
-    distance: int = Field(ge=0, le=4096)
+    distance: Distance
+    burst: Distance
     ns: Rate
     plain_ns: Rate
+
+
+class BestPrefetch(BaseModel):
+    """The prefetch for rows of `row_bytes` from tables past the caches: least time over all such
+    figures, by their geometric mean.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    row_bytes: Size
+    hint: Hint
+    distance: Distance
+    burst: Distance
 
 
 class Peaks(BaseModel):
@@ -76,7 +97,8 @@ class Peaks(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    format: Literal[2] = 2  # 1: lookups without bursts, slower than the engine's
+    # 1, 2: lookups with fewer prefetches and one order, slower than the engine's
+    format: Literal[3] = 3
     machine: Machine
     created: str
     l1_bytes: Size
@@ -86,6 +108,7 @@ class Peaks(BaseModel):
     compute: tuple[ComputePeak, ...]
     read: tuple[ReadPeak, ...]
     gather: tuple[GatherPeak, ...]
+    prefetches: tuple[BestPrefetch, ...]
 
     def level(self, footprint_bytes: float, threads: int = 1) -> Level:
         """The smallest level that holds `footprint_bytes` of each of `threads` threads.
@@ -142,11 +165,16 @@ class Peaks(BaseModel):
 
         return _by_threads((p for p in self.read if p.kind == kind), rate, threads, f"{kind} reads")
 
-    def lookup_s(self, row_bytes: int, footprint_bytes: int, threads: int) -> float:
+    def lookup_s(
+        self, row_bytes: int, footprint_bytes: int, threads: int, tables: float = 1.0, run: int = 1
+    ) -> float:
         """Seconds per lookup, of all threads together, from tables of `footprint_bytes`.
 
         On the curves between the measured footprints and row sizes. Rows below the smallest cost as
         much as it (a lookup moves whole lines); above the largest, in proportion to their bytes.
+
+        tables: how many tables of the size looked up in have footprint_bytes. run: lookups in one
+            of them that can follow each other; long ones reach fewer pages at a time.
 
         Raises
         ------
@@ -154,6 +182,15 @@ class Peaks(BaseModel):
         """
 
         def seconds(measured: list[GatherPeak]) -> float:
+            anywhere = curve([p for p in measured if p.tables == 1])
+            counts = {p.tables for p in measured} - {1}
+            # A long run need not be looked up as one.
+            split = [(n, min(curve([p for p in measured if p.tables == n]), anywhere))
+                     for n in counts]  # fmt: skip
+            in_runs = log_log([(1, anywhere), *split], max(tables, 1.0))
+            return log_log([(SHORT_RUN, anywhere), (LONG_RUN, in_runs)], run)
+
+        def curve(measured: list[GatherPeak]) -> float:
             sizes = sorted({p.row_bytes for p in measured})
             by_size = [
                 (size, log_log(((p.footprint_bytes, 1e-9 * p.ns) for p in measured
@@ -164,25 +201,17 @@ class Peaks(BaseModel):
 
         return _by_threads(self.gather, seconds, threads, "lookups")
 
-    def prefetch(self, row_bytes: int) -> tuple[Hint, int]:
-        """Best hint and distance for rows of `row_bytes` that come from memory.
-
-        Of the row size nearest in proportion, what most tables too large for the caches found best
-        (one alone can err: neighbours differ by little); at a tie the largest one's.
+    def prefetch(self, row_bytes: int) -> Prefetch:
+        """The prefetch for long bags of rows of `row_bytes` from memory: the nearest in proportion.
 
         Raises
         ------
         ConfigError: no lookups were measured.
         """
-        if not self.gather:
+        if not self.prefetches:
             raise ConfigError("expected measured lookups, got none")
-        nearest = min(abs(math.log(p.row_bytes / max(row_bytes, 1))) for p in self.gather)
-        near = [p for p in self.gather
-                if abs(math.log(p.row_bytes / max(row_bytes, 1))) == nearest]  # fmt: skip
-        far = [p for p in near if p.footprint_bytes > self.l3_bytes] or near
-        far.sort(key=lambda p: -p.footprint_bytes)
-        votes = Counter((p.hint, p.distance) for p in far)
-        return max(votes, key=lambda setting: votes[setting])
+        best = min(self.prefetches, key=lambda p: abs(math.log(p.row_bytes / max(row_bytes, 1))))
+        return best.hint, best.distance, best.burst
 
 
 def _by_threads(

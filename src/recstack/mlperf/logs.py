@@ -33,7 +33,7 @@ def read_detail(folder: Path) -> dict[str, Any]:
             found[entry["key"]] = entry["value"]
             if entry["metadata"]["is_error"]:
                 errors.append(str(entry["value"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise DataError(
                 f"{path}: expected LoadGen's log: {error!r} - at line {number}"
             ) from None
@@ -53,7 +53,7 @@ def read_accuracy(folder: Path) -> dict[int, NDArray[np.float32]]:
             int(e["qsl_idx"]): np.frombuffer(bytes.fromhex(e["data"]), np.float32).reshape(-1, 2)
             for e in json.loads(_read(path))
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
         raise DataError(f"{path}: expected LoadGen's accuracy log, got {error!r}") from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
@@ -55,7 +55,8 @@ def cost_table(description: Description) -> Table:
         box=None,
     )
     for i, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if i < 4 else "right", overflow="fold")
+        side: JustifyMethod = "left" if i < 4 else "right"
+        table.add_column(column, justify=side, overflow="fold", no_wrap=i > 0)
     for name, run in folded(d.ops, lambda op: replace(op, name="")):
         op, n = run[0], len(run)
         shape = " x ".join(str(size) for size in op.shape) or "1"

@@ -93,7 +93,7 @@ def read_plan(path: str | Path) -> PrecisionPlan:
     """The plan in a file; ConfigError names file and place."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     return parse_plan(text, str(path))
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recstack.data.labelled import LabelledData
-from recstack.data.paired import RESAMPLES, Metric, PairedTest
+from recstack.data.paired import RESAMPLES, PairedTest
+from recstack.data.paired_metrics import Metric
 from recstack.engine import EngineConfig, compile
 from recstack.errors import ConfigError
 from recstack.model import Model

@@ -7,7 +7,6 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -29,6 +28,9 @@ Explain = Callable[[Query, Failure], str]
 
 LIVE_FIELDS = ("chunk_rows", "merge_rows", "merge_window_us")
 """What `reconfigure` may change."""
+
+
+MAX_NS = 2**63 - 1
 
 
 class _Pending(NamedTuple):
@@ -122,25 +124,32 @@ class LoopDispatcher:
         """Queue a query, or refuse it at once (queue full, past its deadline, closed).
 
         Its arrays are read in place until `done` is called: exactly once, with scores of shape
-        (rows, outputs) when it went well.
+        (rows, outputs) when it went well. Arrays of a query that was refused after it had begun
+        may be read for a batch longer; they are kept alive.
 
         Raises
         ------
         BatchError: the arrays do not fit the model's inputs; `done` is not called.
         """
         batch = query.batch
-        scores = np.empty((batch.rows, self._native.outputs), np.float32)
         ticket = next(self._tickets)
-        self._pending[ticket] = _Pending(query, scores, done)
         try:
+            scores = np.empty((batch.rows, self._native.outputs), np.float32)
+            self._pending[ticket] = _Pending(query, scores, done)
             outcome = self._native.submit(
                 ticket, batch.dense, batch.user_dense, batch.values, batch.lengths,
-                batch.query_offsets, batch.weights, scores,
-                -1 if query.deadline_ns is None else max(query.deadline_ns, 0),
+                batch.query_offsets, batch.weights, scores, _native_deadline(query.deadline_ns),
             )  # fmt: skip
-        except (TypeError, ValueError) as error:
-            del self._pending[ticket]
-            raise BatchError(f"the batch does not fit the model's inputs: {error}") from error
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            MemoryError,
+            TypeError,
+            ValueError,
+        ) as e:
+            self._pending.pop(ticket, None)
+            raise BatchError(f"the batch does not fit the model's inputs: {e}") from e
         if outcome != "ok":
             del self._pending[ticket]
             done(Completion(query.id, outcome, self._clock.now_ns()))
@@ -212,13 +221,12 @@ class LoopDispatcher:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.close(drain=kind is None)
+
+
+def _native_deadline(deadline_ns: int | None) -> int:
+    return -1 if deadline_ns is None else min(max(deadline_ns, 0), MAX_NS)
 
 
 class Dispatcher(LoopDispatcher):

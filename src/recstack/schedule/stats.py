@@ -40,6 +40,14 @@ class Stats:
     stages_ns: Mapping[str, LatencyStats]
     batch_rows: LatencyStats
 
+    def stages_record(self) -> dict[str, dict[str, float]]:
+        """Each stage's count, mean and percentiles, as a part of a result file's record."""
+        return {
+            name: {"count": s.count, "mean_ns": s.mean,
+                   **{f"p{100 * share:g}_ns": s.percentiles[share] for share in (0.5, 0.95, 0.99)}}
+            for name, s in self.stages_ns.items()
+        }  # fmt: skip
+
 
 def stats_of(dispatcher: _native.Dispatcher) -> Stats:
     """Counters and histograms of a native dispatcher."""

@@ -9,7 +9,6 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from ipaddress import ip_address
-from types import TracebackType
 
 from recstack.clock import RealClock
 from recstack.errors import ConfigError
@@ -101,12 +100,7 @@ class Server:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def serve_forever(self, on_bound: Callable[[Server], None] = lambda server: None) -> None:

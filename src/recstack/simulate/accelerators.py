@@ -80,7 +80,7 @@ def read_accelerator(source: str | Path) -> Accelerator:
         raise ConfigError(f"expected one of {known}, or a file: cannot read {path}: {error}") from (
             error
         )
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"expected JSON: {error} - at `{path}`") from None
     try:
         if isinstance(data, dict) and "service_us" in data:

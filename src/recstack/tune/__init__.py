@@ -1,10 +1,12 @@
 """Choosing how a model is run.
 
 space, predict        what may be chosen; a guess at what is good
-rig, journal          measures a candidate; remembers every probe
+queries               queries of a size, for traffic
+rig, journal          measures a candidate; remembers every answer
 racing -> tuning      the search, and the search on this machine
 deployment            plan.toml: what was chosen
-online, adaptive      re-tunes a running dispatcher
+online, trial, adaptive re-tunes a running dispatcher
+live                  a deployment under load in process
 timeline              what lanes ran, for a page
 policies              static, deeprecsched and slack put to the same traffic
 """
@@ -21,10 +23,11 @@ from recstack.tune.deployment import (
 )
 from recstack.tune.journal import Journal
 from recstack.tune.online import OnlineConfig
+from recstack.tune.queries import QueryPool, random_queries
 from recstack.tune.racing import Race, Trial, Tuned, exhaustive
-from recstack.tune.rig import QueryPool, Rig, RunConfig, measure_on
+from recstack.tune.rig import Rig, RunConfig, measure_on
 from recstack.tune.space import Axis, Candidate, Space, schedule_space, static_schedule
-from recstack.tune.timeline import trace_schedule
+from recstack.tune.timeline import trace_schedule, trace_tuned
 from recstack.tune.tuning import TuneConfig, tune
 
 __all__ = [
@@ -49,10 +52,12 @@ __all__ = [
     "executor_factory",
     "exhaustive",
     "measure_on",
+    "random_queries",
     "read_deployment",
     "schedule_space",
     "start",
     "static_schedule",
     "trace_schedule",
+    "trace_tuned",
     "tune",
 ]

@@ -9,7 +9,8 @@ from recstack.clock import RealClock
 from recstack.errors import ConfigError
 from recstack.loadtest import SLA
 from recstack.schedule import LoopDispatcher, Stats
-from recstack.tune.online import Controller, OnlineConfig, Window
+from recstack.tune.online import Controller, OnlineConfig
+from recstack.tune.trial import Window
 from recstack.types import Clock, Completion, Query
 
 LOOKS = 8  # per shortest window

@@ -83,12 +83,12 @@ def read_deployment(path: str | Path) -> tuple[Deployment, Model]:
         deployment = Deployment.model_validate(data)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"expected TOML: {error} - at `{path}`") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"{first['msg']} - at `{path}: {place}`") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"expected TOML: {error} - at `{path}`") from None
     model = load(path.parent / deployment.model)
     if deployment.precision is None:
         return deployment, model

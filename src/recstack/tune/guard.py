@@ -123,12 +123,6 @@ class Guard:
                 )
             self._refresh()
 
-    def fall_back(self) -> None:
-        """Serve in fp32 from now on."""
-        with self._acting:
-            self._refreshing = False
-            self._fall_back()
-
     def close(self, *, drain: bool = True) -> None:
         """End the watch, then refuse new queries; finish the waiting ones, or with `drain=False`
         end them.

@@ -1,11 +1,10 @@
-"""A search's memory on disk: every probe that was paid for, so that a search cut short goes on.
+"""What a search has found out so far, on disk: one that was cut short goes on where it was.
 
-JSON lines: first the question, then notes and probes, one per line, each written by one call and
-synced. A last line cut short by a crash is dropped; an answer to another question is refused.
+JSON lines: first what the answers depend on, then one answer each, written by one call and synced.
 
-    {"question": {"sla": "p95<=10ms", ...}}
-    {"note": "curves", "value": {"": {"1": 20100.0, ...}}}
-    {"key": "...", "rate_qps": 812.5, "seed": 0, "probe": {"outcome": "pass", ...}}
+    {"format": 1, "sla": "p95<=10ms", ...}
+    {"question": "curves", "answer": {"": {"1": 20100.0, ...}}}
+    {"question": "812.5 qps, seed 0, |{...}", "answer": {"outcome": "pass", ...}}
 """
 
 from __future__ import annotations
@@ -13,82 +12,81 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from recstack.errors import ConfigError, DataError
-from recstack.loadtest.search import Probe
 
-Key = tuple[str, float, int]
+FORMAT = 1
+T = TypeVar("T")
 
 
 class Journal:
-    """Probes by candidate, rate and seed; in memory alone without a path.
+    """Answers by question; in memory alone without a path.
 
-    question: what the probes answer; JSON. A file that holds another one is an error.
-    Raises ConfigError when the question differs, DataError when the file is not a journal.
+    about: what the answers depend on; JSON. The rest of a line that a crash cut short is dropped.
+    Raises ConfigError when the file is of another search or cannot be written, DataError when it is
+    no journal.
     """
 
-    def __init__(self, path: Path | None, question: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path | None, about: Mapping[str, Any]) -> None:
         self._path = path
-        self._probes: dict[Key, Probe] = {}
-        self._notes: dict[str, Any] = {}
-        self.known = 0
+        self._answers: dict[str, Any] = {}
         if path is None:
             return
-        asked = json.loads(json.dumps(question))
+        expected = json.loads(json.dumps({"format": FORMAT, **about}))
         if path.exists() and (lines := _whole_lines(path)):
-            self._read(lines, asked)
+            self._read(lines, expected)
         else:
-            self._append({"question": asked})
+            self._append(expected)
 
-    def find(self, key: str, rate_qps: float, seed: int) -> Probe | None:
-        """What this probe gave before."""
-        return self._probes.get((key, rate_qps, seed))
+    def __len__(self) -> int:
+        return len(self._answers)
 
-    def add(self, key: str, rate_qps: float, seed: int, probe: Probe) -> None:
-        """Keep a probe."""
-        self._probes[key, rate_qps, seed] = probe
-        if self._path is not None:
-            self._append({"key": key, "rate_qps": rate_qps, "seed": seed, "probe": asdict(probe)})
+    def answer(self, question: str, kind: type[T], ask: Callable[[], T]) -> T:
+        """The answer to a question: the one on file, else what `ask` says, which is then filed.
 
-    def note(self, name: str, make: Callable[[], Any]) -> Any:
-        """What was noted under a name, else what `make` gives, JSON, which is noted now.
-
-        A search that goes on must see what it saw, or it would ask other questions.
+        Either way it has been through JSON: a search that goes on sees what it saw.
         """
-        if name not in self._notes:
-            self._notes[name] = json.loads(json.dumps(make()))
-            if self._path is not None:
-                self._append({"note": name, "value": self._notes[name]})
-        return self._notes[name]
+        adapter = TypeAdapter(kind)
+        if question not in self._answers:
+            found = json.loads(json.dumps(adapter.dump_python(ask(), mode="json")))
+            self._append({"question": question, "answer": found})
+            self._answers[question] = found
+        try:
+            return adapter.validate_python(self._answers[question])
+        except ValidationError as error:
+            raise DataError(f"{self._path}: {question}: {error}") from None
 
-    def _read(self, lines: list[str], asked: Any) -> None:
+    def _read(self, lines: list[str], expected: dict[str, Any]) -> None:
         for number, line in enumerate(lines, start=1):
             try:
                 found = json.loads(line)
                 if number == 1:
-                    question = found["question"]
-                elif "note" in found:
-                    self._notes[found["note"]] = found["value"]
+                    self._check(dict(found), expected)
                 else:
-                    place = found["key"], float(found["rate_qps"]), int(found["seed"])
-                    self._probes[place] = Probe(**found["probe"])
-            except (ValueError, KeyError, TypeError) as error:
+                    self._answers[found["question"]] = found["answer"]
+            except (LookupError, RecursionError, TypeError, ValueError) as error:
                 raise DataError(f"{self._path}:{number}: expected a journal: {error!r}") from None
-        if question != asked:
-            keys = {*question, *asked} if isinstance(question, dict) else set(asked)
-            differ = [k for k in sorted(keys) if dict(question).get(k) != asked.get(k)]
-            raise ConfigError(
-                f"{self._path}: expected a journal of this search, got one that differs in "
-                f"{', '.join(differ)}: take another file"
-            )
-        self.known = len(self._probes)
 
-    def _append(self, line: Any) -> None:
-        assert self._path is not None
-        data = (json.dumps(line, separators=(",", ":")) + "\n").encode()
+    def _check(self, found: dict[str, Any], expected: dict[str, Any]) -> None:
+        differ = [
+            f"{key} = {found.get(key)!r} instead of {expected.get(key)!r}"
+            for key in sorted({*found, *expected})
+            if found.get(key) != expected.get(key)
+        ]
+        if differ:
+            raise ConfigError(
+                f"{self._path}: expected the journal of this search, got one that differs in "
+                f"{', '.join(differ)}: remove it or choose another place"
+            )
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        if self._path is None:
+            return
+        data = (json.dumps(line) + "\n").encode()
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:

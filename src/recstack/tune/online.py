@@ -15,15 +15,14 @@ only says how long that has lasted, lane time per row. A neighbour must be bette
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from recstack import _native
 from recstack.errors import ConfigError
 from recstack.loadtest import SLA
 from recstack.schedule import ScheduleConfig
+from recstack.tune.trial import Trial, Window
 
 State = Literal["watch", "trial"]
 
@@ -66,32 +65,6 @@ class OnlineConfig:
                 raise ConfigError(f"expected {name} in (0, 1), got {getattr(self, name)}")
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What a dispatcher did between two looks.
-
-    refused: of deadline or queue. latency: of the answered, ns. busy: share of lane time. row_ns:
-    lane time per row.
-    """
-
-    seconds: float
-    refused: int
-    latency: _native.HistogramSnapshot
-    busy: float
-    row_ns: float
-
-    @property
-    def qps(self) -> float:
-        """Queries ended per second."""
-        return (self.latency.count + self.refused) / self.seconds
-
-    def tail_ns(self, share: float) -> float:
-        """A percentile, the refused counting as infinitely late."""
-        total = self.latency.count + self.refused
-        wanted = share * total / self.latency.count if self.latency.count else 2.0
-        return float(self.latency.percentile(wanted)) if wanted <= 1.0 else math.inf
-
-
 @dataclass(slots=True)
 class Counts:
     """What the controller did so far."""
@@ -115,7 +88,7 @@ class Controller:
         self._settled: Window | None = None
         self._wait = self._vain = 0
         self._neighbours: Iterator[ScheduleConfig] = iter(())
-        self._trial: _Trial | None = None
+        self._trial: Trial | None = None
 
     def step(self, window: Window) -> ScheduleConfig:
         """What is to run now, given what ran until now."""
@@ -164,7 +137,10 @@ class Controller:
             return
         self.counts.trials += 1
         by_cost = window.busy >= self.config.saturated
-        self._trial = _Trial(self.schedule, other, window, by_cost, self._sla, self.config)
+        self._trial = Trial(
+            self.schedule, other, window, self._sla, by_cost=by_cost,
+            confidence=self.config.confidence, margin=self.config.margin, pairs=self.config.pairs,
+        )  # fmt: skip
 
     def _judge(self, window: Window) -> None:
         assert self._trial is not None
@@ -198,62 +174,6 @@ class Controller:
         self.state, self._trial, self._settled = "watch", None, None
 
 
-class _Trial:
-    """Windows of the schedule in use and of a neighbour, in the order A B B A A B B A ..."""
-
-    def __init__(
-        self, own: ScheduleConfig, other: ScheduleConfig, first: Window, by_cost: bool, sla: SLA,
-        config: OnlineConfig,
-    ) -> None:  # fmt: skip
-        self.own, self.other, self.first = own, other, first
-        self._by_cost = by_cost
-        self._sla = sla
-        self._config = config
-        self._scores: tuple[list[float], list[float]] = ([], [])
-        self._count = 0
-        self.last = [first, first]
-
-    @property
-    def own_runs(self) -> bool:
-        """Whether the window that ends now is of the schedule in use."""
-        return self._side() == 0
-
-    @property
-    def next(self) -> ScheduleConfig:
-        """What runs in the next window."""
-        return (self.own, self.other)[self._side()]
-
-    def add(self, window: Window) -> Literal["keep", "drop", "abort"] | None:
-        """Take the window that `next` was running in."""
-        side, share = self._side(), self._sla.percentile / 100.0
-        self._scores[side].append(window.row_ns if self._by_cost else window.tail_ns(share))
-        self.last[side] = window
-        self._count += 1
-        own, other = self._scores
-        if side == 1 and not self._by_cost and own:
-            usual = max(statistics.median(own), self._sla.limit_ns)
-            if other[-1] > 2.0 * usual:
-                return "abort"
-        pairs = min(len(own), len(other))
-        if self._count % 2 or pairs < 3:
-            return None
-        gains = [_log_ratio(a, b) for a, b in zip(own, other, strict=False)]
-        mean = statistics.fmean(gains)
-        if mean <= 0:
-            return "drop"
-        if pairs >= 4:
-            spread = max(statistics.stdev(gains), 1e-9) / math.sqrt(pairs)
-            # Looks at 4 to `pairs` pairs, each with its part of what may go wrong.
-            spare = (1.0 - self._config.confidence) / (self._config.pairs - 3)
-            needed = student_t(1.0 - spare, pairs - 1)
-            if (mean - math.log1p(self._config.margin)) / spread > needed:
-                return "keep"
-        return "drop" if pairs >= self._config.pairs else None
-
-    def _side(self) -> int:
-        return (0, 1, 1, 0)[self._count % 4]
-
-
 def neighbours(schedule: ScheduleConfig, config: OnlineConfig) -> Iterator[ScheduleConfig]:
     """Schedules one step away: half and twice the chunk, less and more merging.
 
@@ -277,29 +197,6 @@ def neighbours(schedule: ScheduleConfig, config: OnlineConfig) -> Iterator[Sched
             changes.append({"merge_rows": 0})
     for change in changes:
         yield schedule.model_copy(update=change)
-
-
-def student_t(share: float, degrees: int) -> float:
-    """A quantile of Student's t: Cornish-Fisher (Abramowitz and Stegun 26.7.5), within 3% from 3
-    degrees of freedom on.
-
-    >>> round(student_t(0.95, 10), 2)  # tables say 1.812
-    1.81
-    """
-    z: float = statistics.NormalDist().inv_cdf(share)
-    terms = (
-        (z**3 + z) / 4.0,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96.0,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384.0,
-    )
-    return z + sum((term / degrees**i for i, term in enumerate(terms, start=1)), 0.0)
-
-
-def _log_ratio(own: float, other: float) -> float:
-    """How much better the other is; two infinite ones are equal."""
-    if math.isinf(own) or math.isinf(other):
-        return 0.0 if own == other else math.copysign(math.log(4.0), own - other)
-    return math.log(max(own, 1.0) / max(other, 1.0))
 
 
 def _direction(a: ScheduleConfig, b: ScheduleConfig) -> tuple[int, ...]:

@@ -62,7 +62,8 @@ class Setting:
         `least_s` seconds; least, most: its queries.
     accelerator: lanes beside these ones, for the policies that know of them.
     expected: its simulated twin, for a machine whose speed drifts: the policies are then probed in
-        turns, from what the twin predicts, with the chunks that the twin has climbed.
+        turns, from what the twin predicts, with the chunks that the twin has climbed; where such a
+        chunk turns out slower than static's, deeprecsched stays at that one.
     tolerance, runs, seed: of searches.
     key: what records say of it all, such as model and engine.
     """
@@ -111,9 +112,9 @@ class Setting:
         )  # fmt: skip
 
 
-def deadline_ns(schedule: ScheduleConfig, sla: SLA) -> int | None:
-    """When a query is given up; None: the policy decides."""
-    return None if schedule.policy == "slack" else LATE * sla.limit_ns
+def deadline_ns(schedule: ScheduleConfig, sla: SLA) -> int:
+    """When a query is given up, since its scheduled time."""
+    return (1 if schedule.policy == "slack" else LATE) * sla.limit_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +256,20 @@ def _in_turns(
                 watch(probe)
                 searches[policy].tell(probe)
                 rates[policy] = searches[policy].next_rate()
-    for policy, search in searches.items():
-        found = search.found(sla, setting.origin)
-        yield policy, replace(predicted[policy], found=found)
+    made = {
+        policy: replace(predicted[policy], found=search.found(sla, setting.origin))
+        for policy, search in searches.items()
+    }
+    for policy in made:
+        yield policy, _climbed_live(made) if policy == "deeprecsched" else made[policy]
+
+
+def _climbed_live(made: dict[str, Searched]) -> Searched:
+    """Of static's chunk and the one climbed in simulation, the better as measured: no step down."""
+    step = made["deeprecsched"]
+    start = made.get("static", step)
+    tried = tuple(dict.fromkeys((s.schedule.chunk_rows, s.found.low_qps) for s in (start, step)))
+    return replace(max(start, step, key=lambda s: s.found.low_qps), steps=tried)
 
 
 def median_probe(setting: Setting, schedule: ScheduleConfig, qps: float, sla: SLA) -> Probe:

@@ -17,26 +17,9 @@ from recstack.loadtest import (
 from recstack.loadtest.search import Measure, Probe, probe_rate
 from recstack.loadtest.sizes import Sizes
 from recstack.tune.journal import Journal
+from recstack.tune.queries import QueryFactory
 from recstack.tune.space import Candidate
-from recstack.types import SUT, Origin, Query
-
-QueryFactory = Callable[[int, int], Query]
-
-
-class QueryPool:
-    """A query factory that makes at most `per_size` queries of each size and then repeats them."""
-
-    def __init__(self, factory: QueryFactory, per_size: int = 4) -> None:
-        self._factory = factory
-        self._per_size = per_size
-        self._made: dict[tuple[int, int], Query] = {}
-
-    def __call__(self, index: int, rows: int) -> Query:
-        """Query `index` of `rows` rows."""
-        key = (index % self._per_size, rows)
-        if key not in self._made:
-            self._made[key] = self._factory(index, rows)
-        return self._made[key]
+from recstack.types import SUT, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +79,14 @@ class Rig:
 
     def probe(self, candidate: Candidate, rate_qps: float, seed: int) -> Probe:
         """One rate, from the journal where it is known."""
-        probe = self._journal.find(candidate.key, rate_qps, seed)
-        if probe is None:
-            config = SearchConfig(
-                start_qps=rate_qps, min_qps=rate_qps, max_qps=rate_qps, runs=self._config.runs,
-                confidence=self._config.confidence, seed=seed,
-            )  # fmt: skip
-            probe = probe_rate(self._on(candidate), rate_qps, self._sla, config)
-            self._journal.add(candidate.key, rate_qps, seed, probe)
+        config = SearchConfig(
+            start_qps=rate_qps, min_qps=rate_qps, max_qps=rate_qps, runs=self._config.runs,
+            confidence=self._config.confidence, seed=seed,
+        )  # fmt: skip
+        probe = self._journal.answer(
+            f"{float(rate_qps)!r} qps, seed {seed}, {candidate.key}", Probe,
+            lambda: probe_rate(self._on(candidate), rate_qps, self._sla, config),
+        )  # fmt: skip
         self._watch(candidate, probe)
         return probe
 

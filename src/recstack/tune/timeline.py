@@ -14,7 +14,8 @@ from recstack.loadtest.sizes import Sizes
 from recstack.loadtest.timeline import LANE, timeline_record
 from recstack.schedule import LoopDispatcher, ScheduleConfig
 from recstack.tune.deployment import start
-from recstack.tune.rig import QueryFactory
+from recstack.tune.queries import QueryFactory
+from recstack.tune.racing import Tuned
 
 MOST_CHUNKS = 20_000
 LONGEST_S = 3.0
@@ -35,6 +36,17 @@ def trace_schedule(
             dispatcher, factory, sizes, qps, label=label, queries=queries,
             deadline_ns=deadline_ns, seed=seed, **key,
         )  # fmt: skip
+
+
+def trace_tuned(
+    engine: Engine | HybridEngine, found: Tuned, factory: QueryFactory, sizes: Sizes, qps: float,
+    *, seed: int = 0,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """What lanes run at `qps` under the baseline and under the best schedule of a tuning."""
+    return [
+        trace_schedule(engine, trial.schedule, factory, sizes, qps, label=label, seed=seed)
+        for label, trial in (("baseline", found.baseline), ("tuned", found.best))
+    ]
 
 
 def trace(

@@ -10,7 +10,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from recstack.tune.costs import engine_costs, executor_costs
 from recstack.tune.deployment import accelerator_factories, start
 from recstack.tune.journal import Journal
 from recstack.tune.predict import CostModel
+from recstack.tune.queries import QueryFactory, QueryPool
 from recstack.tune.racing import Race, Tuned
-from recstack.tune.rig import QueryFactory, QueryPool, Rig, RunConfig, measure_on
+from recstack.tune.rig import Rig, RunConfig, measure_on
 from recstack.tune.space import Candidate, Space, schedule_space, static_schedule
 
 Engines = Engine | HybridEngine | Mapping[str, Engine | HybridEngine]
@@ -37,48 +39,35 @@ RACE_SHARE = 0.65
 CURVE_ROWS = (1, 16, 64, 256, 1000)
 
 
+SEARCH = SearchConfig(min_qps=1.0, max_qps=1e5, tolerance=0.05, confidence=0.9, runs=2, probes=16)
+
+
 @dataclass(frozen=True, slots=True)
 class TuneConfig:
     """How to tune.
 
     cores: cores to share out; None: all that this process may use.
     largest_rows: the largest query, which sets the static chunk.
-    run_s: length of one run in seconds of schedule; min_queries, max_queries bound its count, and
-        a run is never longer than four times this.
-    min_qps, max_qps: the rates never to go beyond.
-    tolerance, confidence, runs, probes: of each search (`recstack.loadtest.SearchConfig`).
+    run: the length of one run.
+    search: of each candidate; with this `seed`, the same for every candidate (common random
+        numbers).
     budget_s: no new probe is begun after this, and none of the race after its larger part, so that
         time is left for the check beside the baseline; None: no limit.
     accelerator: a device that may be used as well, measured first where its costs are not given;
         None: none.
     slack: try the policy "slack" as well, on costs that are measured first, for `costs_s`.
-    seed: of traffic; the same for every candidate (common random numbers).
+    seed: of everything random.
     """
 
     cores: int | None = None
     largest_rows: int = 1000
-    run_s: float = 1.0
-    min_queries: int = 500
-    max_queries: int = 4000
-    min_qps: float = 1.0
-    max_qps: float = 1e5
-    tolerance: float = 0.05
-    confidence: float = 0.9
-    runs: int = 2
-    probes: int = 16
+    run: RunConfig = field(default_factory=RunConfig)
+    search: SearchConfig = SEARCH
     budget_s: float | None = None
     accelerator: AcceleratorConfig | None = None
     slack: bool = False
     costs_s: float = 4.0
     seed: int = 0
-
-    def search(self) -> SearchConfig:
-        """Of each candidate."""
-        return SearchConfig(
-            start_qps=min(max(100.0, self.min_qps), self.max_qps), min_qps=self.min_qps,
-            max_qps=self.max_qps, tolerance=self.tolerance, confidence=self.confidence,
-            runs=self.runs, probes=self.probes, seed=self.seed,
-        )  # fmt: skip
 
 
 def tune(
@@ -116,34 +105,28 @@ def tune(
     until_s = math.inf if config.budget_s is None else time.monotonic() + config.budget_s
     start_until_s = until_s - (1 - START_SHARE) * (config.budget_s or 0.0)
     race_until_s = until_s - (1 - RACE_SHARE) * (config.budget_s or 0.0)
-    run = RunConfig(config.run_s, config.min_queries, config.max_queries)
+    search = replace(config.search, seed=config.seed)
     asked = {
-        **asdict(replace(config, accelerator=None)), "budget_s": None,
+        **asdict(replace(config, search=search, accelerator=None)), "budget_s": None,
         "accelerator": config.accelerator and config.accelerator.model_dump(mode="json"),
         "sla": str(sla), "sizes": repr(sizes),
         "models": {name: engine.model.name for name, engine in plans.items()},
     }  # fmt: skip
     kept = Journal(journal, asked)
-    curves = kept.note("curves", lambda: {n: measure_curve(e, factory) for n, e in plans.items()})
-    model = CostModel(
-        {name: {int(rows): ns for rows, ns in curve.items()} for name, curve in curves.items()},
-        sizes.sample(1000, np.random.default_rng(config.seed)),
-    )
+    curves = kept.answer(
+        "curves", dict[str, dict[int, float]],
+        lambda: {name: measure_curve(engine, factory) for name, engine in plans.items()},
+    )  # fmt: skip
+    model = CostModel(curves, sizes.sample(1000, np.random.default_rng(config.seed)))
     devices = _Devices(plans)
-    if space is None:
-        slack = kept.note("slack", lambda: _slack(plans, sla, cores, config))
-        device = kept.note("device", lambda: devices.measured(config))
-        space = schedule_space(
-            cores, config.largest_rows, plans=tuple(plans), slack=slack,
-            accelerator=device and AcceleratorConfig.model_validate(device),
-        )  # fmt: skip
+    space = space or _space(plans, devices, sla, cores, config, kept)
     rig = Rig(
         lambda candidate: start(
             plans[candidate.plan], candidate.schedule, accelerators=devices.of(candidate)
         ),
-        lambda sut: measure_on(sut, factory, sizes, sla, run, "measured"),
+        lambda sut: measure_on(sut, factory, sizes, sla, config.run, "measured"),
         sla,
-        config.search(),
+        search,
         kept,
         watch,
     )
@@ -154,13 +137,29 @@ def tune(
             rig.probe,
             lambda candidate: model.qps(candidate.schedule, candidate.plan, sla),
             sla,
-            config.search(),
+            search,
             starting=lambda: time.monotonic() < start_until_s,
             racing=lambda: time.monotonic() < race_until_s,
             checking=lambda: time.monotonic() < until_s,
         ).run()
     finally:
         rig.close()
+
+
+def _space(
+    plans: Mapping[str, Engine | HybridEngine], devices: _Devices, sla: SLA, cores: int,
+    config: TuneConfig, journal: Journal,
+) -> Space:  # fmt: skip
+    """Chunk size x lanes x threads x merging x plan, and what is to be tried beside them."""
+    slack = journal.answer(
+        "slack", dict[str, dict[str, Any]], lambda: _slack(plans, sla, cores, config)
+    )
+    device = config.accelerator and journal.answer(
+        "device", AcceleratorConfig, partial(devices.measured, config.accelerator, config)
+    )
+    return schedule_space(
+        cores, config.largest_rows, plans=tuple(plans), slack=slack, accelerator=device
+    )
 
 
 class _Devices:
@@ -181,23 +180,20 @@ class _Devices:
             self._made[key] = accelerator_factories(model, device)
         return self._made[key]
 
-    def measured(self, config: TuneConfig) -> dict[str, Any] | None:
-        """The configuration's accelerator with costs; JSON."""
-        device = config.accelerator
-        if device is None:
-            return None
-        if device.costs is None:
-            model = next(iter(self._plans.values())).model
-            executor = compile(
-                model, DeviceConfig(device=device.device, largest_rows=device.largest_rows)
-            )
-            costs = executor_costs(
-                executor, model, largest_rows=1 << (device.largest_rows.bit_length() - 1),
-                seconds=config.costs_s, seed=config.seed,
-                what=f"{model.name}, {executor.device_name}",
-            )  # fmt: skip
-            device = device.model_copy(update={"costs": costs})
-        return device.model_dump(mode="json")
+    def measured(self, device: AcceleratorConfig, config: TuneConfig) -> AcceleratorConfig:
+        """An accelerator with its costs, measured where they are not given."""
+        if device.costs is not None:
+            return device
+        model = next(iter(self._plans.values())).model
+        executor = compile(
+            model, DeviceConfig(device=device.device, largest_rows=device.largest_rows)
+        )
+        costs = executor_costs(
+            executor, model, largest_rows=1 << (device.largest_rows.bit_length() - 1),
+            seconds=config.costs_s, seed=config.seed,
+            what=f"{model.name}, {executor.device_name}",
+        )  # fmt: skip
+        return device.model_copy(update={"costs": costs})
 
 
 def _slack(

@@ -108,11 +108,17 @@ def test_stored_peaks_without_lookups_leave_the_prefetch_as_it_was(
     d = Draft()
     model = d.model(d.bag(d.sparse(3), dim=16))
 
-    def hint_and_distance(peaks: object) -> tuple[int, ...]:
+    def prefetch(peaks: object) -> tuple[int, ...]:
         monkeypatch.setattr("recstack.engine.native.build.load_peaks", lambda: peaks)
-        return make_plan(model).steps[0].ints[1:3]
+        return make_plan(model).steps[0].ints[1:4]
 
-    assert hint_and_distance(machine.peaks(gather=())) == hint_and_distance(None) == (2, 32)
-    assert hint_and_distance(machine.peaks()) == (2, 32)
-    nearest = (machine.lookups(64, 4 << 30, 1, 8.0, "NTA", 4096),)
-    assert hint_and_distance(machine.peaks(gather=nearest)) == (3, 128)
+    assert prefetch(machine.peaks(prefetches=())) == prefetch(None) == (2, 32, 1)
+    assert prefetch(machine.peaks(prefetches=machine.peaks().prefetches[1:])) == (3, 8, 64)
+
+
+def test_unmeasured_wide_rows_are_prefetched_in_bursts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recstack.engine.native.build.load_peaks", lambda: None)
+    d = Draft()
+    narrow, wide = (d.bag(d.sparse(3), dim=dim) for dim in (32, 33))
+    steps = make_plan(d.model(d.op("concat", narrow, wide))).steps
+    assert [s.ints[1:4] for s in steps if s.kind == "bags"] == [(2, 32, 1), (2, 16, 128)]

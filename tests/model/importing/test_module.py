@@ -102,11 +102,13 @@ def test_refusals_say_what_is_expected() -> None:
     x = torch.randn(3, 4)
     with pytest.raises(ModelError, match=r"expected a torch\.nn\.Module, got function"):
         from_torch(torch.relu_ if False else lambda x: x, (x,))
-    with pytest.raises(ModelError, match=r"tuple of positional tensors.*got dict"):
-        from_torch(Net(), {"x": x})  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match=r"tuple of positional arguments or a dict.*got Tensor"):
+        from_torch(Net(), x)
+    with pytest.raises(ModelError, match=r"arguments of forward\(x.*unexpected keyword argument"):
+        from_torch(Net(), {"x": x, "z": x})
     with pytest.raises(ModelError, match=r"at most 1 tensors.*got 2"):
         from_torch(Net(), (x, x))
-    with pytest.raises(ModelError, match=r"positional tensors.*got int - at `example input 'x'`"):
+    with pytest.raises(ModelError, match=r"expected a tensor .*got int - at `example input 'x'`"):
         from_torch(Net(), (3,))
     with pytest.raises(ModelError, match="batch axis"):
         from_torch(Net(), (torch.tensor(1.0),))

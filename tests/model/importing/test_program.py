@@ -11,7 +11,8 @@ import torch
 from recstack.errors import ModelError
 from recstack.model.importing import coverage, from_exported
 from recstack.model.importing.examples import Examples
-from recstack.model.importing.export import argument_names, export
+from recstack.model.importing.export import export
+from recstack.model.importing.signature import arguments_of
 from tests.model.importing.cases import CASES, assert_agrees, seeded
 
 
@@ -20,7 +21,7 @@ def test_program_and_file(name: str, tmp_path: Path) -> None:
     make, inputs = CASES[name]
     module = seeded(make)
     example = inputs(3, torch.Generator().manual_seed(0))
-    program = export(module, Examples(module, argument_names(module, example), example)).program
+    program = export(module, Examples(module, arguments_of(module, example))).program
     model = from_exported(program)
     assert not coverage(model).opaque
     for batch in (1, 7):

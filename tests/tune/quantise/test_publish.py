@@ -1,22 +1,29 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 
+from recstack.batch import Batch
 from recstack.data import random_batch
 from recstack.data.labelled import LabelledData
-from recstack.data.paired import parse_metric
+from recstack.data.paired_metrics import parse_metric
 from recstack.engine import compile
 from recstack.engine.precision import ActivationRange, LayerPlan, LayerPrecision, quantisable
 from recstack.errors import ConfigError
 from recstack.model import Model, zoo
 from recstack.model.model import build
 from recstack.model.ops import Linear
-from recstack.precision.budget import parse_budget
-from recstack.precision.calibrate import static_ranges
+from recstack.precision.budget import Judgement, parse_budget
+from recstack.precision.calibrate import static_ranges, with_ranges
 from recstack.precision.plan import PrecisionPlan, tables_of
+from recstack.precision.proof import Proof, prove
 from recstack.rows import RowFormat
+from recstack.tune.quantise import publish as publish_module
+from recstack.tune.quantise.measured import Scored
 from recstack.tune.quantise.publish import publish
+from recstack.tune.quantise.units import State
 
 NE = parse_metric("ne")
 
@@ -79,6 +86,53 @@ def test_static_ranges_are_those_of_the_new_data() -> None:
     found = publish(model, old, labelled(model), NE, parse_budget("0.5%"))
     ranges = static_ranges(found.plan.layers)
     assert list(ranges) == list(fixed) and all(r.high < 1e3 for r in ranges.values())
+
+
+def rows_of(batches: Iterable[Batch]) -> set[bytes]:
+    return {row.tobytes() for batch in batches for row in batch.dense}
+
+
+def test_no_row_finds_a_static_range_and_proves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, seen = make(outlier=3e4), {"found": set[bytes](), "proven": set[bytes]()}
+    data = labelled(model)
+    layers = {n: LayerPrecision("int8", ActivationRange(-1e6, 1e6)) for n in quantisable(model)}
+    plan = PrecisionPlan(layers=LayerPlan(layers=layers))
+
+    def finding(model: Model, plan: LayerPlan, batches: Iterable[Batch]) -> LayerPlan:
+        kept = list(batches)
+        seen["found"] |= rows_of(kept)
+        return with_ranges(model, plan, kept)
+
+    def proving(model: Model, plan: PrecisionPlan, data: LabelledData, *rest, **more) -> Proof:
+        seen["proven"] |= rows_of([data.batch])
+        return prove(model, plan, data, *rest, **more)
+
+    real = Scored.prove
+
+    def proving_again(self: Scored, state: State, level: float) -> Judgement:
+        seen["proven"] |= rows_of([self._halves[1].batch])
+        return real(self, state, level)
+
+    monkeypatch.setattr(publish_module, "with_ranges", finding)
+    monkeypatch.setattr(publish_module, "prove", proving)
+    monkeypatch.setattr(Scored, "prove", proving_again)
+    found = publish(model, plan, data, NE, parse_budget("0.5%"))
+    assert found.given_up and not found.is_fp32
+    assert seen["found"] and seen["proven"] and not seen["found"] & seen["proven"]
+    assert seen["found"] | seen["proven"] == rows_of([data.batch])
+
+
+def test_a_plan_without_static_ranges_is_proven_on_all_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, data = make(), labelled(make(), 400)
+
+    def proving(model: Model, plan: PrecisionPlan, rows: LabelledData, *rest, **more) -> Proof:
+        assert rows is data
+        return prove(model, plan, rows, *rest, **more)
+
+    monkeypatch.setattr(publish_module, "prove", proving)
+    assert not publish(model, plan_for(model), data, NE, parse_budget("5%")).is_fp32
 
 
 def test_a_plan_of_another_model_is_an_error() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recstack.data.paired import parse_metric
+from recstack.data.paired_metrics import parse_metric
 from recstack.engine.precision import LayerPrecision
 from recstack.errors import ConfigError
 from recstack.model.model import build

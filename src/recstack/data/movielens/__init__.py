@@ -13,11 +13,13 @@ ratings     the files as arrays, and their split by time
 past        running sums that answer only about earlier events
 schema      names, scopes and scales of the features
 features    the features of any (user, movie, time), and serving queries
+example     the bundled ratings, and how the bundled models do on those held out
 
 Data: F. M. Harper and J. A. Konstan, The MovieLens Datasets: History and Context, ACM TiiS 5(4):19,
 2015.
 """
 
+from recstack.data.movielens.example import Accuracy, Example
 from recstack.data.movielens.features import Features, queries
 from recstack.data.movielens.past import Past
 from recstack.data.movielens.ratings import MovieLens, load, split
@@ -30,6 +32,8 @@ __all__ = [
     "SCHEMA",
     "SPARSE",
     "USER_DENSE",
+    "Accuracy",
+    "Example",
     "Features",
     "MovieLens",
     "Past",

@@ -100,8 +100,8 @@ def fold_constants(model: Model) -> dict[str, NDArray[np.float32]]:
     return {n: np.ascontiguousarray(v[0], dtype=np.float32) for n, v in folded.items()}
 
 
-def make_layout(model: Model) -> _native.InputLayout:
-    """The model's inputs for the native side."""
+def make_layout(model: Model, finite: bool = True) -> _native.InputLayout:
+    """The model's inputs for the native side; `finite`: dense ones that are not are refused."""
     return _native.InputLayout(
         user_features=[i.scope == "user" for i in model.sparse],
         fixed_lengths=[i.length if i.fixed else 0 for i in model.sparse],
@@ -109,19 +109,20 @@ def make_layout(model: Model) -> _native.InputLayout:
         user_dense_columns=sum(i.width for i in model.dense if i.scope == "user"),
         outputs=model.output_width,
         weighted=any(i.weighted for i in model.sparse),
+        finite=finite,
     )
 
 
 def make_program(
-    model: Model, config: EngineConfig
+    model: Model, config: EngineConfig, finite: bool = True
 ) -> tuple[_native.Program, BuildCost, tuple[LayerInUse, ...]]:
     """A native program for `model`, what it took, and what its dense layers run in
-    (`layers_in_use`); tables are the model's own arrays."""
+    (`layers_in_use`); tables are the model's own arrays. `finite`: as in `make_layout`."""
     began = time.perf_counter()
     plan = make_plan(model, hoist=config.hoist, precision=config.precision)
     item, user = plan.workspace_floats("item"), plan.workspace_floats("user")
     tile_rows = config.tile_rows or choose_tile_rows(item, caches_here())
-    layout, steps = make_layout(model), [step.to_native() for step in plan.steps]
+    layout, steps = make_layout(model, finite), [step.to_native() for step in plan.steps]
     planned = time.perf_counter()
     program = _native.Program(
         isa=choose_isa(config.isa),

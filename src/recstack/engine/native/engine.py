@@ -28,9 +28,10 @@ class Engine:
 
     model: as given. placed: the same with its tables where the engine reads them. layers: what each
     dense layer really runs in, which may be wider than was asked for (`LayerInUse`).
+    finite: dense inputs that are not finite are refused; part of a model may be given them.
     """
 
-    def __init__(self, model: Model, config: EngineConfig) -> None:
+    def __init__(self, model: Model, config: EngineConfig, *, finite: bool = True) -> None:
         self.model = model
         self.config = config
         self.isa = choose_isa(config.isa)
@@ -39,7 +40,7 @@ class Engine:
         moved = self._tables.kind == "huge"
         self._tables_ms = 1e3 * (time.perf_counter() - began) if moved else 0.0
         try:
-            self.program, self.build_cost, self.layers = make_program(self.placed, config)
+            self.program, self.build_cost, self.layers = make_program(self.placed, config, finite)
         except MemoryError:
             raise ConfigError("the plan of this model does not fit in memory") from None
         except TypeError as error:
@@ -55,7 +56,6 @@ class Engine:
                 "`EngineConfig.threads`"
             ) from None
         drop_packed(model, self._tables)
-        self._width = model.output_width
 
     @property
     def formats(self) -> dict[str, tuple[DenseFormat, ...]]:
@@ -74,9 +74,7 @@ class Engine:
         then holds nothing of use. A row's scores do not depend on the rows beside it.
         """
         try:
-            if out is None:
-                out = np.empty((batch.rows, self._width), np.float32)
-            failed = self._runner.run(
+            scores = self._runner.run(
                 batch.dense,
                 batch.user_dense,
                 batch.values,
@@ -85,13 +83,13 @@ class Engine:
                 batch.weights,
                 out,
             )
-        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError):
-            raise fault(self.model, batch, out) from None
-        if failed is not None:
+        except (AttributeError, MemoryError, TypeError):
+            scores = None
+        if scores is None:
             raise fault(self.model, batch, out)
-        if batch.rows == 0:
+        if not len(scores):
             check_batch(self.model, batch)
-        return out
+        return scores
 
 
 def fault(model: Model, batch: Batch, out: Scores | None) -> RecstackError:
@@ -101,13 +99,19 @@ def fault(model: Model, batch: Batch, out: Scores | None) -> RecstackError:
     except RecstackError as error:
         return error
     want = (batch.rows, model.output_width)
-    if out is None or out.shape != want or out.dtype != np.float32 or not out.flags.c_contiguous:
-        return BatchError(f"expected {want} float32, got {_kind(out)}", "out")
-    for name in ("dense", "user_dense", "values", "lengths", "query_offsets"):
-        if not getattr(batch, name).flags.c_contiguous:
+    if out is not None:
+        if not isinstance(out, np.ndarray) or out.shape != want or out.dtype != np.float32:
+            return BatchError(f"expected {want} float32, got {_kind(out)}", "out")
+        if not out.flags.carray:
+            return BatchError("expected a contiguous, aligned array that can be written", "out")
+    for name in ("dense", "user_dense", "values", "lengths", "query_offsets", "weights"):
+        array = getattr(batch, name)
+        if array is not None and not array.flags.c_contiguous:
             return BatchError("expected a contiguous array, got a strided one", name)
+        if array is not None and not array.flags.aligned:
+            return BatchError("expected an aligned array, got one at an odd address", name)
     return RecstackError("the native engine refused a batch that the reference accepts")
 
 
-def _kind(out: Scores | None) -> str:
-    return "none" if out is None else f"{out.shape} {out.dtype}"
+def _kind(out: object) -> str:
+    return f"{out.shape} {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__

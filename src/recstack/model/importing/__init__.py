@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from recstack.errors import MissingExtra
 from recstack.model.importing.arguments import batch_from_inputs
@@ -14,7 +17,7 @@ from recstack.model.importing.opaque import run_opaque
 
 def from_torch(
     module: Any,
-    example_inputs: Sequence[Any],
+    example_inputs: Sequence[Any] | Mapping[str, Any],
     *,
     user_inputs: Sequence[str] = (),
     name: str | None = None,
@@ -23,8 +26,9 @@ def from_torch(
     """A model that computes what a torch module computes at inference.
 
     module: a torch.nn.Module; it is not changed (an eval-mode copy of it is exported).
-    example_inputs: a tuple of the positional tensors of `forward` (lists and tuples of tensors may
-        nest); every axis 0 that has the batch's size is left open. One row is enough.
+    example_inputs: a tuple of the positional tensors of `forward`, or a dict of its keyword
+        arguments (lists, tuples and dicts of tensors may nest); every axis 0 that has the batch's
+        size is left open. One row is enough.
     user_inputs: names of arguments that are the same for all rows of a query.
     name: the model's name; the module's class by default.
     copy: copy the weights; without, they stay the module's own memory and must not change.
@@ -54,6 +58,14 @@ def from_exported(
     return import_program(program, tuple(user_inputs), name or fallback)
 
 
+def module_scores(module: Any, inputs: Sequence[Any] | Mapping[str, Any]) -> NDArray[np.float32]:
+    """What torch gives for `inputs` in eval mode, (rows, outputs), to compare an engine's with."""
+    _require_torch()
+    from recstack.model.importing.module import module_scores as scores
+
+    return scores(module, inputs)
+
+
 def _require_torch() -> None:
     try:
         import torch  # noqa: F401
@@ -69,5 +81,6 @@ __all__ = [
     "coverage",
     "from_exported",
     "from_torch",
+    "module_scores",
     "run_opaque",
 ]

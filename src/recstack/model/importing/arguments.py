@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,14 @@ class Bags:
         self.include_last = False
 
 
-def batch_from_inputs(model: Model, inputs: Sequence[Any], query_offsets: Any = None) -> Batch:
-    """The batch that holds the positional tensors `inputs` of an imported model's module.
+def batch_from_inputs(
+    model: Model, inputs: Sequence[Any] | Mapping[str, Any], query_offsets: Any = None
+) -> Batch:
+    """The batch that holds the arguments `inputs` of an imported model's module.
 
-    inputs: tensors or arrays, (R, ...) each, nested as the module takes them; a user-scope one
-        has a row per query, or R rows that are the same throughout each query.
+    inputs: tensors or arrays, (R, ...) each, nested as the module takes them, in a tuple or, by
+        keyword, a dict; a user-scope one has a row per query, or R rows that are the same
+        throughout each query.
     query_offsets: (Q + 1,) rows of query q are query_offsets[q] : query_offsets[q + 1]; each row is
         a query of its own by default.
     Raises BatchError, naming the argument, when they do not fit; ModelError when the model was not
@@ -39,8 +42,8 @@ def batch_from_inputs(model: Model, inputs: Sequence[Any], query_offsets: Any = 
     """
     if not model.arguments:
         raise ModelError("expected an imported model, got one without arguments", model.name)
-    arrays = [_array(t) for t in _leaves(inputs)]
     groups = _by_position(model.arguments)
+    arrays = [_array(t) for t in _leaves(inputs, [g[0].name for g in groups])]
     if len(arrays) != len(groups):
         names = [g[0].name for g in groups]
         raise BatchError(f"expected {len(groups)} tensors {names}, got {len(arrays)}", "inputs")
@@ -57,12 +60,41 @@ def batch_from_inputs(model: Model, inputs: Sequence[Any], query_offsets: Any = 
     return _pack(model.inputs, dense, bags, offsets.astype(np.int32))
 
 
-def _leaves(inputs: Any) -> Iterator[Any]:
-    for item in inputs:
-        if isinstance(item, list | tuple):
-            yield from _leaves(item)
-        else:
-            yield item
+def _leaves(item: Any, names: list[str], at: str | None = None) -> list[Any]:
+    """Tensors in the order of `names`, of which the first is that of the first tensor.
+
+    at: the name under which `item` stands; None where that is not known yet.
+    """
+    if isinstance(item, Mapping):
+        parts = _in_order(item, names, at)
+    elif isinstance(item, list | tuple):
+        inside = [None if at is None else f"{at}.{i}" for i in range(len(item))]
+        parts = list(zip(inside, item, strict=True))
+    else:
+        return [item]
+    found: list[Any] = []
+    for name, part in parts:
+        found += _leaves(part, names[len(found) :], name)
+    return found
+
+
+def _in_order(
+    item: Mapping[str, Any], names: list[str], at: str | None
+) -> list[tuple[str | None, Any]]:
+    """The values of a dict in the order in which their tensors stand in `names`."""
+    pieces = names[0].split(".") if names else []
+    tried = [at] if at is not None else ["", *(".".join(pieces[:n]) for n in (1, 2))]
+    for prefix in tried:
+        full = {f"{prefix}.{key}" if prefix else str(key): part for key, part in item.items()}
+        first = {
+            name: next(
+                (i for i, n in enumerate(names) if n == name or n.startswith(name + ".")), -1
+            )
+            for name in full
+        }
+        if min(first.values(), default=0) >= 0:
+            return [(name, full[name]) for name in sorted(full, key=first.__getitem__)]
+    raise BatchError(f"expected the arguments {names}, got {list(item)}", "inputs")
 
 
 def _array(tensor: Any) -> Array:
@@ -193,7 +225,8 @@ def _pack(
 
 def _beside(inputs: Sequence[Input], dense: dict[str, Array], scope: str, n: int) -> Array:
     parts = [dense[i.name] for i in inputs if isinstance(i, DenseInput) and i.scope == scope]
-    return np.concatenate(parts, axis=1) if parts else np.zeros((n, 0), np.float32)
+    joined = np.concatenate([np.zeros((n, 0), np.float32), *parts], axis=1)
+    return np.ascontiguousarray(joined)
 
 
 def _bag_arrays(item: SparseInput, bags: Bags, offsets: Array) -> tuple[Array, Array, Array]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 
 from recstack.model import ops
 from recstack.model.importing.inputs import Inputs
-from recstack.model.importing.values import Columns, Const, Merged, Rows, Unsupported, Value
+from recstack.model.importing.values import (
+    CELL,
+    CLAMPED,
+    FLOATS,
+    TRUNCATED,
+    TRUTH,
+    Columns,
+    Const,
+    Merged,
+    Rows,
+    Unsupported,
+    Value,
+)
 from recstack.model.ops.base import FeatureOp, Op, Shape
 
 EXACT = 1 << 24  # integers up to here are exact in float32
@@ -22,6 +34,9 @@ class Builder:
 
     origins: for each op's output, the graph nodes that it came from.
     node: number and name of the graph node under translation.
+    columns: of values that are columns of arguments as numbers, these columns.
+    looked_up: columns, (argument, column), that are known to be indices; found: those that an
+        embedding has read so far.
     """
 
     def __init__(self, inputs: Inputs, copy: bool = True) -> None:
@@ -31,6 +46,9 @@ class Builder:
         self.weights: dict[str, NDArray[np.float32]] = {}
         self.origins: dict[str, frozenset[int]] = {}
         self.node: tuple[int, str] = (-1, "value")
+        self.columns: dict[str, Columns] = {}
+        self.looked_up: set[tuple[int, int]] = set()
+        self.found: set[tuple[int, int]] = set()
         self._copy = copy
         self._made: dict[str, str] = {}
         self._producers: dict[str, Op] = {}
@@ -73,7 +91,7 @@ class Builder:
         """The op that makes `name`; None for an input."""
         return self._producers.get(name)
 
-    def weight(self, const: Const, dtype_exact: bool = False) -> str:
+    def weight(self, const: Const) -> str:
         """The name under which a constant is stored, as contiguous float32; shared once."""
         import torch
 
@@ -91,13 +109,18 @@ class Builder:
         self._tensors[key] = (name, const.tensor)
         return name
 
-    def looked_up(self, v: Columns) -> bool:
-        """Whether all of these columns belong to arguments that an embedding reads."""
-        return set(v.cells[..., 0].reshape(-1).tolist()) <= self.inputs.looked_up
+    def is_looked_up(self, v: Columns) -> bool:
+        """Whether an embedding reads all of these columns."""
+        return set(map(tuple, v.cells[..., :2].reshape(-1, 2).tolist())) <= self.looked_up
+
+    def indices(self, argument: int, start: int, count: int) -> str:
+        """The sparse input of columns that an embedding reads."""
+        self.found.update((argument, start + i) for i in range(count))
+        return self.inputs.columns(argument, start, start + count).name
 
     def feature(self, cells: NDArray[np.int64]) -> str | None:
         """The sparse input of these columns, or None where they are not one run of columns."""
-        flat = cells.reshape(-1, 3)
+        flat = cells.reshape(-1, CELL)
         if len(runs(flat)) != 1 or flat[0, 2] != 0:
             return None
         argument, start = int(flat[0, 0]), int(flat[0, 1])
@@ -114,6 +137,23 @@ class Builder:
         import torch
 
         return self.constant(Const(torch.tensor(float(x))))
+
+    def constant_value(self, name: str) -> NDArray[np.float32] | None:
+        """The entry of a value that is a constant, however laid out; None for another."""
+        op = self.producer(name)
+        if isinstance(op, ops.Constant):
+            return self.weights[op.weight]
+        if not isinstance(op, ops.Reshape | ops.Transpose | ops.Expand | ops.Slice | ops.Index):
+            return None
+        x = self.constant_value(op.inputs[0])
+        if x is None or isinstance(op, ops.Reshape):
+            return None if x is None else x.reshape(self.shapes[name])
+        if isinstance(op, ops.Transpose):
+            return x.transpose(op.axes)
+        if isinstance(op, ops.Expand):
+            return np.broadcast_to(x, self.shapes[name])
+        taken = op.indices if isinstance(op, ops.Index) else range(op.start, op.stop, op.step)
+        return x.take(list(taken), op.axis)
 
     def reshape(self, name: str, shape: Shape) -> str:
         """`name` under another shape."""
@@ -199,7 +239,7 @@ class Builder:
         """Columns as floats: slices of dense inputs, side by side."""
         import torch
 
-        flat = v.cells.reshape(-1, 3)
+        flat = v.cells.reshape(-1, CELL)
         cuts = np.flatnonzero(np.diff(flat[:, 0])) + 1
         parts = []
         for run in np.split(flat, cuts):
@@ -208,15 +248,33 @@ class Builder:
             self._taken.add(item.name)
             parts.append(self.index(item.name, 0, run[:, 1].tolist()))
         name = self.concat(parts, 0)
+        name = self._where(flat[:, 3] & TRUNCATED, self.truncate, name)
         if flat[:, 2].any():
             name = self.binary("add", name, self.constant(Const(torch.from_numpy(flat[:, 2]))))
+        name = self._where(flat[:, 3] & CLAMPED, lambda x: self.emit(ops.Clamp, [x], low=0.0), name)
         name = self.reshape(name, v.shape)
-        dtype = "int64" if v.integer else "float32"
+        whole = v.integer and not (v.cells[..., 3] & FLOATS).any()
+        dtype = "bool" if v.is_all(TRUTH) else "int64" if whole else "float32"
+        self.columns.setdefault(name, v)
         return Rows(name, v.shape, v.axis, v.merged, dtype)
+
+    def truncate(self, name: str) -> str:
+        """Floats rounded towards 0."""
+        whole = self.unary("floor", self.unary("abs", name))
+        return self.binary("mul", self.unary("sign", name), whole)
+
+    def _where(self, chosen: NDArray[np.int64], change: Callable[[str], str], name: str) -> str:
+        """`change` of the elements of `name` (n,) that are chosen."""
+        import torch
+
+        if chosen.all() or not chosen.any():
+            return change(name) if chosen.any() else name
+        mask = self.constant(Const(torch.from_numpy(chosen != 0)))
+        return self.emit(ops.Where, [mask, change(name), name])
 
 
 def runs(cells: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Columns (n, 3) cut into runs of consecutive columns of one argument with one row offset."""
-    steps = np.diff(cells, axis=0)
+    """Columns (n, CELL) cut into runs of consecutive ones of one argument with one row offset."""
+    steps = np.diff(cells[:, :3], axis=0)
     cuts = np.flatnonzero((steps != (0, 1, 0)).any(axis=1)) + 1
     return np.split(cells, cuts)

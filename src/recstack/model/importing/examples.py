@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from recstack.batch import ScopeName
 from recstack.errors import ModelError
 from recstack.model.importing.inputs import Source
+from recstack.model.importing.signature import Arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +28,19 @@ class RaggedGroup:
 
 
 class Examples:
-    """The user's example inputs, flattened; lists and tuples of tensors may nest.
+    """The user's example inputs, flattened; lists, tuples and dicts of tensors may nest.
 
-    names: such as `dense` or `indices.0`; ragged: groups of arguments that hold ragged bags;
-    batch: the batch size; single: arguments with one row (a single user's) beside a larger batch.
+    names: such as `dense`, `indices.0` or, in the dict `x`, `x.user` (`user` where that dict is the
+    only argument); ragged: groups of arguments that hold ragged bags; batch: the batch size;
+    single: arguments with one row (a single user's) beside a larger batch.
     """
 
-    def __init__(self, module: Any, names: Sequence[str], inputs: Sequence[Any]) -> None:
-        self.tensors, self.spec = pytree.tree_flatten(tuple(inputs))
-        self.names = list(_leaf_names(names, inputs))
+    def __init__(self, module: Any, given: Arguments) -> None:
+        self.tensors, self.spec = pytree.tree_flatten((given.args, given.kwargs))
+        self.names = list(_leaf_names(given.named()))
         for name, tensor in zip(self.names, self.tensors, strict=True):
             _check_tensor(name, tensor)
-        self.ragged = _find_ragged(module, self.tensors, self.spec)
+        self.ragged = self._find_ragged(module)
         self.batch = self._batch_size()
         inside = {p for g in self.ragged for p in (g.values, g.offsets, g.weights)}
         self.single = {
@@ -75,7 +77,8 @@ class Examples:
             shape = () if i in ragged else tuple(t.shape[1:])
             integer = not t.dtype.is_floating_point
             scope: ScopeName = "user" if user else "item"
-            out.append(Source(name, shape, integer, scope, i in ragged, lengths.get(i, 1)))
+            truth = t.dtype == torch.bool
+            out.append(Source(name, shape, integer, scope, i in ragged, lengths.get(i, 1), truth))
         return out
 
     def resized(self, batch: int) -> list[Any]:
@@ -100,14 +103,33 @@ class Examples:
             self._resize_bags(group, rows, out, least)
         return out
 
-    def unflatten(self, tensors: Sequence[Any]) -> tuple[Any, ...]:
-        """Flattened inputs nested as the module takes them."""
-        nested: tuple[Any, ...] = pytree.tree_unflatten(list(tensors), self.spec)
-        return nested
+    def unflatten(self, tensors: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Flattened inputs as the module's positional and keyword arguments."""
+        args, kwargs = pytree.tree_unflatten(list(tensors), self.spec)
+        return args, kwargs
+
+    def run(self, module: Any, tensors: Sequence[Any]) -> Any:
+        """What the module returns for flattened inputs."""
+        args, kwargs = self.unflatten(tensors)
+        return module(*args, **kwargs)
 
     def sizes(self) -> set[int]:
         """All static sizes, to choose a batch size apart from them."""
         return {n for t in self.tensors for n in t.shape[1:]}
+
+    def _find_ragged(self, module: Any) -> list[RaggedGroup]:
+        watch = _WatchBags(self.tensors)
+        try:
+            with torch.no_grad(), watch:
+                self.run(module, self.tensors)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"the module fails on the example inputs: {type(error).__name__}: {error}",
+                "example_inputs",
+            ) from error
+        return watch.groups
 
     def _batch_size(self) -> int:
         if self.ragged:
@@ -153,10 +175,13 @@ def _named(name: str, given: str) -> bool:
     return name == given or name.startswith(given + ".")
 
 
-def _leaf_names(names: Sequence[str], inputs: Sequence[Any]) -> Iterator[str]:
-    for name, item in zip(names, inputs, strict=True):
+def _leaf_names(named: Mapping[str, Any]) -> Iterator[str]:
+    for name, item in named.items():
         if isinstance(item, list | tuple):
-            yield from _leaf_names([f"{name}.{i}" for i in range(len(item))], item)
+            yield from _leaf_names({f"{name}.{i}": part for i, part in enumerate(item)})
+        elif isinstance(item, dict):
+            inside = {f"{name}.{key}" if name else str(key): part for key, part in item.items()}
+            yield from _leaf_names(inside)
         else:
             yield name
 
@@ -165,8 +190,8 @@ def _check_tensor(name: str, tensor: Any) -> None:
     where = f"example input {name!r}"
     if not isinstance(tensor, torch.Tensor):
         raise ModelError(
-            "expected a tensor (positional tensors, or lists and tuples of them, can be imported; "
-            f"no dicts, numbers or keyword arguments), got {type(tensor).__name__}",
+            "expected a tensor (or lists, tuples and dicts of them; a module around this one can "
+            f"give other arguments their value), got {type(tensor).__name__}",
             where,
         )
     if tensor.ndim == 0:
@@ -221,6 +246,13 @@ class _WatchBags(TorchFunctionMode):  # type: ignore[misc]
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if name == "_pack_padded_sequence":
+            raise ModelError(
+                "expected padded sequences, got packed ones, whose sizes depend on the data; give "
+                "the layer the padded tensor and take each row's last state, "
+                "out[torch.arange(len(lengths)), lengths - 1]",
+                "module",
+            )
         if func is torch.nn.functional.embedding_bag:
             self._note(_bind(args, kwargs, _FUNCTIONAL))
         elif name == "embedding_bag":
@@ -241,16 +273,3 @@ class _WatchBags(TorchFunctionMode):  # type: ignore[misc]
             group = RaggedGroup(values, offsets, weights, last)
             if group not in self.groups:
                 self.groups.append(group)
-
-
-def _find_ragged(module: Any, tensors: Sequence[Any], spec: Any) -> list[RaggedGroup]:
-    watch = _WatchBags(tensors)
-    try:
-        with torch.no_grad(), watch:
-            module(*pytree.tree_unflatten(list(tensors), spec))
-    except Exception as error:
-        raise ModelError(
-            f"the module fails on the example inputs: {type(error).__name__}: {error}",
-            "example_inputs",
-        ) from error
-    return watch.groups

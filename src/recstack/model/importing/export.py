@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -47,51 +48,47 @@ def evaluated(module: Any) -> Any:
     return copy.deepcopy(module, memo).eval()
 
 
-def argument_names(module: Any, inputs: Sequence[Any]) -> list[str]:
-    """The names of `forward`'s positional arguments, one for each example input."""
-    if not isinstance(inputs, list | tuple):
-        raise ModelError(
-            "expected a tuple of positional tensors (wrap a module that takes keywords or a dict), "
-            f"got {type(inputs).__name__}",
-            "example_inputs",
-        )
-    names: list[str] = []
-    for p in inspect.signature(module.forward).parameters.values():
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD):
-            names.append(p.name)
-        elif p.kind == p.VAR_POSITIONAL:
-            names += [f"{p.name}.{i}" for i in range(len(inputs) - len(names))]
-        elif p.kind == p.KEYWORD_ONLY and p.default is p.empty:
-            raise ModelError("expected positional arguments only, got a keyword-only one", p.name)
-    if len(inputs) > len(names):
-        raise ModelError(
-            f"expected at most {len(names)} tensors {names}, got {len(inputs)}", "example_inputs"
-        )
-    return names[: len(inputs)]
-
-
 def export(module: Any, examples: Examples) -> Exported:
     """The module's graph; operators stay whole (no decompositions), none works in place."""
     taken = {n for p in module.parameters() for n in p.shape} | examples.sizes()
     batch = next(n for n in count(7) if n not in taken and n + 1 not in taken)
     tensors = examples.resized(batch)
-    inputs = examples.unflatten(tensors)
-    shapes = _by_signature(module, examples.unflatten(_dynamic_dims(examples)))
+    args, kwargs = examples.unflatten(tensors)
+    shape_args, shape_kwargs = examples.unflatten(_dynamic_dims(examples))
+    shapes = inspect.signature(module.forward).bind(*shape_args, **shape_kwargs).arguments
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            program = torch.export.export(module, inputs, dynamic_shapes=shapes)
+            with _plain_attention():
+                program = torch.export.export(module, args, kwargs, dynamic_shapes=dict(shapes))
             if any(works_in_place(node) for node in program.graph.nodes):
                 program = program.run_decompositions({})
         except Exception as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
             raise ModelError(
-                "torch.export cannot trace the module with an open batch size: "
-                f"(sizes must come from x.shape, not len(x)): "
+                f"torch.export cannot trace the module with an open batch size ({_advice(error)}): "
                 f"{type(error).__name__}: {' '.join(lines[:6])}",
                 "module",
             ) from error
     return Exported(program, _batch_symbol(program, examples))
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """torch's attention layers as plain operators, not as one fused call of their own."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+def _advice(error: BaseException) -> str:
+    """What to change in the module."""
+    if "GuardOnDataDependentSymNode" in type(error).__name__:
+        return "no size or branch may depend on a tensor's values: use torch.where, or a mask"
+    return "sizes must come from x.shape, not len(x)"
 
 
 def _dynamic_dims(examples: Examples) -> list[Any]:
@@ -113,17 +110,6 @@ def _dynamic_dims(examples: Examples) -> list[Any]:
                 examples.tensors[group.weights].ndim - 1: next(iter(values.values()))
             }
     return dims
-
-
-def _by_signature(module: Any, shapes: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The same with those of `*args` in a tuple of their own, as torch.export wants them."""
-    kinds = [p.kind for p in inspect.signature(module.forward).parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL not in kinds:
-        return shapes
-    at = kinds.index(inspect.Parameter.VAR_POSITIONAL)
-    if len(shapes) <= at:
-        return shapes
-    return (*shapes[:at], tuple(shapes[at:]))
 
 
 def works_in_place(node: Any) -> bool:

@@ -19,7 +19,7 @@ class Source:
     """One positional tensor of the module.
 
     shape: without the batch axis; () for a ragged argument.
-    length: expected indices per bag, for ragged values.
+    length: expected indices per bag, for ragged values. truth: it holds truth values.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Source:
     scope: ScopeName = "item"
     ragged: bool = False
     length: int = 1
+    truth: bool = False
 
     @property
     def width(self) -> int:
@@ -49,14 +50,10 @@ class _Use:
 
 
 class Inputs:
-    """Makes an input once for each distinct use of an argument.
-
-    looked_up: numbers of the arguments whose values reach an embedding as indices.
-    """
+    """Makes an input once for each distinct use of an argument."""
 
     def __init__(self, sources: list[Source]) -> None:
         self.sources = sources
-        self.looked_up: set[int] = set()
         self._inputs: dict[str, Input] = {}
         self._order: dict[str, tuple[int, int]] = {}
         self._keys: dict[object, str] = {}

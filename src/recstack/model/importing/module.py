@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils import _pytree as pytree
 
 from recstack.errors import ModelError
 from recstack.model.importing.coverage import ImportedModel
 from recstack.model.importing.examples import Examples
-from recstack.model.importing.export import argument_names, evaluated, export
+from recstack.model.importing.export import evaluated, export
 from recstack.model.importing.importer import import_exported
+from recstack.model.importing.signature import arguments_of
+
+ExampleInputs = Sequence[Any] | Mapping[str, Any]
 
 
 def import_module(
-    module: Any, inputs: Sequence[Any], user_inputs: tuple[str, ...], name: str | None, copy: bool
+    module: Any, inputs: ExampleInputs, user_inputs: tuple[str, ...], name: str | None, copy: bool
 ) -> ImportedModel:
     """See `from_torch`."""
     if not isinstance(module, torch.nn.Module):
         raise ModelError(f"expected a torch.nn.Module, got {type(module).__name__}", "module")
-    names = argument_names(module, inputs)
+    given = arguments_of(module, inputs)
     own = evaluated(module)
-    inputs = pytree.tree_map(_narrow, tuple(inputs))
-    examples = Examples(own, names, inputs)
+    examples = Examples(own, given.map(_narrow))
     sources = examples.sources(user_inputs)
     _check_rows(own, examples)
     exported = export(own, examples)
     return import_exported(exported, sources, name or type(module).__name__, copy)
+
+
+def module_scores(module: Any, inputs: ExampleInputs) -> NDArray[np.float32]:
+    """What torch gives for the inputs in eval mode, (rows, outputs): outputs side by side."""
+    given = arguments_of(module, inputs).map(_narrow)
+    with torch.no_grad():
+        out = _scores(evaluated(module)(*given.args, **given.kwargs))
+    return np.concatenate([t.reshape(len(t), -1).numpy() for t in out], axis=1)
 
 
 def _narrow(leaf: Any) -> Any:
@@ -44,8 +56,8 @@ def _check_rows(module: Any, examples: Examples) -> None:
     count = examples.batch + 1
     every, some = torch.arange(2 * count + 1), torch.arange(count).flip(0)
     with torch.no_grad():
-        whole = _scores(module(*examples.unflatten(_scaled(examples, every))))
-        part = _scores(module(*examples.unflatten(_scaled(examples, some))))
+        whole = _scores(examples.run(module, _scaled(examples, every)))
+        part = _scores(examples.run(module, _scaled(examples, some)))
     for i, (a, b) in enumerate(zip(whole, part, strict=True)):
         if a.ndim == 0 or a.shape[0] != len(every) or b.shape[0] != count:
             continue

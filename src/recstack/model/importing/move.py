@@ -10,6 +10,7 @@ import numpy as np
 from recstack.model import ops
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.values import (
+    CELL,
     BatchDim,
     Columns,
     Const,
@@ -40,7 +41,7 @@ def laid(v: Value) -> Laid:
 def place(b: Builder, v: Laid, shape: Shape, axis: int, merged: Merged) -> Laid:
     """`v` with another entry shape of as many elements, and another layout."""
     if isinstance(v, Columns):
-        return Columns(v.cells.reshape(*shape, 3), v.integer, axis, merged)
+        return Columns(v.cells.reshape(*shape, CELL), v.integer, axis, merged)
     return Rows(b.reshape(v.name, shape), tuple(shape), axis, merged)
 
 
@@ -91,7 +92,7 @@ def broadcast(b: Builder, v: Value, dims: tuple[Dim, ...]) -> Laid:
     inner = v.shape[v.axis : v.axis + v.merged.count]
     shape = (*entry_of(dims[:axis], -1), *inner, *entry_of(dims[axis + 1 :], -1))
     if isinstance(v, Columns):
-        cells = np.broadcast_to(v.cells, (*shape, 3))
+        cells = np.broadcast_to(v.cells, (*shape, CELL))
         return Columns(cells, v.integer, axis, v.merged)
     return Rows(b.expand(v.name, shape), shape, axis, v.merged)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recstack.model.importing.values import Value
 
 Array = NDArray[np.float32]
+EXACT = 1 << 24
 
 
 def run_opaque(
@@ -36,7 +37,7 @@ def run_opaque(
     except ImportError:
         raise MissingExtra("torch", "torch") from None
     function = _function(torch, op.target)
-    decode = _Decoder(torch, inputs, weights, entries)
+    decode = _Decoder(torch, inputs, weights, entries, op.source)
     try:
         with torch.no_grad():
             args = [decode(a) for a in op.arguments]
@@ -114,9 +115,14 @@ class _Decoder:
     """JSON arguments as torch takes them."""
 
     def __init__(
-        self, torch: Any, inputs: Sequence[Array], weights: Mapping[str, Array], entries: int
+        self,
+        torch: Any,
+        inputs: Sequence[Array],
+        weights: Mapping[str, Array],
+        entries: int,
+        source: str,
     ) -> None:
-        self.torch, self.inputs = torch, inputs
+        self.torch, self.inputs, self.source = torch, inputs, source
         self.weights, self.entries = weights, entries
 
     def __call__(self, spec: Any) -> Any:
@@ -142,6 +148,12 @@ class _Decoder:
         whole = np.broadcast_to(array, (self.entries, *array.shape[1:]))
         tensor = self.torch.from_numpy(np.array(whole))
         name = spec.get("dtype", "float32")
+        if name.startswith("int") and array.size and np.abs(array).max() >= EXACT:
+            largest = int(np.abs(array).max())
+            raise ModelError(
+                f"expected integers below {EXACT}, which float32 holds exactly, got {largest}",
+                self.source,
+            )
         if name.startswith("complex"):
             tensor = self.torch.view_as_complex(tensor)
         axis = spec.get("axis", 0)
@@ -248,7 +260,7 @@ class _Encoder:
         from recstack.model.importing.values import Unsupported
 
         rows = self.b.rows(v)
-        dtype = rows.dtype if rows is v else ("int64" if v.integer else "float32")
+        dtype = rows.dtype
         if rows.name not in self.inputs:
             self.inputs.append(rows.name)
         spec: dict[str, Any] = {"input": self.inputs.index(rows.name)}

@@ -47,7 +47,8 @@ def import_program(program: Any, user_inputs: tuple[str, ...], name: str) -> Imp
         integer = not nodes[n].meta["val"].dtype.is_floating_point
         scope = "user" if n in user_inputs else "item"
         inside = n in ragged or n in offsets
-        sources.append(Source(n, static, integer, scope, inside))  # type: ignore[arg-type]
+        truth = nodes[n].meta["val"].dtype == torch.bool
+        sources.append(Source(n, static, integer, scope, inside, 1, truth))  # type: ignore[arg-type]
     return import_exported(Exported(program, symbol), sources, name)
 
 

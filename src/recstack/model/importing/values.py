@@ -8,7 +8,7 @@ after the batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -60,6 +60,8 @@ class Merged:
 
 
 ALONE = Merged()
+CELL = 4
+TRUNCATED, CLAMPED, TRUTH, FLOATS = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +96,9 @@ class Rows:
 class Columns:
     """Columns of the module's arguments, not yet decided to be indices or numbers.
 
-    cells: (*entry, 3) int64: number of the argument, column in it, row offset added to the index.
+    cells: (*entry, CELL) int64: number of the argument, column in it, offset added to it, and what
+        is done before that (TRUNCATED) and after it (CLAMPED at 0), or known of it (TRUTH values;
+        FLOATS that are whole). Indices need none of these: they are whole numbers >= 0.
     integer: the tensor holds integers (by its own type, or after `.long()`).
     """
 
@@ -108,6 +112,16 @@ class Columns:
         """The entry's shape."""
         return self.cells.shape[:-1]
 
+    def is_all(self, flag: int) -> bool:
+        """Whether every cell has the flag."""
+        return bool((self.cells[..., 3] & flag).all())
+
+    def marked(self, flag: int, on: bool = True) -> Columns:
+        """The same with the flag set, or cleared, in every cell."""
+        cells = self.cells.copy()
+        cells[..., 3] = cells[..., 3] | flag if on else cells[..., 3] & ~flag
+        return replace(self, cells=cells)
+
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
@@ -115,6 +129,14 @@ class Ragged:
 
     argument: int
     row: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PerIndex:
+    """A number for each index of a ragged argument: `numbers` (rows,) at that index."""
+
+    numbers: Const
+    indices: Ragged
 
 
 @dataclass(frozen=True, slots=True)

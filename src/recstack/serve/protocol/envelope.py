@@ -16,6 +16,7 @@ from recstack.serve.protocol.json_text import loads, shown, sort_of
 from recstack.serve.protocol.tensor import DATATYPE_BYTES, Body, Tensor
 
 MAX_TIMEOUT_US = 10**12
+MAX_AXES = 64  # as NumPy; the product of many more takes seconds
 
 
 @dataclass(slots=True)
@@ -103,6 +104,8 @@ def _tensor(item: Any, i: int, body: Body, at: int) -> Tensor:
         raise BatchError(f"expected one of {known}, got {shown(datatype)}", where)
     if type(shape) is not list:
         raise BatchError(f"expected a list of sizes as shape, got {sort_of(shape)}", where)
+    if len(shape) > MAX_AXES:
+        raise BatchError(f"expected at most {MAX_AXES} axes, got {len(shape)}", where)
     count = 1
     for axis, n in enumerate(shape):
         if type(n) is not int or not 0 <= n < 1 << 31:

@@ -13,10 +13,12 @@ from recstack.batch import Batch
 from recstack.data import random_batch
 from recstack.engine import Engine, EngineConfig, compile
 from recstack.engine.native.build import FP16_LARGEST
+from recstack.engine.native.lower_dense8 import runs_in_int8
 from recstack.engine.native.step_times import step_times
 from recstack.engine.precision import FP32, LayerPlan, LayerPrecision, layer_names, quantisable
 from recstack.errors import RowError
 from recstack.model import Model
+from recstack.model.ops import AttentionPooling
 from recstack.model.requantise import Requantised
 from recstack.precision.alone import alone
 from recstack.precision.plan import PrecisionPlan, apply, tables_of
@@ -26,7 +28,6 @@ from recstack.types import Executor
 ROUNDS = 7
 ROUND_S = 0.004
 BATCHES = 64  # different ones, lest a large table's rows all lie in cache
-_LAYER_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 
 
 def table_fits(model: Model, table: str, row_format: RowFormat) -> bool:
@@ -55,13 +56,16 @@ def table_bytes(model: Model, table: str, row_format: RowFormat) -> int:
 
 
 def layer_bytes(model: Model, layer: str, precision: LayerPrecision) -> int:
-    """Bytes of a layer's weight matrices; int8 with a scale and a sum per output, fp32 outliers."""
-    total = 0
-    for matrix in _matrices(model, layer):
-        total += matrix.size * _LAYER_BYTES[precision.format]
-        if precision.format == "int8":
-            total += 8 * len(matrix) + 4 * len(matrix) * len(precision.outliers)
-    return total
+    """Bytes of a layer's matrices as an engine keeps them; int8 with scales, sums and outliers.
+
+    What has no kernel of the format counts in fp32, and so do the matrices that rows of an
+    attention unit fold their own from (decision 018), outliers included.
+    """
+    op = next(op for op in model.ops if op.output == layer)
+    kept = sum(used.packed_bytes for used in _engine(alone(model, [layer]).model, precision).layers)
+    int8 = [m for m in _matrices(model, layer) if runs_in_int8(precision, *m.shape)]
+    outliers = 0 if isinstance(op, AttentionPooling) else len(precision.outliers)
+    return kept + (8 + 4 * outliers) * sum(map(len, int8))
 
 
 def _matrices(model: Model, layer: str) -> list[NDArray[np.float32]]:

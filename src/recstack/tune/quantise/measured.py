@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recstack.data.labelled import LabelledData
-from recstack.data.paired import RESAMPLES, Metric, PairedTest
+from recstack.data.paired import RESAMPLES, PairedTest
+from recstack.data.paired_metrics import Metric
 from recstack.engine import Engine, EngineConfig, HybridEngine, compile
+from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.model.model import build
 from recstack.precision.budget import Budget, Judgement, judge
 from recstack.precision.plan import PrecisionPlan, tables_of
 from recstack.precision.proof import paired_test, score
 from recstack.rows import RowFormat
-from recstack.tune.quantise.journal import Journal
+from recstack.tune.journal import Journal
 from recstack.tune.quantise.units import State, Unit, only, plan_of
 
 LEVEL = 0.975  # of the first proof, so that what the search accepts has a chance there
@@ -121,6 +123,14 @@ class Scored:
     def _name(self, state: State) -> str:
         text = plan_of(self._units, state).to_toml()
         return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def search_and_proof(data: LabelledData, seed: int) -> tuple[LabelledData, LabelledData]:
+    """Rows to choose on and rows to prove on, of other groups. ConfigError for too few groups."""
+    halves = data.halves(seed)
+    if not all(half.rows for half in halves):
+        raise ConfigError(f"expected rows of at least two groups, got {data.rows} rows")
+    return halves
 
 
 def divergence(reference: NDArray[Any], scores: NDArray[Any]) -> float:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from recstack.data.labelled import LabelledData
-from recstack.data.paired import Metric
+from recstack.data.paired_metrics import Metric
 from recstack.engine import EngineConfig
 from recstack.engine.precision import FP32, quantisable
-from recstack.errors import ConfigError
 from recstack.model import Model
 from recstack.precision.budget import Budget
-from recstack.precision.calibrate import with_ranges
+from recstack.precision.calibrate import static_ranges, with_ranges
 from recstack.precision.plan import PrecisionPlan, tables_of
 from recstack.precision.proof import CHUNK_ROWS, prove
 from recstack.rows import RowFormat
+from recstack.tune.journal import Journal
 from recstack.tune.quantise.costs import layer_bytes, table_bytes
-from recstack.tune.quantise.journal import Journal
-from recstack.tune.quantise.measured import Scored, Variants
+from recstack.tune.quantise.measured import Scored, Variants, search_and_proof
+from recstack.tune.quantise.record import precision_record
 from recstack.tune.quantise.search import proof_level, search
-from recstack.tune.quantise.units import Rung, Unit, plan_of
+from recstack.tune.quantise.units import Rung, Unit, ladder, plan_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,20 @@ class Published:
         tables, layers = self.plan.tables.values(), self.plan.layers.layers.values()
         return all(f == RowFormat.FP32 for f in tables) and all(p == FP32 for p in layers)
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """For what was given up, why."""
+        return dict.fromkeys(self.given_up, "given up: not proven with these weights")
+
+    def to_record(self, model: Model, metric: str, budget: Budget) -> dict[str, Any]:
+        """As a record of a result file."""
+        given_up = ", ".join(self.given_up)
+        return precision_record(
+            model, metric, budget,
+            verdict="not_within" if self.is_fp32 else "proven",
+            reason=f"{self.reason}; given up: {given_up}" if given_up else self.reason,
+        )  # fmt: skip
+
 
 def publish(
     model: Model,
@@ -52,22 +67,26 @@ def publish(
 ) -> Published:
     """`plan` for new weights, as much of it as recent labelled data prove to keep `budget`.
 
-    Static ranges are found anew on the data. If the whole plan is not proven, its worst tables and
-    layers become fp32, chosen on half of the data and proven on the other, all of them if need be:
-    there is always a plan. The proof of the whole plan and those after it share one error rate, as
-    the proofs of a search do.
+    Static ranges are found anew on half of the data, and the plan is proven on the other; on all of
+    them where no range is static. If the whole plan is not proven, its worst tables and layers
+    become fp32, chosen on the first half and proven on the other, all of them if need be: there is
+    always a plan. The proof of the whole plan and those after it share one error rate, as the
+    proofs of a search do.
 
     Raises ConfigError for a plan or labels that do not fit the model, and for too few queries.
     """
     engine = engine or EngineConfig()
-    batches = (part.batch for part in data.chunks(CHUNK_ROWS))
-    plan = replace(plan, layers=with_ranges(model, plan.layers, batches))
-    whole = prove(model, plan, data, metric, budget, config=engine, level=proof_level(1), seed=seed)
+    proof_rows = data
+    if static_ranges(plan.layers):
+        first, proof_rows = search_and_proof(data, seed)
+        batches = (part.batch for part in first.chunks(CHUNK_ROWS))
+        plan = replace(plan, layers=with_ranges(model, plan.layers, batches))
+    whole = prove(
+        model, plan, proof_rows, metric, budget, config=engine, level=proof_level(1), seed=seed
+    )
     if whole.holds:
         return Published(plan, (), whole.judgement.reason)
-    halves = data.halves(seed)
-    if not all(half.rows for half in halves):
-        raise ConfigError(f"expected rows of at least two groups, got {data.rows} rows")
+    halves = search_and_proof(data, seed)
     units = _units(model, plan)
     scored = Scored(
         Variants(model), units, halves[0], halves, metric, budget, Journal(None, {}), engine, seed
@@ -80,13 +99,12 @@ def publish(
 
 
 def _units(model: Model, plan: PrecisionPlan) -> tuple[Unit, ...]:
-    """Each table and layer as the plan has it, or in fp32."""
+    """Each table and layer as the plan has it, where that saves memory, or in fp32."""
     units = []
     for name in tables_of(model):
-        rungs = [Rung(f, table_bytes(model, name, f)) for f in (plan.table(name), RowFormat.FP32)]
-        units.append(Unit("table", name, tuple(rungs[plan.table(name) == RowFormat.FP32 :])))
+        tables = [Rung(f, table_bytes(model, name, f)) for f in (RowFormat.FP32, plan.table(name))]
+        units.append(Unit("table", name, ladder(tables, 0.0)))
     for name in quantisable(model):
-        precisions = (plan.layer(name), FP32)
-        rungs = [Rung(p, layer_bytes(model, name, p)) for p in precisions]
-        units.append(Unit("layer", name, tuple(rungs[plan.layer(name) == FP32 :])))
+        layers = [Rung(p, layer_bytes(model, name, p)) for p in (FP32, plan.layer(name))]
+        units.append(Unit("layer", name, ladder(layers, 0.0)))
     return tuple(units)

@@ -16,4 +16,5 @@ def load_all() -> None:
         reduce,
         select,
         views,
+        windows,
     )

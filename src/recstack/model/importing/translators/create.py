@@ -20,14 +20,14 @@ from recstack.model.importing.values import (
 
 
 @translates(
-    "zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full scalar_tensor"
+    "zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full scalar_tensor fill"
 )
 def full(b: Builder, call: Call) -> Value:
     """One number everywhere."""
     import torch
 
     fill = 0.0 if "zeros" in call.operator else 1.0 if "ones" in call.operator else None
-    number = scalar(call.get("fill_value")) if fill is None else fill
+    number = scalar(call.get("fill_value", call.get("value"))) if fill is None else fill
     if number is None:
         raise Unsupported("a fill value that depends on the data")
     dims, axis = call.dims[0], batch_axis(call.dims[0])

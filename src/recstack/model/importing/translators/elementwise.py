@@ -8,7 +8,17 @@ from recstack.model import ops
 from recstack.model.importing.broadcast import align, binary, scalar
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import Call, translates
-from recstack.model.importing.values import Columns, Const, Rows, Unsupported, Value, rank
+from recstack.model.importing.values import (
+    CLAMPED,
+    TRUTH,
+    Columns,
+    Const,
+    Rows,
+    Unsupported,
+    Value,
+    entry_axis,
+    rank,
+)
 
 _UNARY = [
     "relu",
@@ -56,10 +66,107 @@ def gelu(b: Builder, call: Call) -> Value:
 @translates("elu")
 def elu(b: Builder, call: Call) -> Value:
     """ELU with alpha 1."""
-    if any(call.get(k, 1) != 1 for k in ("alpha", "scale", "input_scale")):
-        raise Unsupported("elu with other than alpha 1")
+    if any(call.get(k, 1) != 1 for k in ("scale", "input_scale")):
+        raise Unsupported("elu with a scale")
     v = b.rows(call["self"])
-    return b.like(v, b.unary("elu", v.name))
+    return b.like(v, _elu(b, v.name, float(call.get("alpha", 1))))
+
+
+def _elu(b: Builder, name: str, alpha: float, rate: float = 1.0) -> str:
+    """x where x > 0, else alpha * (exp(x / rate) - 1)."""
+    if alpha == rate == 1:
+        return b.unary("elu", name)
+    low = b.emit(ops.Clamp, [name], high=0.0)
+    grown = b.unary("elu", low if rate == 1 else b.binary("div", low, rate))
+    return b.binary("add", b.unary("relu", name), b.binary("mul", grown, alpha))
+
+
+@translates("celu selu")
+def celu(b: Builder, call: Call) -> Value:
+    """max(0, x) + alpha * (exp(min(0, x) / alpha) - 1); SELU scales it (Klambauer 2017)."""
+    v = b.rows(call["self"])
+    if call.operator == "aten.celu":
+        rate = float(call.get("alpha", 1))
+        return b.like(v, _elu(b, v.name, rate, rate))
+    alpha, scale = 1.6732632423543772, 1.0507009873554805
+    return b.like(v, b.binary("mul", _elu(b, v.name, alpha), scale))
+
+
+@translates("hardsigmoid hardswish")
+def hardsigmoid(b: Builder, call: Call) -> Value:
+    """(x + 3) / 6 within [0, 1]; hardswish is x times that."""
+    v = b.rows(call["self"])
+    shifted = b.emit(ops.Clamp, [b.binary("add", v.name, 3.0)], low=0.0, high=6.0)
+    name = b.binary("div", shifted, 6.0)
+    return b.like(v, name if call.operator == "aten.hardsigmoid" else b.binary("mul", v.name, name))
+
+
+@translates("expm1")
+def expm1(b: Builder, call: Call) -> Value:
+    """exp(x) - 1."""
+    v = b.rows(call["self"])
+    grown = b.binary("sub", b.unary("exp", v.name), 1.0)
+    low = b.binary("gt", v.name, 0.0)
+    return b.like(v, b.emit(ops.Where, [low, grown, b.unary("elu", v.name)]))
+
+
+@translates("log2 log10")
+def log_of_base(b: Builder, call: Call) -> Value:
+    """The logarithm to base 2 or 10."""
+    v = b.rows(call["self"])
+    base = float(call.operator.removeprefix("aten.log"))
+    return b.like(v, b.binary("mul", b.unary("log", v.name), 1 / math.log(base)))
+
+
+@translates("glu")
+def glu(b: Builder, call: Call) -> Value:
+    """The first half of an axis times the sigmoid of the other."""
+    v = b.rows(call["self"])
+    axis = entry_axis(v, call.get("dim", -1))
+    half = v.shape[axis] // 2
+    one, two = b.slice(v.name, axis, 0, half), b.slice(v.name, axis, half, 2 * half)
+    return b.like(v, b.binary("mul", one, b.unary("sigmoid", two)))
+
+
+@translates("trunc fix ceil")
+def whole(b: Builder, call: Call) -> Value:
+    """Rounded towards 0, or up."""
+    v = b.rows(call["self"])
+    if call.operator == "aten.ceil":
+        return b.like(v, b.unary("neg", b.unary("floor", b.unary("neg", v.name))))
+    return b.like(v, b.truncate(v.name))
+
+
+@translates("isnan")
+def isnan(b: Builder, call: Call) -> Value:
+    """1 where x is not a number, else 0."""
+    v = b.rows(call["self"])
+    return b.like(v, b.binary("ne", v.name, v.name))
+
+
+@translates("nan_to_num")
+def nan_to_num(b: Builder, call: Call) -> Value:
+    """Numbers in place of NaN and of the infinities."""
+    v = b.rows(call["self"])
+    largest = 3.4028234663852886e38
+    kept = b.emit(ops.Clamp, [v.name], low=-largest, high=largest)
+    for key, end in (("posinf", math.inf), ("neginf", -math.inf)):
+        if call.get(key) is not None:
+            infinite = b.binary("eq", v.name, end)
+            kept = b.emit(ops.Where, [infinite, b.number(call[key]), kept])
+    nan = b.binary("ne", v.name, v.name)
+    return b.like(v, b.emit(ops.Where, [nan, b.number(call.get("nan", 0.0)), kept]))
+
+
+@translates("bucketize")
+def bucketize(b: Builder, call: Call) -> Value:
+    """How many constant boundaries lie below x; with `right`, how many do not lie above."""
+    v, ends = b.rows(call["self"]), call["boundaries"]
+    if not isinstance(ends, Const):
+        raise Unsupported("boundaries that depend on the data")
+    column = b.reshape(v.name, (*v.shape, 1))
+    over = b.binary("ge" if call.get("right", False) else "gt", column, b.constant(ends))
+    return b.like(v, b.reduce("sum", over, [len(v.shape)]))
 
 
 @translates("softplus")
@@ -112,7 +219,7 @@ def clamp(b: Builder, call: Call) -> Value:
         low, high = (-1.0 if low is None else low), (1.0 if high is None else high)
     v = call["self"]
     if isinstance(v, Columns) and v.integer and high is None and low == 0:
-        return v  # indices are never negative
+        return v.marked(CLAMPED)
     v = b.rows(v)
     bounds = [None if x is None else scalar(x) for x in (low, high)]
     if any(x is not None and s is None for x, s in zip((low, high), bounds, strict=True)):
@@ -124,7 +231,8 @@ def clamp(b: Builder, call: Call) -> Value:
     return b.like(v, b.emit(ops.Clamp, [v.name], low=ends[0], high=ends[1]))
 
 
-def _scaled(b: Builder, v: Value, by: float) -> Value:
+def scaled(b: Builder, v: Value, by: float) -> Value:
+    """by * v, a tensor or a number."""
     if by == 1 or not isinstance(v, Rows | Columns):
         return Const(v.tensor * by) if isinstance(v, Const) else v if by == 1 else v * by
     return binary(b, "mul", v, by)
@@ -135,20 +243,21 @@ def add(b: Builder, call: Call) -> Value:
     """a + alpha * b; a constant added to indices becomes their row offset."""
     one, two, alpha = call["self"], call["other"], call.get("alpha", 1)
     fn = "add" if call.operator == "aten.add" else "sub"
+    if call.operator == "aten.rsub":
+        return binary(b, fn, two, scaled(b, one, alpha))
+    if call.dtypes[0] == "bool":  # of truth values, a sum is an or
+        return binary(b, "maximum", one, two)
     shifted = _shifted(one, two, fn) or (_shifted(two, one, fn) if fn == "add" else None)
     if shifted is not None and alpha == 1:
         return shifted
-    if call.operator == "aten.rsub":
-        one, two = two, one
-        return binary(b, fn, one, _scaled(b, two, alpha))
-    return binary(b, fn, one, _scaled(b, two, alpha))
+    return binary(b, fn, one, scaled(b, two, alpha))
 
 
 def _shifted(v: Value, by: Value, fn: str) -> Columns | None:
     """Indices with a constant added to each."""
     import numpy as np
 
-    if not isinstance(v, Columns) or not v.integer:
+    if not isinstance(v, Columns) or not v.integer or (v.cells[..., 3] & (CLAMPED | TRUTH)).any():
         return None
     number = scalar(by)
     if number is not None and number == int(number):
@@ -163,7 +272,7 @@ def _shifted(v: Value, by: Value, fn: str) -> Columns | None:
         offset = t.cpu().numpy()
     else:
         return None
-    if offset.ndim > len(v.shape):
+    if np.broadcast_shapes(offset.shape, v.shape) != v.shape:
         return None
     cells = v.cells.copy()
     cells[..., 2] += np.broadcast_to(offset if fn == "add" else -offset, v.shape)
@@ -218,7 +327,7 @@ def compare(b: Builder, call: Call) -> Value:
 def _mask(b: Builder, fn: str, v: Value, other: Value) -> Rows | None:
     """The mask of a sequence of indices, where the comparison is one."""
     padding = scalar(other)
-    if not isinstance(v, Columns) or not v.integer or padding is None or not b.looked_up(v):
+    if not isinstance(v, Columns) or not v.integer or padding is None or not b.is_looked_up(v):
         return None
     if fn in ("gt", "le") and padding == 0:
         fn = "ne" if fn == "gt" else "eq"
@@ -244,13 +353,23 @@ def not_(b: Builder, call: Call) -> Value:
     return b.like(v, b.binary("eq", v.name, 0.0))
 
 
-@translates("logical_and bitwise_and __and__ logical_or bitwise_or __or__ logical_xor bitwise_xor")
+@translates(
+    "logical_and bitwise_and __and__ logical_or bitwise_or __or__ logical_xor bitwise_xor __xor__"
+)
 def logic(b: Builder, call: Call) -> Value:
     """Masks combined."""
     if call.dtypes[0] != "bool":
         raise Unsupported("the bits of integers")
     fn = "mul" if "and" in call.operator else "maximum" if "_or" in call.operator else "ne"
-    return binary(b, fn, call["self"], call["other"])
+    return binary(b, fn, _truth(b, call["self"]), _truth(b, call["other"]))
+
+
+def _truth(b: Builder, v: Value) -> Value:
+    """1 where v is not 0, else 0."""
+    if not isinstance(v, Rows | Columns):
+        return Const(v.tensor != 0) if isinstance(v, Const) else float(bool(v))
+    x = b.rows(v)
+    return x if x.dtype == "bool" else b.like(x, b.binary("ne", x.name, 0.0))
 
 
 @translates("where")
@@ -279,4 +398,4 @@ def addcmul(b: Builder, call: Call) -> Value:
     """self + value * tensor1 (* or /) tensor2."""
     fn = "mul" if call.operator == "aten.addcmul" else "div"
     product = binary(b, fn, call["tensor1"], call["tensor2"])
-    return binary(b, "add", call["self"], _scaled(b, product, call.get("value", 1)))
+    return binary(b, "add", call["self"], scaled(b, product, call.get("value", 1)))

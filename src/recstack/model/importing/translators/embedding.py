@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recstack.errors import ModelError
 from recstack.model import ops
 from recstack.model.importing.builder import Builder, runs
 from recstack.model.importing.registry import Call, translates
+from recstack.model.importing.translators.einsum import linear_of
 from recstack.model.importing.values import (
+    CELL,
     Columns,
     Const,
+    PerIndex,
     Ragged,
     Rows,
     Steps,
@@ -21,12 +26,14 @@ from recstack.model.importing.values import (
 )
 
 _MODES = ("sum", "mean", "max")
+_COMPUTED = "indices that are computed; only columns of arguments are looked up"
+SMALL = 256  # rows of a table that a computed index is compared with one by one
 
 
 @translates("embedding")
 def embedding(b: Builder, call: Call) -> Value:
     """Rows of a table. `padding_idx` concerns training only: its row is read like any other."""
-    return _lookup(b, _table(b, call["weight"]), call["indices"])
+    return looked_up(b, table_of(b, call["weight"]), call["indices"])
 
 
 @translates("embedding_renorm")
@@ -48,21 +55,88 @@ def one_hot(b: Builder, call: Call) -> Value:
 
     if call.get("num_classes", -1) < 0:
         raise Unsupported("one_hot without num_classes")
-    return _lookup(b, b.weight(Const(torch.eye(call["num_classes"]))), call["self"])
+    return looked_up(b, b.weight(Const(torch.eye(call["num_classes"]))), call["self"])
 
 
-def _table(b: Builder, weight: Value) -> str:
+def table_of(b: Builder, weight: Value) -> str:
+    """The name of a constant table (rows, dim)."""
     if not isinstance(weight, Const):
         raise Unsupported("a table that depends on the data")
     return b.weight(weight)
 
 
-def _lookup(b: Builder, table: str, indices: Value) -> Rows:
-    if not isinstance(indices, Columns) or not indices.integer:
-        raise Unsupported("indices that are computed; only columns of arguments are looked up")
-    name = _sequence(b, table, indices.cells.reshape(-1, 3), None)
-    shape = (*indices.shape, b.weights[table].shape[1])
-    return Rows(b.reshape(name, shape), shape, indices.axis, indices.merged)
+def looked_up(b: Builder, table: str, indices: Value) -> Rows:
+    """Rows of a table at the indices of a tensor."""
+    if isinstance(indices, Rows) and indices.whole:
+        name = _computed(b, table, indices.name)
+    elif isinstance(indices, Columns) and indices.integer:
+        name = _columns(b, table, indices)
+    else:
+        raise Unsupported(_COMPUTED)
+    return Rows(name, b.shapes[name], indices.axis, indices.merged)
+
+
+def _columns(b: Builder, table: str, indices: Columns) -> str:
+    name = _sequence(b, table, indices.cells.reshape(-1, CELL), None)
+    return b.reshape(name, (*indices.shape, b.weights[table].shape[1]))
+
+
+def _computed(b: Builder, table: str, name: str) -> str:
+    """Rows at computed indices, (*entry, dim): constants, choices between indices, small tables.
+
+    What chooses between two indices chooses between their rows; a mask times an index chooses
+    between that one and 0.
+    """
+    rows, dim = b.weights[table].shape
+    shape = (*b.shapes[name], dim)
+    fixed, op = b.constant_value(name), b.producer(name)
+    if fixed is not None:
+        if fixed.size and (fixed.min() < 0 or fixed.max() >= rows):
+            raise ModelError(f"expected indices in [0, {rows}), got {fixed.min()}..{fixed.max()}")
+        return b.constant(fixed_tensor(b.weights[table][fixed.astype(np.int64)]))
+    if name in b.columns and b.columns[name].integer:
+        return _columns(b, table, b.columns[name])
+    if isinstance(op, ops.Where):
+        mask, one, two = op.inputs
+    elif isinstance(op, ops.Binary) and op.fn == "mul" and (masked := _masked(b, op)):
+        mask, one, two = masked[0], masked[1], b.number(0.0)
+    elif isinstance(op, ops.Reshape | ops.Expand):
+        source = _computed(b, table, op.inputs[0])
+        return b.reshape(source, shape) if op.kind == "reshape" else b.expand(source, shape)
+    elif rows <= SMALL:
+        chosen = b.binary(
+            "eq", b.reshape(name, (*shape[:-1], 1)), b.constant(fixed_tensor(np.arange(rows)))
+        )
+        return linear_of(b, chosen, b.weights[table].T)
+    else:
+        raise Unsupported(_COMPUTED)
+    column = b.reshape(mask, (*b.shapes[mask], 1))
+    picked = b.emit(ops.Where, [column, _computed(b, table, one), _computed(b, table, two)])
+    return b.expand(picked, shape)
+
+
+def _masked(b: Builder, op: ops.Binary) -> tuple[str, str] | None:
+    """The mask and the other factor of a product with a value that is 0 or 1."""
+    for mask, other in (op.inputs, op.inputs[::-1]) if len(op.inputs) == 2 else ():
+        if is_mask(b, mask):
+            return mask, other
+    return None
+
+
+def is_mask(b: Builder, name: str) -> bool:
+    """Whether a value holds only 0 and 1."""
+    op = b.producer(name)
+    while isinstance(op, ops.Reshape | ops.Expand | ops.Transpose | ops.Slice | ops.Index):
+        op = b.producer(op.inputs[0])
+    compares = isinstance(op, ops.Binary) and op.fn in ("eq", "ne", "lt", "le", "gt", "ge")
+    return compares or isinstance(op, ops.SequenceMask)
+
+
+def fixed_tensor(array: NDArray[Any]) -> Const:
+    """An array as a constant."""
+    import torch
+
+    return Const(torch.from_numpy(np.ascontiguousarray(array, np.float32)))
 
 
 def _sequence(b: Builder, table: str, cells: NDArray[np.int64], padding: int | None) -> str:
@@ -82,8 +156,8 @@ def _sequence(b: Builder, table: str, cells: NDArray[np.int64], padding: int | N
 def _bag(
     b: Builder, table: str, piece: NDArray[np.int64], pooling: str, padding: int | None
 ) -> str:
-    argument, start, offset = (int(i) for i in piece[0])
-    feature = b.inputs.columns(argument, start, start + len(piece)).name
+    argument, start, offset = (int(i) for i in piece[0, :3])
+    feature = b.indices(argument, start, len(piece))
     return _emit(b, feature, table, pooling, padding, offset)
 
 
@@ -117,14 +191,14 @@ def embedding_bag(b: Builder, call: Call) -> Value:
     """Pooled rows of a table: over the columns of a matrix, or over ragged values and offsets."""
     padding = call.get("padding_idx")
     padding = None if padding is None or padding < 0 else int(padding)
-    how = _Pooling(_table(b, call["weight"]), _MODES[call.get("mode", 0)], padding)
+    how = _Pooling(table_of(b, call["weight"]), _MODES[call.get("mode", 0)], padding)
     indices, weights = call["indices"], call.get("per_sample_weights")
     if isinstance(indices, Ragged):
         out = _ragged(b, how, indices, call["offsets"], weights, call)
     elif isinstance(indices, Columns):
         out = _fixed(b, how, indices, call["offsets"], weights)
     else:
-        raise Unsupported("indices that are computed; only columns of arguments are looked up")
+        raise Unsupported(_COMPUTED)
     return (Rows(out, b.shapes[out]), None, None, None)
 
 
@@ -133,6 +207,9 @@ def _ragged(
 ) -> str:
     if not isinstance(offsets, Ragged):
         raise Unsupported("offsets that are computed; pass them as an argument")
+    if isinstance(weights, PerIndex) and weights.indices == values and how.mode == "sum":
+        scaled = call["weight"].tensor * weights.numbers.tensor.reshape(-1, 1)
+        how, weights = replace(how, table=b.weight(Const(scaled))), None
     if weights is not None and not isinstance(weights, Ragged):
         raise Unsupported("per_sample_weights that are computed; pass them as an argument")
     if how.mode == "max":
@@ -148,7 +225,7 @@ def _fixed(b: Builder, how: _Pooling, indices: Columns, offsets: Value, weights:
     n = int(np.prod(indices.shape))
     if not indices.integer or not isinstance(offsets, Steps) or offsets.step != n:
         raise Unsupported("offsets that are neither an argument nor one bag per row")
-    cells = indices.cells.reshape(-1, 3)
+    cells = indices.cells.reshape(-1, CELL)
     if isinstance(weights, Columns):
         named = _weighted(b, how, cells, weights)
         if named is not None:
@@ -167,12 +244,13 @@ def _fixed(b: Builder, how: _Pooling, indices: Columns, offsets: Value, weights:
 
 def _weighted(b: Builder, how: _Pooling, cells: NDArray[np.int64], weights: Columns) -> str | None:
     """A bag whose weights are columns of an argument too."""
-    pieces = runs(weights.cells.reshape(-1, 3))
-    if len(pieces) != 1 or len(runs(cells)) != 1 or pieces[0][0, 2]:
+    pieces = runs(weights.cells.reshape(-1, CELL))
+    if len(pieces) != 1 or len(runs(cells)) != 1 or pieces[0][0, 2:].any():
         return None
     (argument, start, offset), (other, at, _) = (
-        (int(i) for i in cells[0]),
-        (int(i) for i in pieces[0][0]),
+        (int(i) for i in cells[0, :3]),
+        (int(i) for i in pieces[0][0, :3]),
     )
+    b.indices(argument, start, len(cells))
     feature = b.inputs.columns(argument, start, start + len(cells), (other, at)).name
     return _emit(b, feature, how.table, "weighted", how.padding, offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from string import ascii_letters
 
 from recstack.model import ops
 from recstack.model.importing import move
@@ -10,6 +11,9 @@ from recstack.model.importing.broadcast import align, binary
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import Call, translates
 from recstack.model.importing.translators.dense import linear_over
+from recstack.model.importing.translators.einsum import contracted
+from recstack.model.importing.translators.elementwise import scaled
+from recstack.model.importing.translators.reduce import reduced
 from recstack.model.importing.translators.views import permuted
 from recstack.model.importing.values import (
     Columns,
@@ -49,10 +53,24 @@ def product(b: Builder, one: Value, two: Value) -> Rows:
     for v, n in zip((one, two), ranks, strict=True):
         if isinstance(v, Rows | Columns) and v.axis >= n - 2:
             raise MixesRows("multiplies every row with every other row")
+    if ranks[0] == 1:
+        letters = ascii_letters[: ranks[1]]
+        return contracted(b, [one, two], [letters[-2], letters], letters[:-2] + letters[-1])
     if min(ranks) < 2:
-        raise Unsupported("a product with a constant vector from the left")
+        raise Unsupported("a product with a vector of each row")
     both = align(b, [one, two])
     return both.wrap(b, b.emit(ops.Matmul, both.names))
+
+
+@translates("linalg_vecdot inner")
+def inner(b: Builder, call: Call) -> Value:
+    """Products summed over the last axis; `inner` of each with each."""
+    one, two = call.get("self", call.get("x")), call.get("other", call.get("y"))
+    if call.operator == "aten.inner":
+        dims = [v.tensor.ndim if isinstance(v, Const) else rank(move.laid(v)) for v in (one, two)]
+        a, c = ascii_letters[: dims[0] - 1], ascii_letters[dims[0] : dims[0] + dims[1] - 1]
+        return contracted(b, [one, two], [a + "Z", c + "Z"], a + c)
+    return reduced(b, "sum", binary(b, "mul", one, two), call.get("dim", -1), False)
 
 
 @translates("baddbmm")
@@ -61,7 +79,7 @@ def baddbmm(b: Builder, call: Call) -> Value:
     out = binary(b, "mul", product(b, call["batch1"], call["batch2"]), call.get("alpha", 1))
     if call.get("beta", 1) == 0:
         return out
-    return binary(b, "add", out, binary(b, "mul", b.rows(call["self"]), call.get("beta", 1)))
+    return binary(b, "add", out, scaled(b, call["self"], call.get("beta", 1)))
 
 
 @translates("scaled_dot_product_attention")
@@ -76,6 +94,7 @@ def attention(b: Builder, call: Call) -> Value:
     flipped = permuted(b, key, [*range(rank(key) - 2), rank(key) - 1, rank(key) - 2])
     scores: Value = binary(b, "mul", product(b, query, flipped), scale)
     mask = call.get("attn_mask")
+    mask = b.rows(mask) if isinstance(mask, Columns) else mask
     if call.get("is_causal", False):
         size = (query.shape[-2], key.shape[-2])
         mask = Const(torch.zeros(size).masked_fill(~torch.ones(size).tril().bool(), -torch.inf))

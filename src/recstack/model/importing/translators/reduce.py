@@ -50,6 +50,13 @@ def extreme(b: Builder, call: Call) -> Value:
     return (out, None)
 
 
+@translates("count_nonzero")
+def count(b: Builder, call: Call) -> Value:
+    """How many elements along axes are not 0."""
+    v = b.rows(call["self"])
+    return reduced(b, "sum", b.like(v, b.binary("ne", v.name, 0.0)), call.get("dim"), False)
+
+
 @translates("any all")
 def truth(b: Builder, call: Call) -> Value:
     """Whether any or all elements along axes are not 0."""

@@ -10,12 +10,14 @@ from recstack.model import ops
 from recstack.model.importing import move
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import Call, translates
+from recstack.model.importing.translators.embedding import fixed_tensor, looked_up, table_of
 from recstack.model.importing.values import (
     Columns,
     Const,
     Dim,
     Laid,
     MixesRows,
+    PerIndex,
     Ragged,
     Rows,
     Steps,
@@ -27,6 +29,8 @@ from recstack.model.importing.values import (
     rank,
     removed,
 )
+
+MOST_COMPARED = 1 << 16  # elements that are compared to gather a value
 
 
 @translates("select select_copy")
@@ -150,6 +154,8 @@ def hstack(b: Builder, call: Call) -> Value:
 @translates("index_select")
 def index_select(b: Builder, call: Call) -> Value:
     """Constant positions of an axis."""
+    if isinstance(call["self"], Const) and call["dim"] == 0:
+        return _rows_of(b, call["self"], call["index"])
     if not isinstance(call["index"], Const):
         raise Unsupported("positions that depend on the data")
     v = move.laid(call["self"])
@@ -160,8 +166,10 @@ def index_select(b: Builder, call: Call) -> Value:
 @translates("index")
 def index(b: Builder, call: Call) -> Value:
     """Advanced indexing by constants: positions of neighbouring axes, or a mask over them."""
-    v = move.laid(call["self"])
     given = list(call["indices"])
+    if isinstance(call["self"], Const) and len(given) == 1:
+        return _rows_of(b, call["self"], given[0])
+    v = move.laid(call["self"])
     if len(given) == 2 and given[0] == Steps(1):
         return _one_each(b, b.rows(v), given[1])
     picked: list[tuple[int, Const]] = []
@@ -190,6 +198,47 @@ def index(b: Builder, call: Call) -> Value:
     shape = (*v.shape[: axes[0]], *flat.shape, *v.shape[axes[-1] + 1 :])
     batch = removed(v, dims) + (flat.ndim if dims[0] < v.axis else 0)
     return move.place(b, out, shape, batch, v.merged)
+
+
+def _rows_of(b: Builder, table: Const, indices: Value) -> Rows:
+    """table[indices] of a constant table of one axis or two."""
+    t = table.tensor
+    if t.ndim not in (1, 2) or not t.dtype.is_floating_point:
+        raise Unsupported("rows of a constant that is not a table")
+    out = looked_up(b, table_of(b, Const(t[:, None], None) if t.ndim == 1 else table), indices)
+    if t.ndim == 2:
+        return out
+    return Rows(b.reshape(out.name, out.shape[:-1]), out.shape[:-1], out.axis, out.merged)
+
+
+@translates("gather")
+def gather(b: Builder, call: Call) -> Value:
+    """x at computed positions of an axis."""
+    if isinstance(call["self"], Const):
+        if call["self"].tensor.ndim != 1:
+            raise Unsupported("positions of a constant that depend on the data")
+        if isinstance(call["index"], Ragged):
+            return PerIndex(call["self"], call["index"])
+        return _rows_of(b, call["self"], call["index"])
+    v = b.rows(call["self"])
+    axis = entry_axis(v, call["dim"])
+    if isinstance(call["index"], Const):
+        raise Unsupported("constant positions for each element")
+    at = b.rows(call["index"])
+    whole = [n for i, n in enumerate(v.shape) if i != axis]
+    if (at.axis, at.merged) != (v.axis, v.merged) or len(at.shape) != len(v.shape):
+        raise Unsupported("positions laid out in another way")
+    if [n for i, n in enumerate(at.shape) if i != axis] != whole:
+        raise Unsupported("positions for part of the other axes")
+    picks, n = at.shape[axis], v.shape[axis]
+    if picks * n * int(np.prod(whole)) > MOST_COMPARED:
+        raise Unsupported("more positions than are worth comparing one by one")
+    spread = (*v.shape[:axis], 1, *v.shape[axis:])
+    one = b.reshape(at.name, (*v.shape[:axis], picks, 1, *v.shape[axis + 1 :]))
+    number = np.arange(n, dtype=np.float32).reshape(n, *(1 for _ in v.shape[axis + 1 :]))
+    chosen = b.binary("eq", one, b.constant(fixed_tensor(number)))
+    kept = b.emit(ops.Where, [chosen, b.reshape(v.name, spread), b.number(0.0)])
+    return b.like(v, b.reduce("sum", kept, [axis + 1]))
 
 
 def _one_each(b: Builder, v: Rows, position: Value) -> Rows:
@@ -252,7 +301,8 @@ def triangle(b: Builder, call: Call) -> Value:
     a, c = entry_axis(v, -2), entry_axis(v, -1)
     function = torch.tril if call.operator == "aten.tril" else torch.triu
     mask = function(torch.ones(v.shape[a], v.shape[c]), call.get("diagonal", 0))
-    return b.like(v, b.binary("mul", v.name, b.constant(Const(mask))))
+    kept = [b.constant(Const(mask)), v.name, b.number(0.0)]
+    return b.like(v, b.emit(ops.Where, kept))
 
 
 @translates("diagonal")

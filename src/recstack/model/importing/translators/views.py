@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from recstack.model.importing import move
 from recstack.model.importing.builder import Builder
 from recstack.model.importing.registry import Call, translates
 from recstack.model.importing.values import (
+    FLOATS,
+    TRUNCATED,
+    TRUTH,
     BatchDim,
     Columns,
     Const,
@@ -38,18 +42,25 @@ def same(b: Builder, call: Call) -> Value:
 
 @translates("to type_as _to_copy")
 def cast(b: Builder, call: Call) -> Value:
-    """A cast: floats stay float32; a float column cast to integers becomes an index."""
-    v, integer = call["self"], call.dtypes[0].startswith(("int", "uint"))
+    """A cast: floats stay float32, and are truncated where they become integers."""
+    v, dtype = call["self"], call.dtypes[0]
+    if dtype == "bool" and isinstance(v, Rows | Columns):
+        x = b.rows(v)
+        return v if x.dtype == "bool" else b.like(x, b.binary("ne", x.name, 0.0))
+    integer = dtype.startswith(("int", "uint"))
+    if integer and dtype not in ("int32", "int64") and not _is_whole(v):
+        raise Unsupported(f"a cast of floats to {dtype}")
     if isinstance(v, Columns):
-        if call.dtypes[0] == "bool":
-            raise Unsupported("a cast of an argument to bool (compare it with 0 instead)")
-        return Columns(v.cells, integer or v.integer, v.axis, v.merged)
-    if isinstance(v, Rows) and not v.whole:
-        if integer:
-            raise Unsupported("a cast of computed floats to integers")
-        if call.dtypes[0] == "bool":
-            return b.like(v, b.binary("ne", v.name, 0.0))
+        v = v.marked(TRUTH, False).marked(FLOATS, v.integer and not integer)
+        v = v.marked(TRUNCATED) if integer and not v.integer else v
+        return replace(v, integer=integer or v.integer)
+    if isinstance(v, Rows) and integer and not v.whole:
+        return b.like(v, b.truncate(v.name))
     return v
+
+
+def _is_whole(v: Value) -> bool:
+    return v.integer if isinstance(v, Columns) else not isinstance(v, Rows) or v.whole
 
 
 @translates("view reshape _unsafe_view flatten unflatten view_as reshape_as _reshape_alias")

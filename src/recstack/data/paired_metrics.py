@@ -1,0 +1,178 @@
+"""Metrics as sums over rows or queries, of reference and candidate scores side by side.
+
+AUC is one to first order in the weights of its rows. `recstack.data.paired` resamples the sums.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recstack.data.metrics import auc, entropy, query_gains, row_losses
+from recstack.errors import ConfigError
+
+Floats = NDArray[np.float64]
+_AT_K = re.compile(r"(hr|ndcg)@([1-9][0-9]{0,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a metric sums: `values` (units, sums), one unit per row or per query.
+
+    value: sums (n, sums) -> the metric of reference and candidate, (n,) each.
+    unseen: the reference's and the candidate's value of a unit that loses most, of a metric that
+        few units change at all. Where 0 of n units changed, resampling them would claim
+        that none ever does; one more unit with this loss, and for the other end one with this gain,
+        is drawn along. The 95% interval then ends near 3 / n, as by the rule of three.
+    """
+
+    per: Literal["row", "query"]
+    values: Floats
+    value: Callable[[Floats], tuple[Floats, Floats]]
+    unseen: tuple[float, float] | None = None
+
+    def unseen_sums(self) -> tuple[Floats, Floats]:
+        """Sums of the unit that is drawn along for the low end, and for the high end."""
+        none = np.zeros(self.values.shape[1])
+        if self.unseen is None:
+            return none, none
+        before, after = self.unseen
+        return np.array([after, before, 1.0]), np.array([before, after, 1.0])
+
+
+PartsOf = Callable[[Floats, Floats, Floats, NDArray[np.int64]], Parts]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric by name: ne, logloss, auc, hr@K, ndcg@K, or a function of labels and scores.
+
+    parts: (labels (R,), reference (R,), candidate (R,), query_offsets (Q + 1,)) -> what it sums.
+    """
+
+    name: str
+    higher_is_better: bool
+    parts: PartsOf
+
+
+def parse_metric(text: str) -> Metric:
+    """The metric of a name; ConfigError lists the names.
+
+    >>> parse_metric("hr@10").higher_is_better
+    True
+    """
+    if found := _AT_K.fullmatch(text):
+        which, k = found[1], int(found[2])
+        return Metric(text, True, lambda *a: _ranking_parts(*a, k=k, which=which))
+    if text == "auc":
+        return Metric(text, True, _auc_parts)
+    if text in ("ne", "logloss"):
+        return Metric(text, False, lambda *a: _loss_parts(*a, normalised=text == "ne"))
+    raise ConfigError(
+        f"expected a metric ne, logloss, auc, hr@K, ndcg@K or module:function, got {text!r}"
+    )
+
+
+def metric_of(function: Callable[[Any, Any], Any], name: str) -> Metric:
+    """A metric of your own: the mean over rows of function(labels (R,), scores (R,)) -> (R,).
+
+    Lower is better, unless the function has an attribute `higher_is_better` that is true.
+    """
+
+    def parts(labels: Floats, reference: Floats, candidate: Floats, _: Any) -> Parts:
+        columns = [np.asarray(function(labels, s), np.float64) for s in (reference, candidate)]
+        for column in columns:
+            if column.shape != labels.shape or not np.isfinite(column).all():
+                raise ConfigError(
+                    f"expected {name} to return {labels.shape} finite numbers, one per row, got "
+                    f"shape {column.shape}"
+                )
+        return _means("row", np.stack([*columns, np.ones_like(labels)], axis=1))
+
+    return Metric(name, bool(getattr(function, "higher_is_better", False)), parts)
+
+
+def _means(per: Literal["row", "query"], values: Floats) -> Parts:
+    """Two means with one count: sums of (reference, candidate, 1)."""
+    return Parts(per, values, lambda s: (s[:, 0] / s[:, 2], s[:, 1] / s[:, 2]))
+
+
+def _loss_parts(
+    labels: Floats, reference: Floats, candidate: Floats, _: Any, *, normalised: bool
+) -> Parts:
+    losses = [row_losses(labels, scores) for scores in (reference, candidate)]
+    if not normalised:
+        return _means("row", np.stack([*losses, np.ones_like(labels)], axis=1))
+    if (ones := int(labels.sum())) in (0, labels.size):
+        raise ConfigError(f"expected both classes in labels, got {ones} ones of {labels.size}")
+
+    def value(s: Floats) -> tuple[Floats, Floats]:
+        rate = s[:, 2] / s[:, 3]
+        base = s[:, 3] * entropy(rate)
+        return s[:, 0] / base, s[:, 1] / base
+
+    return Parts("row", np.stack([*losses, labels, np.ones_like(labels)], axis=1), value)
+
+
+def _ranking_parts(
+    labels: Floats,
+    reference: Floats,
+    candidate: Floats,
+    offsets: NDArray[np.int64],
+    *,
+    k: int,
+    which: str,
+) -> Parts:
+    column = ("hr", "ndcg").index(which)
+    found = [query_gains(labels, scores, offsets, k) for scores in (reference, candidate)]
+    known = found[0][2]
+    trivial, longest = (k if which == "hr" else 1), int(np.diff(offsets)[known].max(initial=0))
+    if longest <= trivial:
+        raise ConfigError(
+            f"expected queries of more than {trivial} rows for {which}@{k}, which is 1 whatever "
+            f"the scores otherwise; got at most {longest}"
+        )
+    before, after = (f[column] for f in found)
+    values = np.stack([before, after, np.ones(len(known))], axis=1)
+    parts = _means("query", np.asarray(values * known[:, None]))
+    most = 1.0 if which == "hr" else float(np.abs(after - before)[known].max(initial=0.0))
+    changed = not np.array_equal(reference, candidate)
+    return replace(parts, unseen=(1.0, 1.0 - most)) if changed and most else parts
+
+
+def _auc_parts(labels: Floats, reference: Floats, candidate: Floats, _: Any) -> Parts:
+    """To first order in the weights: DeLong et al., Biometrics 44(3), 1988, structural components.
+
+    A row's component is the share of the other class that it is ordered right against.
+    """
+    positive = labels > 0
+    components, totals = [], []
+    for scores in (reference, candidate):
+        totals.append(auc(labels, scores))
+        components.append(_placements(positive, scores))
+    split = [c * kind for kind in (positive, ~positive) for c in components]
+    values = np.stack([*split, positive, ~positive], axis=1).astype(np.float64)
+
+    def value(s: Floats) -> tuple[Floats, Floats]:
+        both = s[:, 0:2] / s[:, 4:5] + s[:, 2:4] / s[:, 5:6] - np.array(totals)
+        return both[:, 0], both[:, 1]
+
+    return Parts("row", values, value)
+
+
+def _placements(positive: NDArray[np.bool_], scores: Floats) -> Floats:
+    """(R,): of a positive row the share of negatives below it, of a negative that of positives
+    above it; ties count one half.
+    """
+    out = np.empty(len(scores))
+    for own, other, sign in ((positive, ~positive, 1), (~positive, positive, -1)):
+        rest = np.sort(sign * scores[other])
+        mine = sign * scores[own]
+        below = np.searchsorted(rest, mine, "left") + np.searchsorted(rest, mine, "right")
+        out[own] = below / (2 * len(rest))
+    return out
