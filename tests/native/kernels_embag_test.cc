@@ -229,8 +229,8 @@ void check(Isa isa, int64_t dim, Prefetch prefetch) {
     }
     check_alone(isa, *g, args);
   }
-  if (prefetch.distance == 16 && dim % 16 == 1) check_bad(isa, args, given);
   check_in_turns(isa, args, given);
+  if (prefetch.distance == 16 && dim % 16 == 1) check_bad(isa, args, given);
 }
 
 template <class Index>
