@@ -76,6 +76,8 @@ def test_the_prefetch_is_best_over_all_tables_past_the_caches() -> None:
     ]
     (best,) = best_prefetches(cells, far_bytes=50)
     assert (best.row_bytes, best.hint, best.distance, best.burst) == (64, *b)
+    (usual,) = best_prefetches([Cell(64, 100, 1, 1, {a: 2.1, b: 2.0})], far_bytes=50)
+    assert (usual.hint, usual.distance, usual.burst) == a  # b is not clearly better
     (near,) = best_prefetches(cells[:1], far_bytes=50)
     assert near.hint == "none"
 

@@ -6,17 +6,26 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from recstack import _native
 from recstack.machine.arena import Arena
 from recstack.machine.effort import Effort
-from recstack.machine.peaks import LONG_RUN, BestPrefetch, GatherPeak, Hint, Prefetch
+from recstack.machine.peaks import (
+    LONG_RUN,
+    BestPrefetch,
+    GatherPeak,
+    Hint,
+    Prefetch,
+    usual_prefetch,
+)
 
 PLAIN: Prefetch = ("none", 0, 0)
 HINTS: tuple[Hint, ...] = ("T0", "T1", "NTA")
 # Lookups ahead, and rows asked for at once: with each row that is added, and in bursts.
 SHAPES = ((16, 1), (32, 1), (64, 1), (32, 16), (32, 64), (16, 128))
 ROUND = 8000  # lookups of a thread where rows anywhere follow each other
+CLEARLY = 1.1  # times as fast as the usual one a choice must be: shared machines drift by less
 SEARCH_SHARE = 0.2  # of the time, for all hints on the largest tables
 
 
@@ -100,7 +109,8 @@ def measure_lookups(
 def best_prefetches(cells: Iterable[Cell], far_bytes: int) -> list[BestPrefetch]:
     """Per row size what is best over all tables past `far_bytes`, or all where there are none.
 
-    Of the choices that all of them tried, the one with the least geometric mean.
+    Of the choices that all of them tried, the one with the least geometric mean, if it is `CLEARLY`
+    better than the usual one.
     """
     cells = list(cells)
     found = []
@@ -108,9 +118,11 @@ def best_prefetches(cells: Iterable[Cell], far_bytes: int) -> list[BestPrefetch]
         own = [cell for cell in cells if cell.row_bytes == row_bytes]
         far = [cell for cell in own if cell.footprint_bytes > far_bytes] or own
         common = set.intersection(*(set(cell.ns) for cell in far))
-        hint, distance, burst = min(
-            sorted(common), key=lambda c: sum(math.log(cell.ns[c]) for cell in far)
-        )
+        mean = {c: math.exp(fmean(math.log(cell.ns[c]) for cell in far)) for c in sorted(common)}
+        best, usual = min(mean, key=mean.__getitem__), usual_prefetch(row_bytes)
+        if usual in mean and mean[usual] < CLEARLY * mean[best]:
+            best = usual
+        hint, distance, burst = best
         found.append(BestPrefetch(row_bytes=row_bytes, hint=hint, distance=distance, burst=burst))
     return found
 

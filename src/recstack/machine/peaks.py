@@ -214,6 +214,17 @@ class Peaks(BaseModel):
         return best.hint, best.distance, best.burst
 
 
+def usual_prefetch(row_bytes: int) -> Prefetch:
+    """For long bags of rows from memory, as was best where the kernel was written.
+
+    Source: labs/embag/NOTES.md.
+
+    >>> usual_prefetch(64), usual_prefetch(512)
+    (('T1', 32, 1), ('T1', 16, 128))
+    """
+    return ("T1", 32, 1) if row_bytes <= 128 else ("T1", 16, 128)
+
+
 def _by_threads(
     figures: Iterable[_F], value: Callable[[list[_F]], float], threads: int, what: str
 ) -> float:

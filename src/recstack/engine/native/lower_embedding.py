@@ -16,16 +16,13 @@ from recstack.engine.native.lower import lowers
 from recstack.engine.native.plan import Plan
 from recstack.engine.native.unit_sum import UnitSum
 from recstack.machine import Hint, Peaks
-from recstack.machine.peaks import Prefetch
+from recstack.machine.peaks import usual_prefetch
 from recstack.model.ops import EmbeddingBag, SequenceMask
 from recstack.rows import RowFormat
 
 POOLINGS = {"sum": 0, "mean": 1, "weighted": 2, "none": 3}
 TABLES_AHEAD = 32
 HINTS: dict[Hint, int] = {"none": 0, "T0": 1, "T1": 2, "NTA": 3}
-# Best where the kernel was written (labs/embag/NOTES.md): rows of up to two lines, and wider ones.
-UNMEASURED: Prefetch = ("T1", 32, 1)
-UNMEASURED_WIDE: Prefetch = ("T1", 16, 128)
 
 
 def lower_bags(plan: Plan, peaks: Peaks | None) -> None:
@@ -47,9 +44,8 @@ def lower_bags(plan: Plan, peaks: Peaks | None) -> None:
     for (_, width), turns in groups.items():
         ops = [op for turn in turns.values() for op in turn]
         row_bytes = sum(plan.model.row_bytes(op.table) for op in ops) // len(ops)
-        hint, distance, burst = UNMEASURED if row_bytes <= 128 else UNMEASURED_WIDE
-        if peaks and peaks.prefetches:
-            hint, distance, burst = peaks.prefetch(row_bytes)
+        choose = peaks.prefetch if peaks and peaks.prefetches else usual_prefetch
+        hint, distance, burst = choose(row_bytes)
         head = (width, HINTS[hint], distance, burst)
         for (first, turn), after in zip(turns.items(), [*turns.values(), []][1:], strict=True):
             emit = partial(_emit_bags, plan, turn, after[:TABLES_AHEAD], (*head, bool(first)))
