@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recstack.errors import DataError
 
 PREFIX = ":::MLLOG "
+LAST_KEY = "power_end"  # with or without a meter
 
 
 def read_detail(folder: Path) -> dict[str, Any]:
@@ -37,8 +38,8 @@ def read_detail(folder: Path) -> dict[str, Any]:
             raise DataError(
                 f"{path}: expected LoadGen's log: {error!r} - at line {number}"
             ) from None
-    if not any(key.startswith("result_") for key in found):
-        raise DataError(f"{path}: expected LoadGen's results, got none: is the disk full?")
+    if LAST_KEY not in found:
+        raise DataError(f"{path}: expected LoadGen's log to its end, got a part: is the disk full?")
     return found | {"errors": errors}
 
 
