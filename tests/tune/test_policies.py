@@ -18,16 +18,16 @@ def costs(each_us: float, power: float) -> Costs:
 
 
 def test_deeprecsched_stays_at_statics_chunk_where_its_own_turns_out_slower() -> None:
-    predicted = simulated_setting(costs(0.0, 1.2), 2, Fixed(1000))
+    predicted = replace(
+        simulated_setting(costs(0.0, 1.2), 2, Fixed(1000)), least=1000, most=1000, tolerance=0.05
+    )
     slow_start = costs(100.0, 1.0)
 
     def run(schedule: ScheduleConfig, traffic: Traffic, deadline_ns: int | None) -> LoadResult:
         actual = schedule.model_copy(update={"costs": slow_start})
         return predicted.run(actual, traffic, deadline_ns)
 
-    setting = replace(
-        predicted, run=run, expected=replace(predicted, climb_from=4), runs=1, tolerance=0.05
-    )
+    setting = replace(predicted, run=run, expected=replace(predicted, climb_from=4), runs=1)
     made = [r[0] for r in compare(setting, ("static", "deeprecsched"), SLA(95.0, 3_000_000))]
     static, climbed = made
     assert static["chunk_rows"] == climbed["chunk_rows"] == 500
