@@ -21,7 +21,7 @@ from recstack.tune.policies import POLICIES, Setting
 def setting() -> Setting:
     costs = Costs(busy=(1, 2), service_us=((50.0, 60.0, 70.0), (60.0, 70.0, 80.0)))
     engine = rs.compile(rs.zoo.build("ncf", seed=0, rows_scale=0.001))
-    return live_setting(engine, costs, 2, Fixed(30), model="ncf")
+    return live_setting(engine, costs, 2, Fixed(30), model="ncf", engine="recstack")
 
 
 @pytest.mark.parametrize("policy", POLICIES)

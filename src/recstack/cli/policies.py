@@ -69,7 +69,7 @@ def simulated_setting(
 
 
 def live_setting(
-    engine: Engine | HybridEngine, costs: Costs, lanes: int, sizes: Sizes, *,
+    engine: Engine | HybridEngine, costs: Costs, lanes: int, sizes: Sizes, /, *,
     indices: str = "uniform", seed: int = 0, **key: Any,
 ) -> Setting:  # fmt: skip
     """This machine's lanes, in process. key: what records say of it."""
