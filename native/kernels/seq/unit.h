@@ -25,8 +25,7 @@
 //
 // Accumulator: one fp32 chain per output in the order of the format, as kernels/gemm; sums add
 // up to 32 positions (a set of fewer lanes: two of its vectors) in a tree, then that to the sum so
-// far. Lanes
-// are positions, so no narrow layer pads them. Takes 200 KB of stack, bf16 and int8 270 KB.
+// far. Lanes are positions, so no narrow layer pads them. Takes 200 KB of stack, bf16 and int8 270 KB.
 #pragma once
 
 #include <cstdint>
@@ -38,11 +37,11 @@ namespace recstack {
 
 enum class UnitActivation { none, relu, sigmoid, tanh, prelu, dice };
 
-// Limits of what fits the kernel's scratch: first layer's n * k, padded; any layer's n; a key's
-// dim.
+// Limits of what fits the kernel's scratch: first layer's n * k, n padded to 16; any layer's n; so
+// also a key's dim.
 constexpr int64_t kUnitWeights = 8192;
 constexpr int64_t kUnitWidth = 256;
-constexpr int64_t kUnitKeyWidth = 512;  // of plain keys
+constexpr int64_t kUnitKeyWidth = kUnitWeights / 16;
 // Positions are padded to this in the panels of keys, whatever the instruction set.
 constexpr int64_t kUnitPositions = 32;
 
