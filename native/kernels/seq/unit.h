@@ -25,7 +25,8 @@
 //
 // Accumulator: one fp32 chain per output in the order of the format, as kernels/gemm; sums add
 // up to 32 positions (a set of fewer lanes: two of its vectors) in a tree, then that to the sum so
-// far. Lanes are positions, so no narrow layer pads them. Takes 200 KB of stack, bf16 and int8 270 KB.
+// far. Lanes are positions, so no narrow layer pads them. Takes 200 KB of stack, bf16 and int8 270
+// KB.
 #pragma once
 
 #include <cstdint>

@@ -140,7 +140,7 @@ def _run(
     )
     return drive_whole(
         dispatcher, queries, plan.scheduled_ns,
-        lead_ns=20_000_000, deadline_ns=10 * sla.limit_ns, drain_ns=10 * sla.limit_ns + 10**9,
+        lead_ns=20_000_000, deadline_ns=sla.hopeless_ns, drain_ns=sla.hopeless_ns + 10**9,
     )  # fmt: skip
 
 

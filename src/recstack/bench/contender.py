@@ -37,7 +37,17 @@ class Setting:
     may_compile: bool = True
 
 
-class Contender(Protocol):
+class Timed(Protocol):
+    """What has turns on the clock."""
+
+    def run(self, staged: Any) -> Any:
+        """One run over a staged input: what is timed."""
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Entered around a turn of many runs: threads and modes of the whole process."""
+
+
+class Contender(Timed, Protocol):
     """One way to compute the scores of a model for batches of a fixed number of rows.
 
     `Contender(model, setting)` prepares it: it compiles, packs and loads whatever is wanted, with
@@ -52,11 +62,5 @@ class Contender(Protocol):
     def stage(self, batch: Batch) -> Any:
         """The batch in the form that suits this contender; not timed. Later batches leave it be."""
 
-    def run(self, staged: Any) -> Any:
-        """Compute the scores of a staged batch: what is timed."""
-
     def scores(self, result: Any) -> Scores:
         """What `run` returned as (rows, outputs) float32; not timed."""
-
-    def turn(self) -> AbstractContextManager[object]:
-        """Entered around a turn of many runs: threads and modes of the whole process."""

@@ -129,7 +129,7 @@ class _Place:
     name: str
     title: str = ""
     version: str = ""
-    entrant: Entrant | None = None
+    entrant: Entrant[Contender] | None = None
     status: Status = "ok"
     reason: str = ""
     error: float = 0.0
@@ -178,13 +178,13 @@ def _checked(place: _Place, places: Sequence[int], want: Sequence[Scores]) -> _P
     return replace(place, entrant=None, status="disagrees", reason=reason)
 
 
-def _steady(own: Entrant) -> Entrant:
+def _steady(own: Entrant[Contender]) -> Entrant[SteadyWork]:
     with own.contender.turn():
         work = SteadyWork(lambda: own.contender.run(own.staged[0]))
     return Entrant(work, [None])
 
 
-def _scores(entrant: Entrant, i: int) -> Scores:
+def _scores(entrant: Entrant[Contender], i: int) -> Scores:
     with entrant.contender.turn():
         return np.array(entrant.contender.scores(entrant.contender.run(entrant.staged[i])))
 

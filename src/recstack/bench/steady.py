@@ -10,11 +10,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
-
-from recstack.batch import Batch
-from recstack.types import Scores
-
 BLOCK = bytes(32768)
 CALIBRATING = 9
 
@@ -26,28 +21,15 @@ class SteadyWork:
     that length.
     """
 
-    name = "fixed work"
-
     def __init__(self, run: Callable[[], object]) -> None:
         self._repeats = 1
         each = _seconds(lambda: self.run(None))
         self._repeats = max(1, round(_seconds(run) / each))
 
-    def version(self) -> str:
-        """zlib's."""
-        return zlib.ZLIB_RUNTIME_VERSION
-
-    def stage(self, batch: Batch) -> Any:
-        """None: there is no input."""
-
     def run(self, staged: Any) -> Any:
         """The checksums."""
         for _ in range(self._repeats):
             zlib.crc32(BLOCK)
-
-    def scores(self, result: Any) -> Scores:
-        """No scores."""
-        return np.zeros((0, 0), np.float32)
 
     def turn(self) -> AbstractContextManager[object]:
         """Nothing to set."""

@@ -6,11 +6,11 @@ import gc
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from recstack.bench.contender import Contender
+from recstack.bench.contender import Timed
 
 ROUND_S = 0.25
 FEWEST_RUNS = 3
@@ -20,20 +20,23 @@ IDLE_SHARE = 0.05
 WARM_SHARE = 0.1
 
 
+T = TypeVar("T", bound=Timed)
+
+
 @dataclass(slots=True)
-class Entrant:
+class Entrant(Generic[T]):
     """A contender with its staged inputs and what was measured, nanoseconds per run by round.
 
     at: which input comes next; a turn goes on where the last one ended.
     """
 
-    contender: Contender
+    contender: T
     staged: Sequence[Any]
     rounds: list[list[int]] = field(default_factory=list)
     at: int = 0
 
 
-def time_rounds(entrants: Sequence[Entrant], rounds: int, round_s: float = ROUND_S) -> None:
+def time_rounds(entrants: Sequence[Entrant[Any]], rounds: int, round_s: float = ROUND_S) -> None:
     """Give every entrant `rounds` turns of `round_s` seconds, one after another, into `rounds`.
 
     The order turns round with each round, so that nobody always follows the same neighbour. Before
@@ -59,7 +62,7 @@ def settle() -> bool:
     return False
 
 
-def _turn(entrant: Entrant, round_s: float) -> list[int]:
+def _turn(entrant: Entrant[Any], round_s: float) -> list[int]:
     """Nanoseconds of each run; a few unmeasured ones wake threads and fetch weights first."""
     run, staged = entrant.contender.run, entrant.staged
     taken: list[int] = []

@@ -37,7 +37,7 @@ def load_over_http(
     count = max(int(rate_qps * seconds), min(200, int(5 * rate_qps * seconds)), 1)
     traffic = make_traffic(rate_qps, count, seed=seed, process=process, distribution=sizes)
     queries = make_queries(factory, traffic.rows)
-    driver = DriverConfig(deadline_ns=10 * sla.limit_ns, drain_ns=5_000_000_000)
+    driver = DriverConfig(deadline_ns=sla.hopeless_ns, drain_ns=5_000_000_000)
     http = HttpConfig(url=url, model=model)
     return run_apart(_drive, http, queries, traffic, driver, timeout_s=5 * seconds + 60)
 

@@ -11,6 +11,7 @@ PUBLISHED_MS = {
     "ncf": 5, "rm1": 100, "rm2": 400, "rm3": 100, "wnd": 25, "mt-wnd": 25, "din": 100, "dien": 35,
 }  # fmt: skip
 """p95 limits of the zoo's models in DeepRecSys (Gupta et al., ISCA 2020), table I."""
+HOPELESS = 10
 _UNITS_NS = {"ns": 1, "us": 1_000, "µs": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _TEXT = re.compile(r"\s*p(\d+(?:\.\d+)?)\s*(?:<=|≤)\s*(\d+(?:\.\d+)?)\s*(ns|us|µs|ms|s)\s*")
 
@@ -41,6 +42,11 @@ class SLA:
     def limit_ms(self) -> float:
         """The limit in milliseconds."""
         return self.limit_ns / 1e6
+
+    @property
+    def hopeless_ns(self) -> int:
+        """Ten limits: when a load test gives up a query, to end soon where a rate is lost."""
+        return HOPELESS * self.limit_ns
 
     def __str__(self) -> str:
         unit = next(u for u in ("s", "ms", "us", "ns") if self.limit_ns % _UNITS_NS[u] == 0)

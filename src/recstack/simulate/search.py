@@ -46,7 +46,7 @@ class ScheduleSearch:
     @staticmethod
     def deadline_ns(schedule: ScheduleConfig, sla: SLA) -> int | None:
         """A fixed policy serves what is late all the same; ten limits on it is hopeless."""
-        return None if schedule.policy == "slack" else 10 * sla.limit_ns
+        return None if schedule.policy == "slack" else sla.hopeless_ns
 
     def find(self, schedule: ScheduleConfig) -> Found:
         """QPS@SLA of one schedule."""

@@ -4,7 +4,7 @@
     deeprecsched  fixed chunks, doubled while the QPS@SLA does not fall (Gupta et al., ISCA 2020)
     slack         chunks, merging, order and refusals by slack and backlog
 
-The first two also serve what is late, up to `LATE` limits late; slack refuses it.
+The first two also serve what is late, up to ten limits late; slack refuses it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ from recstack.types import Origin
 POLICIES = ("static", "deeprecsched", "slack")
 OFFERED = (0.4, 0.8, 1.0, 1.2, 2.0)
 """Loads to look at, as shares of a policy's QPS@SLA."""
-LATE = 10
 LEAST_SHARE = 0.2
 """Of the capacity: where a live search begins when the simulator predicts no rate at all; at lower
 ones the queries of a run take minutes to come."""
@@ -114,7 +113,7 @@ class Setting:
 
 def deadline_ns(schedule: ScheduleConfig, sla: SLA) -> int:
     """When a query is given up, since its scheduled time."""
-    return (1 if schedule.policy == "slack" else LATE) * sla.limit_ns
+    return sla.limit_ns if schedule.policy == "slack" else sla.hopeless_ns
 
 
 @dataclass(frozen=True, slots=True)

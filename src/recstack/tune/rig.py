@@ -45,10 +45,7 @@ def measure_on(
     def measure(qps: float, seed: int) -> LoadResult:
         traffic = make_traffic(qps, run.queries(qps), seed=seed, distribution=sizes)
         queries = make_queries(factory, traffic.rows)
-        # What is over the limit by ten times is lost anyway: give up on it, so that a probe of a
-        # hopeless rate ends soon.
-        deadline_ns = 10 * sla.limit_ns
-        driver = DriverConfig(drain_ns=deadline_ns + 1_000_000_000, deadline_ns=deadline_ns)
+        driver = DriverConfig(drain_ns=sla.hopeless_ns + 10**9, deadline_ns=sla.hopeless_ns)
         return drive(sut, queries, traffic.scheduled_ns, config=driver, origin=origin)
 
     return measure

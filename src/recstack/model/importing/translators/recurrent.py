@@ -16,11 +16,7 @@ Gates = dict[str, str | None]
 @translates("gru")
 def gru(b: Builder, call: Call) -> Value:
     """nn.GRU: layers and directions; a state that does not start at zero is unrolled."""
-    if "data" in call.values:
-        raise Unsupported("a packed sequence")
-    x = b.rows(call["input"])
-    if len(x.shape) != 2 or x.merged or x.axis != (0 if call["batch_first"] else 1):
-        raise MixesRows("a GRU whose steps run along the batch axis")
+    x = _sequence(b, call)
     state = b.rows(call["hx"])
     per_cell, ways = (4 if call["has_biases"] else 2), (2 if call["bidirectional"] else 1)
     steps, lasts, layer_input = x.shape[0], [], x.name
@@ -39,6 +35,16 @@ def gru(b: Builder, call: Call) -> Value:
         layer_input = b.concat(outputs, 1)
     final = b.emit(ops.Stack, lasts, axis=0)
     return (b.like(x, layer_input), Rows(final, b.shapes[final], 1))
+
+
+def _sequence(b: Builder, call: Call) -> Rows:
+    """The padded input, (steps, width) for each row."""
+    if "data" in call.values:
+        raise Unsupported("a packed sequence")
+    x = b.rows(call["input"])
+    if len(x.shape) != 2 or x.merged or x.axis != (0 if call["batch_first"] else 1):
+        raise MixesRows("a recurrence whose steps run along the batch axis")
+    return x
 
 
 def _gates(b: Builder, given: list[Value]) -> Gates:
@@ -82,11 +88,7 @@ def gru_cell(b: Builder, call: Call) -> Value:
 @translates("lstm")
 def lstm(b: Builder, call: Call) -> Value:
     """nn.LSTM, step by step: layers and directions."""
-    if "data" in call.values:
-        raise Unsupported("a packed sequence")
-    x = b.rows(call["input"])
-    if len(x.shape) != 2 or x.merged or x.axis != (0 if call["batch_first"] else 1):
-        raise MixesRows("an LSTM whose steps run along the batch axis")
+    x = _sequence(b, call)
     ways, starts = (2 if call["bidirectional"] else 1), [b.rows(v) for v in call["hx"]]
     per_cell, params = (4 if call["has_biases"] else 2), call["params"]
     cells = ways * call["num_layers"]
