@@ -159,9 +159,7 @@ class PairedTest:
             task,
             before,
             after,
-            Interval(
-                float(harm(whole)[0]), _end(harm(gains), tail), _end(harm(loses), 100 - tail)
-            ),
+            Interval(float(harm(whole)[0]), _end(harm(gains), tail), _end(harm(loses), 100 - tail)),
             relative,
             level,
             int(known.sum()),

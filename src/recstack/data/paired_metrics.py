@@ -5,6 +5,7 @@ AUC is one to first order in the weights of its rows. `recstack.data.paired` res
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -53,11 +54,13 @@ class Metric:
     """A metric by name: ne, logloss, auc, hr@K, ndcg@K, or a function of labels and scores.
 
     parts: (labels (R,), reference (R,), candidate (R,), query_offsets (Q + 1,)) -> what it sums.
+    source: of one's own function, the text of its module, as far as Python knows it.
     """
 
     name: str
     higher_is_better: bool
     parts: PartsOf
+    source: str = ""
 
 
 def parse_metric(text: str) -> Metric:
@@ -103,7 +106,14 @@ def metric_of(function: Callable[[Any, Any], Any], name: str) -> Metric:
         worst, best = ends if higher else ends[::-1]
         return replace(means, unseen=_step(best, worst))
 
-    return Metric(name, higher, parts)
+    return Metric(name, higher, parts, _source(function))
+
+
+def _source(function: Callable[..., Any]) -> str:
+    try:
+        return inspect.getsource(inspect.getmodule(function) or type(function))
+    except (OSError, TypeError):  # typed in, or not written in Python
+        return ""
 
 
 def _means(per: Literal["row", "query"], values: Floats) -> Parts:

@@ -59,8 +59,9 @@ class Judgement:
     """What comparisons, one per task, say about a budget.
 
     within: the bad end of every task's interval is within it. exceeded: some interval lies past it,
-    or a score is not finite. unproven: neither. worst: the task that decides. rows_needed: rows that would about prove what
-    the estimate says, where it lies within the budget and the interval does not.
+    or a score is not finite. unproven: neither. worst: the task that decides. rows_needed: rows
+    that would about prove what the estimate says, where it keeps the budget and the interval does
+    not.
     """
 
     outcome: Outcome
@@ -125,7 +126,7 @@ def _past(found: Comparison, value: float, floor: float | None) -> bool:
 
 
 def _rows_needed(rows: int, room: float, reach: float) -> int | None:
-    """Rows at which an interval, which narrows with their root, would reach no further than room."""
+    """Rows at which an interval, which narrows with their root, would reach as far as room."""
     if not (room > 0 and math.isfinite(reach)):
         return None
     return math.ceil(rows * (reach / room) ** 2)

@@ -144,6 +144,7 @@ def tune(
         ).run()
     finally:
         rig.close()
+        kept.close()
 
 
 def _space(

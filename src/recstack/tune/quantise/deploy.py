@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from recstack.engine import EngineConfig
 from recstack.model import Model
+from recstack.model.storage import replace_model
 from recstack.precision.plan import PrecisionPlan
 from recstack.tune.deployment import Deployment
 
@@ -24,16 +25,19 @@ def deploy(
     """Write model, plan and deployment into `out`.
 
     notes: comments in the plan, by table or layer. reference: the folder of the model in fp32. What
-    was deployed there before stays, all of it, until all of the new is on disk.
+    was deployed there before stays, all of it, until all of the new is on disk. Stopped after that,
+    while names change, `out` holds no plan.toml, never one of both.
     """
     formats = {table: plan.table(table) for table in model.table_formats}
-    with TemporaryDirectory(prefix=".", suffix=".partial", dir=out) as name:
-        aside = Path(name)
+    with TemporaryDirectory(prefix=".", suffix=".partial", dir=out) as folder:
+        aside = Path(folder)
         plan.save(aside / "precision.toml", notes)
         Deployment(
             model="model", precision="precision.toml", engine=engine,
             reference=None if reference is None else str(reference),
         ).save(aside / "plan.toml")  # fmt: skip
-        model.save(out / "model", table_formats=formats, greedy=plan.greedy)
-        for path in aside.iterdir():
-            path.replace(out / path.name)
+        model.save(aside / "model", table_formats=formats, greedy=plan.greedy)
+        (out / "plan.toml").unlink(missing_ok=True)
+        replace_model(aside / "model", out / "model")
+        for name in ("precision.toml", "plan.toml"):
+            (aside / name).replace(out / name)
