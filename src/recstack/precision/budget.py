@@ -93,11 +93,10 @@ def judge(found: Sequence[Comparison], budget: Budget) -> Judgement:
         return Judgement("exceeded", worst, None, f"{shown} is past {budget}")
     if min(c.groups for c in found) < LEAST_GROUPS and not all(c.identical for c in found):
         fewest = min(found, key=lambda c: c.groups)
-        needed = math.ceil(fewest.rows * LEAST_GROUPS / max(fewest.groups, 1))
         return Judgement(
             "unproven",
             worst,
-            needed,
+            math.ceil(fewest.rows * LEAST_GROUPS / max(fewest.groups, 1)),
             f"{shown}: {fewest.groups} independent groups prove nothing, expected at least "
             f"{LEAST_GROUPS}",
         )

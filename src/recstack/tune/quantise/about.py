@@ -71,8 +71,8 @@ def _digest_arrays(about: str, arrays: Mapping[str, NDArray[Any] | None]) -> str
             if (array := arrays[name]) is None:
                 continue
             h.update(f"{name} {array.shape} {array.dtype}".encode())
-            raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-            pieces = (raw[at : at + PIECE_BYTES] for at in range(0, raw.size, PIECE_BYTES))
+            raw = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            pieces = (raw[at : at + PIECE_BYTES] for at in range(0, len(raw), PIECE_BYTES))
             for digest in pool.map(_digest, pieces):
                 h.update(digest.encode())
             if isinstance(arrays, MappedWeights):
@@ -80,5 +80,5 @@ def _digest_arrays(about: str, arrays: Mapping[str, NDArray[Any] | None]) -> str
     return h.hexdigest()
 
 
-def _digest(data: bytes | NDArray[np.uint8]) -> str:
+def _digest(data: bytes | memoryview) -> str:
     return hashlib.blake2b(data, digest_size=12).hexdigest()
