@@ -197,6 +197,18 @@ def test_metrics_of_few_changes_claim_no_certainty_either(metric, reach: float) 
     assert found.harm.low == pytest.approx(-reach / 500, rel=0.05)
 
 
+def test_a_smooth_loss_is_resampled_as_it_is_though_some_rows_round_to_no_change() -> None:
+    def square(y: np.ndarray, s: np.ndarray) -> np.ndarray:
+        return (y - s) ** 2
+
+    labels, before, after = scores(0.05)
+    labels[:5], before[:5], after[:5] = 1, 1e-20, 2e-20  # 1 - 1e-20 is 1
+    test = PairedTest(labels, before, ONE_EACH)
+    found = test.compare(metric_of(square, "square"), after, relative=False)[0].harm
+    change = square(labels, after) - square(labels, before)
+    assert found.high - found.low == pytest.approx(3.92 * change.std() / ROWS**0.5, rel=0.05)
+
+
 def test_a_whole_group_may_change_unseen() -> None:
     rng = np.random.default_rng(4)
     labels = (np.arange(20_000) % 20 == 0).astype(float)[:, None]

@@ -85,7 +85,7 @@ def metric_of(function: Callable[[Any, Any], Any], name: str) -> Metric:
     """A metric of your own: the mean over rows of function(labels (R,), scores (R,)) -> (R,).
 
     Lower is better, unless the function has an attribute `higher_is_better` that is true. Where
-    scores moved and their values did not, it has steps, and an unseen row may take the largest.
+    most scores moved without it, it has steps, and an unseen row may take the largest.
     """
     higher = bool(getattr(function, "higher_is_better", False))
 
@@ -98,7 +98,7 @@ def metric_of(function: Callable[[Any, Any], Any], name: str) -> Metric:
                     f"shape {column.shape}"
                 )
         means = _means("row", np.stack([*columns, np.ones_like(labels)], axis=1))
-        if not ((columns[0] == columns[1]) & (reference != candidate)).any():
+        if not _few_change(columns[0] != columns[1], reference != candidate):
             return means
         ends = float(np.min(columns)), float(np.max(columns))
         if ends[0] == ends[1]:
@@ -124,6 +124,11 @@ def _means(per: Literal["row", "query"], values: Floats) -> Parts:
 def _step(best: float, worst: float) -> tuple[Floats, Floats]:
     """Sums of a unit that goes from worst to best, and of one that goes from best to worst."""
     return np.array([worst, best, 1.0]), np.array([best, worst, 1.0])
+
+
+def _few_change(changed: NDArray[np.bool_], moved: NDArray[np.bool_]) -> bool:
+    """Whether values changed in few of the rows whose scores moved: resampling says little then."""
+    return bool(2 * np.count_nonzero(changed) < np.count_nonzero(moved))
 
 
 def _check_classes(labels: Floats) -> None:
@@ -175,9 +180,8 @@ def _ranking_parts(
 def _auc_parts(labels: Floats, reference: Floats, candidate: Floats, _: Any) -> Parts:
     """To first order in the weights: DeLong et al., Biometrics 44(3), 1988, structural components.
 
-    A row's component is the share of the other class that it is ordered right against. Most rows
-    change a little, and resampling shows how much; against the case that no pair was turned, one
-    row is drawn along that loses every pair which the scores' moves could turn.
+    A row's component is the share of the other class that it is ordered right against. Where few
+    rows' change, one is drawn along that loses every pair which the scores' moves could turn.
     """
     _check_classes(labels)
     positive = labels > 0
@@ -193,7 +197,7 @@ def _auc_parts(labels: Floats, reference: Floats, candidate: Floats, _: Any) -> 
         return both[:, 0], both[:, 1]
 
     parts = Parts("row", values, value)
-    if np.array_equal(reference, candidate):
+    if not _few_change(components[0] != components[1], reference != candidate):
         return parts
     # A pair can be turned only where its scores lie no further apart than the moves do.
     reach = float(np.ptp(candidate - reference))

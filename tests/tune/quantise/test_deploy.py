@@ -76,6 +76,9 @@ def test_a_crash_leaves_the_old_deployment_the_new_one_or_none(
 def test_another_folder_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "thesis.tex").touch()
+    (tmp_path / "plan.toml").write_text("of a model elsewhere")
     with pytest.raises(ModelFileError, match="got another folder"):
         write(tmp_path, "int8", "bf16")
     assert (tmp_path / "model" / "thesis.tex").exists()
+    assert {p.name for p in tmp_path.iterdir()} == {"model", "plan.toml"}
+    assert (tmp_path / "plan.toml").read_text() == "of a model elsewhere"

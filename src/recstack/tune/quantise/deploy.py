@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from recstack.engine import EngineConfig
+from recstack.errors import ModelFileError
 from recstack.model import Model
 from recstack.model.storage import replace_model
 from recstack.precision.plan import PrecisionPlan
@@ -37,7 +38,14 @@ def deploy(
             reference=None if reference is None else str(reference),
         ).save(aside / "plan.toml")  # fmt: skip
         model.save(aside / "model", table_formats=formats, greedy=plan.greedy)
-        (out / "plan.toml").unlink(missing_ok=True)
-        replace_model(aside / "model", out / "model")
+        there, before = out / "plan.toml", aside / "before.toml"
+        if there.exists():
+            there.rename(before)
+        try:
+            replace_model(aside / "model", out / "model")
+        except (OSError, ModelFileError):
+            if before.exists():
+                before.rename(there)
+            raise
         for name in ("precision.toml", "plan.toml"):
             (aside / name).replace(out / name)
