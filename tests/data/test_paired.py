@@ -219,6 +219,25 @@ def test_a_whole_group_may_change_unseen() -> None:
     assert found.harm.high == pytest.approx(3e-2, rel=0.05)
 
 
+@pytest.mark.parametrize("chance", [0.005, 0.02, 0.05])
+def test_the_bad_end_is_past_the_truth_as_often_as_it_says_also_of_rare_changes(
+    chance: float,
+) -> None:
+    """60 groups of 5 rows; a group goes wrong, all of it, with a chance; 400 data sets."""
+    rng = np.random.default_rng(7)
+    group = np.repeat(np.arange(60), 5)
+    labels, before = np.ones((300, 1)), np.where(rng.random((300, 1)) < 0.9, 0.8, 0.2)
+    truth = chance * (before > 0.5).mean()
+    held = 0
+    for seed in range(400):
+        wrong = (rng.random(60) < chance)[group][:, None]
+        after = np.where(wrong, 0.1, before + 1e-6)
+        test = PairedTest(labels, before, np.arange(301), group, resamples=500, seed=seed)
+        found = test.compare(metric_of(right, "right"), after, relative=False, level=0.95)[0]
+        held += found.harm.high >= truth
+    assert held / 400 > 0.96  # 0.975 but for chance; 1 - (1 - chance) ** 60 by resampling alone
+
+
 def test_auc_of_unchanged_order_is_as_certain_as_the_moves_are_small() -> None:
     rng = np.random.default_rng(6)
     labels = (rng.random((400, 1)) < 0.5).astype(float)
