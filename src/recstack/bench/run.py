@@ -18,7 +18,7 @@ from recstack.bench.floors import beside_floor
 from recstack.bench.inputs import MOST_BATCHES, Inputs, make_inputs
 from recstack.bench.records import Cell, Found, Status, Store
 from recstack.bench.steady import SteadyWork
-from recstack.bench.timing import ROUND_S, Entrant, spread, summary_us, time_rounds
+from recstack.bench.timing import ROUND_S, ROUNDS, Entrant, spread, summary_us, time_rounds
 from recstack.errors import RecstackError
 from recstack.model import Model
 from recstack.precision.plan import PrecisionPlan, read_plan
@@ -48,7 +48,7 @@ class BenchConfig(BaseModel):
     inputs: str = "uniform"
     rows_scale: float = 1.0
     seed: int = 0
-    rounds: int = Field(default=5, ge=1)
+    rounds: int = Field(default=ROUNDS, ge=1)
     round_s: float = Field(default=ROUND_S, gt=0)
     most_batches: int = Field(default=MOST_BATCHES, ge=1)
     plan: Path | None = None

@@ -40,8 +40,8 @@ def bench(
     plan: Annotated[
         Path | None, typer.Option(help="A precision plan (TOML) that recstack runs as well.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds per batch size.")] = 5,
-    round_ms: Annotated[int, typer.Option(min=1, help="Length of one contender's turn.")] = 250,
+    rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds per batch size.")] = 9,
+    round_ms: Annotated[int, typer.Option(min=1, help="Length of one contender's turn.")] = 100,
     isa: Annotated[str, typer.Option(help="Instruction set; peers know auto and avx2.")] = "auto",
     inputs: Annotated[
         str, typer.Option(help=f"{streams.FORMS}, or the file's path alone.")
