@@ -16,7 +16,7 @@ _KNOWN = {
     "recstack_int8": ("recstack", "RecstackInt8", "numpy"),
     "recstack_int4": ("recstack", "RecstackInt4", "numpy"),
     "recstack_plan": ("recstack", "RecstackPlan", "numpy"),
-    "torch": ("torch_eager", "TorchEager", "torch"),
+    "torch": ("torch_eager", "torch_eager", "torch"),
     "compile": ("torch_compile", "TorchCompile", "torch"),
     "aoti": ("aoti", "Aoti", "torch"),
     "onnxruntime": ("onnxruntime", "OnnxRuntime", "onnxruntime"),
