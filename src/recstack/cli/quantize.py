@@ -124,6 +124,8 @@ def quantize(
         "ns": ns,
     }
     if out is not None:
+        before = "before" if (out / "plan.toml").exists() else "none"
+        record["deployment"] = "new" if holds else before
         results.write(out / "quantize.jsonl", "quantize", [record], seed=seed)
         write_report([out / "quantize.jsonl"], out / "report.html")
         if holds:

@@ -39,6 +39,10 @@ def _search(document: Document, entry: Entry[Precision], index: int) -> Markup:
         ("verdict", VERDICTS[data.verdict]),
         ("budget", f"{data.metric} worse by at most {data.budget}"),
     ]
+    if data.deployment == "before":
+        pairs.append(
+            ("plan.toml beside it", "still the deployment from before, not of this report")
+        )
     if data.bytes:
         pairs.append(("tables and layers, fp32 and plan", _pair(data.bytes, "bytes")))
     if data.ns:

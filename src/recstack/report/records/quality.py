@@ -70,6 +70,7 @@ class Precision(Record):
     bytes: tuple[StrictInt, StrictInt] | None = None
     ns: tuple[FiniteFloat, FiniteFloat] | None = None
     rows: StrictInt = 0
+    deployment: Literal["new", "before", "none"] = "none"
 
 
 class OpError(Record):
