@@ -15,7 +15,7 @@ from recstack.model import Model
 from recstack.precision.budget import Budget
 from recstack.precision.calibrate import static_ranges, with_ranges
 from recstack.precision.plan import PrecisionPlan, tables_of
-from recstack.precision.proof import CHUNK_ROWS, prove
+from recstack.precision.proof import CHUNK_ROWS, check_labels, prove
 from recstack.rows import RowFormat
 from recstack.tune.journal import Journal
 from recstack.tune.quantise.costs import layer_bytes, layer_fits, table_bytes, table_fits
@@ -81,6 +81,7 @@ def publish(
     data are not finite in fp32 already: no precision of such weights is worth serving.
     """
     engine = engine or EngineConfig()
+    check_labels(model, data)
     plan, given_up = _that_fits(model, plan)
     try:
         proof_rows = data
