@@ -282,6 +282,14 @@ def test_scores_that_are_not_finite_are_infinitely_worse() -> None:
         PairedTest(labels, np.where(np.arange(ROWS)[:, None] == 0, np.inf, before), ONE_EACH)
 
 
+@pytest.mark.parametrize("name", ["auc", "ne"])
+def test_resamples_of_one_class_are_left_out(name: str) -> None:
+    labels, before = np.array([[0.0], [1.0]]), np.array([[0.2], [0.7]])
+    test = PairedTest(labels, before, np.arange(3), resamples=100)
+    found = test.compare(parse_metric(name), before + 0.1, relative=True)[0]
+    assert np.isfinite([found.harm.low, found.harm.high, found.worst]).all()
+
+
 def test_metrics_that_scores_cannot_change_are_refused() -> None:
     labels, before, after = scores(0.05)
     one_class = PairedTest(labels * 0, before, ONE_EACH, resamples=10)

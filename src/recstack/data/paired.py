@@ -141,30 +141,32 @@ class PairedTest:
             axis=1,
         ).astype(np.float64)
 
-        def harm(at: Floats) -> Floats:
+        def values(at: Floats) -> tuple[Floats, Floats, Floats]:
+            """Of reference and candidate, and the harm; not finite where `at` has one class."""
             with np.errstate(divide="ignore", invalid="ignore"):
                 before, after = parts.value(at)
                 worse = before - after if metric.higher_is_better else after - before
-                return worse / np.abs(before) if relative else worse
+                return before, after, worse / np.abs(before) if relative else worse
 
-        whole = sums.sum(axis=0, keepdims=True)
-        before, after = (float(v[0]) for v in parts.value(whole))
+        before, after, harm = (float(v[0]) for v in values(sums.sum(axis=0, keepdims=True)))
         tail = 50 * (1 - level)
         gains, loses = (
             self._resampled(sums, unseen) for unseen in parts.unseen_sums(counts.sum() / groups)
         )
+        _, _, least = values(gains)
+        _, afters, most = values(loses)
         return Comparison(
             metric.name,
             metric.higher_is_better,
             task,
             before,
             after,
-            Interval(float(harm(whole)[0]), _end(harm(gains), tail), _end(harm(loses), 100 - tail)),
+            Interval(harm, _end(least, tail), _end(most, 100 - tail)),
             relative,
             level,
             int(known.sum()),
             groups,
-            _end(parts.value(loses)[1], tail if metric.higher_is_better else 100 - tail),
+            _end(afters, tail if metric.higher_is_better else 100 - tail),
             np.array_equal(self.reference[:, task], scores, equal_nan=True),
         )
 
