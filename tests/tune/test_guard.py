@@ -82,7 +82,7 @@ def drive(guard: Guard, batches: list[Batch], key: str = "") -> float:
 
 def settle(guard: Guard) -> None:
     end = time.monotonic() + 10
-    while not guard._shadow._samples.empty():
+    while guard._shadow._samples.unfinished_tasks:
         assert time.monotonic() < end
         time.sleep(0.0002)
 
@@ -157,17 +157,26 @@ def test_labels_alone_lead_to_what_an_alarm_leads_to() -> None:
     guard.close()
 
 
-def test_an_act_that_fails_is_said() -> None:
+@pytest.mark.parametrize("failures, fell_back", [(4, 1), (1000, 0)])
+def test_an_act_that_fails_is_said_once_and_tried_again(failures: int, fell_back: int) -> None:
     guard = guarding(act="fallback")
+    begin, tries = guard._start, []
 
-    def none_left(engine: object) -> None:
-        raise MemoryError("no memory")
+    def out_of_memory(engine: object) -> object:
+        tries.append(engine)
+        if len(tries) <= failures:
+            raise MemoryError("no memory")
+        return begin(engine)  # type: ignore[arg-type]
 
-    guard._start = none_left  # type: ignore[assignment]
+    guard._start = out_of_memory  # type: ignore[assignment]
     drive(guard, some(70_000, 100, scale=6.0))
-    assert guard.stats()["monitor_failed"] == 1 and guard.stats()["monitor_alarm"] == 1
-    assert guard.lines[1] == "the watch failed: MemoryError: no memory"  # type: ignore[attr-defined]
+    stats = guard.stats()
     guard.close()
+    assert stats["monitor_fell_back"] == fell_back and stats["monitor_alarm"] == 1 - fell_back
+    assert stats["monitor_failed"] == min(failures, len(tries)) and 4 <= len(tries) < 10
+    said = ["alarm:", "the", *["fell"] * fell_back]
+    assert [line.split()[0] for line in guard.lines] == said  # type: ignore[attr-defined]
+    assert guard.lines[1] == "the watch failed: MemoryError: no memory"  # type: ignore[attr-defined]
 
 
 def test_an_alarm_may_only_be_reported() -> None:
@@ -183,6 +192,35 @@ def test_ranges_are_refreshed_by_the_clock_too() -> None:
     guard = guarding(refresh_every=40)
     drive(guard, some(80_000, 90))
     assert guard.stats()["monitor_refreshed"] == 2
+    guard.close()
+
+
+def test_an_alarm_after_the_clock_refreshed_leads_to_a_refresh_and_one_after_that_to_fp32() -> None:
+    guard = guarding(act="refresh", refresh_every=40)
+    drive(guard, some(80_000, 90))
+    drive(guard, some(60_000, 60, scale=6.0))
+    stats = guard.stats()
+    assert stats["monitor_refreshed"] == 3 and stats["monitor_fell_back"] == 1
+    assert guard.plan != LayerPlan()
+    drive(guard, some(90_000, 60, scale=36.0))  # again, within PATIENCE
+    stats = guard.stats()
+    guard.close()
+    assert stats["monitor_refreshed"] == 3 and stats["monitor_fell_back"] == 2
+    assert guard.plan == LayerPlan()
+
+
+def test_a_refresh_by_the_clock_keeps_what_labels_and_drift_have_shown() -> None:
+    guard = guarding(refresh_every=40, drift=0.5)
+    batches = some(80_000, 45)
+    for i, batch in enumerate(batches):
+        drive(guard, [batch], key=str(i))
+        if i < 30:
+            assert guard.label(str(i), np.ones(ROWS))
+    stats = guard.stats()
+    assert stats["monitor_refreshed"] == 1 and stats["monitor_clipping_samples"] == 5
+    assert stats["monitor_drift_samples"] == 45
+    assert stats["monitor_ne_samples"] == 30 and stats["monitor_labelled_rows"] == 30 * ROWS
+    assert guard.label("35", np.ones(ROWS))
     guard.close()
 
 

@@ -138,8 +138,19 @@ class Monitor:
                 self._learn(y[known], scores[known], reference[known])
             return True
 
+    def refitted(self) -> None:
+        """The static ranges were found anew: what clipped before says nothing of them.
+
+        All else is about the answers that are given, and goes on.
+        """
+        with self._lock:
+            if "clipping" in self._tests:
+                self._tests["clipping"].reset()
+            if self.alarm is not None and self.alarm.signal == "clipping":
+                self.alarm = None
+
     def reset(self) -> None:
-        """Begin anew: the plan has been changed."""
+        """Begin anew: another plan answers."""
         with self._lock:
             self.alarm = None
             self._waiting.clear()
