@@ -77,7 +77,7 @@ class Guard:
         self._inside = Inside(reference, read, _in_fp32(config))
         self._switch = Switch(start(compile(model, config)))
         self._shadow = Shadow(
-            self._switch, self._again, Monitor(self.config),
+            self._switch, self._again, Monitor(self.config, model.output_width),
             on_sample=self._sampled, on_error=self._failed, seed=seed,
         )  # fmt: skip
 
