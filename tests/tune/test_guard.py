@@ -248,6 +248,20 @@ def test_a_reference_that_does_not_fit_is_an_error() -> None:
             Guard(MODEL, EngineConfig(), wrong, lambda engine: None)  # type: ignore
 
 
+def test_an_alarm_while_fp32_serves_is_only_reported() -> None:
+    guard = guarding(act="refresh", calibration=0.05, every=11.0)
+    drive(guard, some(60_000, 8, scale=6.0))
+    assert guard.stats()["monitor_fell_back"] == 1
+    for i, batch in enumerate(some(61_000, 40, scale=6.0)):
+        drive(guard, [batch], key=str(i))
+        guard.label(str(i), np.zeros(ROWS))
+        if guard.stats()["monitor_refreshed"]:
+            break
+    guard.close()
+    said = [line.split()[:2] for line in guard.lines]  # type: ignore[attr-defined]
+    assert said[1:3] == [["fell", "back"], ["alarm:", "over"]] and said[3][0] == "refreshed"
+
+
 def test_every_output_is_watched() -> None:
     model = zoo.build("mt-wnd", rows_scale=1e-4)
     guard = Guard(

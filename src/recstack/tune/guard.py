@@ -132,9 +132,10 @@ class Guard:
         if alarm is not None and alarm is not self._told:
             self._told = alarm
             self._report(f"alarm: {alarm}")
-            helps = self._since_rescue >= PATIENCE
-            self._refreshing = self.config.act == "refresh" and self._quantised and helps
-            self._rest = self._next_rest = 0
+            if self._quantised:
+                helps = self._since_rescue >= PATIENCE
+                self._refreshing = self.config.act == "refresh" and helps
+                self._rest = self._next_rest = 0
         if self._rest:
             self._rest -= 1
             return
