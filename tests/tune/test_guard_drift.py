@@ -50,7 +50,9 @@ def test_planted_drift_is_found_in_time_and_a_refresh_keeps_the_budget_again() -
     rng = np.random.default_rng(0)
     data = data.take(rng.permutation(data.queries))
     first, clean, later = data.part(0, 2048), data.part(2048, 4096), data.part(4096, data.queries)
-    moved = drifted(model, later, rng)
+    traffic = drifted(model, later.part(0, 4096), rng)
+    rest = later.part(4096, later.queries)  # each row three times, with labels of its own
+    rest = drifted(model, rest.take(np.tile(np.arange(rest.queries), 3)), rng)
     int8 = dict.fromkeys(quantisable(model), LayerPrecision("int8"))
     plan = LayerPlan(layers=calibrate(model, int8, [first.batch]))
     config = GuardConfig(share=1.0, act="refresh")
@@ -64,24 +66,23 @@ def test_planted_drift_is_found_in_time_and_a_refresh_keeps_the_budget_again() -
     assert not lines and guard.stats()["monitor_clipping_samples"] == 32
     assert outcome(model, plan, clean) != "exceeded"
 
-    traffic = [part.batch for part in moved.part(0, 4096).chunks(ROWS)]
+    moved = [part.batch for part in traffic.chunks(ROWS)]
     inside = Inside(model, [layer_input(model, name) for name in static_ranges(plan)])
-    least = min(clipping(model, plan, inside.run(batch)[1]) for batch in traffic)
+    least = min(clipping(model, plan, inside.run(batch)[1]) for batch in moved)
     assert config.clipping is not None and least > 10 * config.clipping
     stated = ceil(log(BETS * TESTS * config.every) / log(10))
     assert stated == 8  # samples at ten times a limit: docs/precision.md
-    for batch in traffic[:stated]:
+    for batch in moved[:stated]:
         ask(guard, batch)
     assert guard.stats()["monitor_fell_back"] == 1
     assert lines[0].startswith("alarm:")
-    for batch in traffic[stated : stated + CALIBRATION + 1]:
+    for batch in moved[stated : stated + CALIBRATION + 1]:
         ask(guard, batch)
     assert guard.stats()["monitor_refreshed"] == 1
-    for batch in traffic[stated + CALIBRATION + 1 :]:
+    for batch in moved[stated + CALIBRATION + 1 :]:
         ask(guard, batch)
     guard.close()
     assert len(lines) == 3 and guard.monitor.alarm is None
 
-    rest = moved.part(4096, moved.queries)
     assert outcome(model, plan, rest) == "exceeded"
     assert outcome(model, guard.plan, rest) == "within"
