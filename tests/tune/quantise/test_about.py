@@ -36,8 +36,7 @@ def differ(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
     return {key for key in one if one[key] != other[key]}
 
 
-def test_any_element_of_any_weight_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(about_module, "PIECE_BYTES", 1000)
+def test_any_element_of_any_weight_counts() -> None:
     rng, before = np.random.default_rng(0), asked()
     assert asked() == before
     for name in MODEL.weights:
