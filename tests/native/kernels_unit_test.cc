@@ -29,6 +29,26 @@ double activate(UnitActivation fn, double x, double slope, double scale, double 
   return x * (p + slope * (1 - p));
 }
 
+// The same as the kernel makes it.
+float activate_as(Isa isa, UnitActivation fn, float x, float slope, float scale, float shift) {
+  switch (fn) {
+    case UnitActivation::none:
+      return x;
+    case UnitActivation::relu:
+      return unary_of(isa, Unary::relu, x);
+    case UnitActivation::sigmoid:
+      return unary_of(isa, Unary::sigmoid, x);
+    case UnitActivation::tanh:
+      return unary_of(isa, Unary::tanh, x);
+    case UnitActivation::prelu:
+      return x > 0 ? x : slope * x;
+    case UnitActivation::dice:
+      break;
+  }
+  const float p = unary_of(isa, Unary::sigmoid, fma_of(isa, x, scale, shift));
+  return x * fma_of(isa, slope, 1 - p, p);
+}
+
 // Weights of one layer, plain for the check and packed for the kernel.
 struct Layer {
   Layer(const UnitKernels& kernels, int64_t n, int64_t k, UnitActivation activation, bool first,
@@ -96,10 +116,31 @@ void check_unit(Isa isa, WeightFormat format, int64_t positions, int64_t dim, in
                           .out = out.data(),
                           .out_stride = positions + 3});
   out.check_canaries();
-  // What lies close to the middle of two bf16 may round the other way.
+  // What lies close to the middle of two bf16 may round the other way in doubles.
   const double tolerance = format == WeightFormat::bf16 ? 1e-2 : 2e-5;
+  const Layer &first = layers[0], &second = layers[1];
+  const std::vector<float> last = as_weights(format, second.weight.data(), hidden);
+  std::vector<float> folded(static_cast<size_t>(hidden * dim)), x(static_cast<size_t>(hidden));
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t entry = shared ? entry_of_row[static_cast<size_t>(r)] : r;
+    for (int64_t i = 0; i < hidden * dim; ++i) {
+      const float w = first.weight[i];
+      folded[static_cast<size_t>(i)] = as_weight(
+          format, product ? fma_of(isa, first.product[i], query[r * dim + i % dim], w) : w);
+    }
+    for (int64_t t = 0; t < positions; ++t) {
+      const std::vector<float> key =
+          as_inputs(format, keys.data() + (entry * positions + t) * dim, dim);
+      for (int64_t j = 0; j < hidden; ++j) {
+        const float sum = chain(isa, format, key.data(), folded.data() + j * dim, dim);
+        const float y = activate_as(isa, activation, bias ? sum + first_bias[r * hidden + j] : sum,
+                                    first.slope[j], first.scale[j], first.shift[j]);
+        x[static_cast<size_t>(j)] = as_input(format, y);
+      }
+      const float sum = chain(isa, format, x.data(), last.data(), hidden);
+      const float want = unary_of(isa, Unary::sigmoid, sum + second.bias[0]);
+      CHECK_SAME_BITS(out.row(r) + t, &want, 1);
+    }
     for (int64_t t = 0; t < positions; ++t) {
       double score = layers[1].bias[0];
       for (int64_t j = 0; j < hidden; ++j) {
