@@ -161,6 +161,22 @@ void check_unit(Isa isa, WeightFormat format, int64_t positions, int64_t dim, in
   }
 }
 
+// The sum of x as the kernel adds up positions: panels of two vectors, those added lane by lane,
+// the lanes folded in halves, then that to the sum so far.
+float panel_sum(Isa isa, const std::vector<float>& x) {
+  const size_t lanes = isa == Isa::scalar ? 4 : isa == Isa::avx2 ? 8 : 16;
+  float total = 0;
+  for (size_t t = 0; t < x.size(); t += 2 * lanes) {
+    std::vector<float> sums(lanes, 0.0f);
+    for (size_t i = t; i < std::min(x.size(), t + 2 * lanes); ++i) sums[(i - t) % lanes] += x[i];
+    for (size_t half = lanes / 2; half > 0; half /= 2) {
+      for (size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
+    }
+    total += sums[0];
+  }
+  return total;
+}
+
 // The sum over positions of a layer is what adding up its scores, output by output, gives.
 void check_sum(Isa isa, WeightFormat format, int64_t positions, int64_t n) {
   context = std::string(isa_name(isa)) + " " + kNames[static_cast<int>(format)] +
@@ -205,17 +221,19 @@ void check_sum(Isa isa, WeightFormat format, int64_t positions, int64_t n) {
   kernels.attention_unit(part);
   parts.check_canaries();
   for (int64_t r = 0; r < rows; ++r) CHECK_SAME_BITS(parts.row(r), out.row(r), n);
+  const std::vector<float> inputs = as_inputs(format, keys.data(), keys.size());
+  const std::vector<float> weights = as_weights(format, layer.weight.data(), n * dim);
   for (int64_t j = 0; j < n; ++j) {
+    std::vector<float> x;
     double total = 0;
     for (int64_t t = 0; t < positions; ++t) {
-      double sum = bias[j];
-      for (int64_t d = 0; d < dim; ++d) {
-        sum += static_cast<double>(as_weight(format, layer.weight[j * dim + d])) *
-               as_input(format, keys[t * dim + d]);
-      }
-      total += std::fmax(sum, 0);
+      const float* w = weights.data() + j * dim;
+      x.push_back(std::fmax(chain(isa, format, inputs.data() + t * dim, w, dim) + bias[j], 0.0f));
+      total += x.back();
     }
-    for (int64_t r = 0; r < rows; ++r) CHECK_NEAR(out.at(r, j), total, 2e-5 * (1 + total));
+    const float want = panel_sum(isa, x);
+    CHECK_NEAR(want, total, 1e-6 * (1 + total));
+    for (int64_t r = 0; r < rows; ++r) CHECK_SAME_BITS(out.row(r) + j, &want, 1);
   }
 }
 
