@@ -14,10 +14,10 @@ from recstack.model.requantise import PIECE_BYTES
 from recstack.rows import RowFormat
 
 ROOT = Path(__file__).parents[2]
-ROWS, DIM = 800_000, 64
+ROWS, DIM = 600_000, 64
 TABLE = ROWS * DIM * 4  # bytes, as of all below
 INT8, INT4 = (f.row_bytes(DIM) / (4 * DIM) for f in (RowFormat.INT8, RowFormat.INT4))
-SLACK = 16 << 20
+SLACK = 12 << 20
 # float32 on the way: none where it is mapped, else one piece. A piece made waits for the one that
 # is written.
 MOST = {
@@ -90,4 +90,4 @@ def test_no_float32_copy_of_a_table_is_made(tmp_path: Path) -> None:
     assert found.pop("a copy") >= TABLE  # such a one would be seen
     assert found.keys() == MOST.keys()
     for way, grown in found.items():
-        assert grown <= min(MOST[way] + SLACK, TABLE / 2), way
+        assert grown <= MOST[way] + SLACK < TABLE, way
