@@ -12,16 +12,20 @@ constexpr int64_t kTypicalMost = 2;  // times the average: one large query count
 }  // namespace
 
 void Backlog::push(int32_t slot, const Waiting& query) {
+  put_back(slot, query);
+  const int64_t counted_ns = std::min(query.work_ns, kTypicalMost * typical_work_ns_);
+  typical_work_ns_ = typical_work_ns_ == 0
+                         ? query.work_ns
+                         : typical_work_ns_ + (counted_ns - typical_work_ns_) / kTypicalOf;
+}
+
+void Backlog::put_back(int32_t slot, const Waiting& query) {
   assert(query.rows > query.next_row);
   queries_[slot] = query;
   Line& line = lines_[query.line];
   line.order.insert(slot, query.due_ns);
   line.queries += 1;
   enter(slot);
-  const int64_t counted_ns = std::min(query.work_ns, kTypicalMost * typical_work_ns_);
-  typical_work_ns_ = typical_work_ns_ == 0
-                         ? query.work_ns
-                         : typical_work_ns_ + (counted_ns - typical_work_ns_) / kTypicalOf;
 }
 
 void Backlog::update(int32_t slot, const Waiting& query) {

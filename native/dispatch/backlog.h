@@ -43,8 +43,10 @@ class Backlog {
         urgency_(capacity),
         sizes_(capacity) {}
 
-  // Puts a query in its place; queries of one `due_ns` keep the order in which they came.
+  // A query that came, in its place; queries of one `due_ns` keep the order in which they came.
   void push(int32_t slot, const Waiting& query);
+  // One that was removed, behind those of its `due_ns`.
+  void put_back(int32_t slot, const Waiting& query);
   // What is left of a query that stays, in its new place; `due_ns` as it was.
   void update(int32_t slot, const Waiting& query);
   void remove(int32_t slot);

@@ -38,7 +38,7 @@ class SlackPolicy final : public Policy {
   explicit SlackPolicy(const SlackOptions& options) : options_(options) {}
 
   bool needs_costs() const override { return true; }
-  void place(Costs costs, int32_t lanes, Waiting* query) const override;
+  void place(Costs costs, std::span<const LaneState> lanes, Waiting* query) const override;
   void decide(const PolicyState& state, int64_t now_ns, Decision* decision) const override;
 
  private:
@@ -48,7 +48,7 @@ class SlackPolicy final : public Policy {
   bool place_on(const PolicyState& state, int64_t now_ns, int32_t* slot, int32_t* lane) const;
   int64_t chunk_rows(const PolicyState& state, const Waiting& query, int32_t lane,
                      int64_t now_ns) const;
-  void merge(const PolicyState& state, const CostCurve& cost, int64_t now_ns,
+  void merge(const PolicyState& state, int32_t kind, int64_t now_ns,
              std::vector<Piece>* pieces) const;
 
   SlackOptions options_;
