@@ -43,6 +43,19 @@ void Backlog::remove(int32_t slot) {
   line.queries -= 1;
 }
 
+Backlog::Tail Backlog::last_limited(int32_t line) const {
+  Tail tail{.slot = last(line)};
+  const SlotOrder& order = lines_[line].order;
+  for (; tail.slot >= 0; tail.slot = order.before(tail.slot)) {
+    const Waiting& query = queries_[tail.slot];
+    if (query.latest_start_ns != kNever) return tail;
+    if (++tail.queries == kTailLooks) break;
+    tail.rows += query.left();
+    tail.work_ns += query.work_ns;
+  }
+  return {};
+}
+
 void Backlog::enter(int32_t slot) {
   const Waiting& query = queries_[slot];
   lines_[query.line].rows += query.left();

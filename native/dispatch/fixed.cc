@@ -81,12 +81,16 @@ int32_t FixedPolicy::hopeless(const PolicyState& state, int64_t now_ns) const {
   if (urgent < 0) return -1;
   if (now_ns > waiting[urgent].latest_start_ns) return urgent;
   if (state.idle_lanes.size() == state.lanes.size() || has_accelerators(state.lanes)) return -1;
-  const int32_t slot = state.idle_lanes.empty() ? waiting.last() : waiting.first();
+  const Backlog::Tail tail =
+      state.idle_lanes.empty() ? waiting.last_limited() : Backlog::Tail{.slot = waiting.first()};
+  if (tail.slot < 0) return -1;
+  const int32_t slot = tail.slot;
   const Waiting& query = waiting[slot];
   if (query.next_row > 0 || query.deadline_ns == kNever) return -1;
   int64_t ahead_ns = 0;
   if (state.idle_lanes.empty()) {
-    ahead_ns = work_ns(state.pace, waiting.queries() - 1, waiting.rows() - query.rows);
+    ahead_ns = work_ns(state.pace, waiting.queries() - 1 - tail.queries,
+                       waiting.rows() - query.rows - tail.rows);
     for (const LaneState& lane : state.lanes) {
       ahead_ns += std::max<int64_t>(lane.until_ns - now_ns, 0);
     }

@@ -1,8 +1,8 @@
 // One batch size for all loads: `static` and `deeprecsched` differ in where it comes from.
 //
-//   refuse: who is past the deadline; the last in order, when all that waits is predicted to end
-//   too
-//           late for it; the head, when it would end too late though it began now
+//   refuse: who is past the deadline; the last in order that has one, when all before it is
+//           predicted to end too late for it; the head, when it would end too late though it began
+//           now
 //   head larger than chunk_rows: the next of ceil(rows / chunk_rows) nearly equal chunks
 //   else: head and the whole small queries behind it that fit in merge_rows, as one batch, while
 //         all of them are predicted to be in time

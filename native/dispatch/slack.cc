@@ -61,12 +61,12 @@ double speed_of(const PolicyState& state, int32_t kind, int64_t rows) {
          static_cast<double>(std::max<int64_t>(state.costs[kind].service_ns(rows), 1));
 }
 
-// The end of what waits and runs, were it spread evenly over all lanes.
-int64_t drained_ns(const PolicyState& state, int64_t now_ns) {
+// The end of what waits, but for so much of it, and runs, were it spread evenly over all lanes.
+int64_t drained_ns(const PolicyState& state, int64_t now_ns, int64_t without_ns = 0) {
   const Backlog& waiting = state.waiting;
   const int32_t largest = waiting.largest();
   const int64_t rows = largest >= 0 ? waiting[largest].rows : waiting.rows() / waiting.queries();
-  auto work_ns = static_cast<double>(waiting.work_ns());
+  auto work_ns = static_cast<double>(waiting.work_ns() - without_ns);
   double speed = 0;
   for (const LaneState& lane : state.lanes) {
     const double own = speed_of(state, lane.kind, rows);
@@ -175,13 +175,15 @@ int32_t SlackPolicy::hopeless(const PolicyState& state, int64_t now_ns) const {
   const int32_t urgent = waiting.most_urgent();
   if (urgent < 0) return -1;
   if (first_free_ns(state, now_ns) > waiting[urgent].latest_start_ns) return urgent;
-  const Waiting& last = waiting[waiting.last()];
+  const Backlog::Tail tail = waiting.last_limited();
   const int32_t largest = waiting.largest();
-  if (last.latest_start_ns == kNever || largest < 0) return -1;
+  if (tail.slot < 0 || largest < 0) return -1;
+  const Waiting& last = waiting[tail.slot];
   if (waiting.queries() == 1 && !state.idle_lanes.empty()) return -1;
-  if (drained_ns(state, now_ns) <= last.deadline_ns - reserve_ns(state, last)) return -1;
+  if (drained_ns(state, now_ns, tail.work_ns) <= last.deadline_ns - reserve_ns(state, last))
+    return -1;
   if (options_.shed == Shed::largest) return largest;
-  return last.next_row == 0 ? waiting.last() : -1;
+  return last.next_row == 0 ? tail.slot : -1;
 }
 
 // The first in order, or before it one that could not wait for a batch more.

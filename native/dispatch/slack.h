@@ -5,7 +5,8 @@
 //              that a large query does not hold up small ones; one whose latest safe start is near
 //              goes before all others
 //   refuse     what cannot end in time even on all lanes; and, while what waits cannot be done in
-//              time, the largest of it (Moore and Hodgson 1968: the fewest late), or the last
+//              time, the largest of it (Moore and Hodgson 1968: the fewest late), or the last;
+//              of those that have a deadline, and of what is before the last of them
 //   lane       an idle device takes the query that saves most time on cores for its time there, of
 //              those that end no later than on cores; cores take the first in order
 //   chunk      lanes that are idle, or run what is due later, are shared out by queries; no cut

@@ -292,7 +292,7 @@ void a_deadline_is_kept_while_all_lanes_are_busy() {
   world.push(0, {.rows = 9, .deadline_ns = 300});
   world.push(1, {.rows = 9, .deadline_ns = 100});
   world.push(2, {.rows = 9});
-  CHECK(world.decide(99) == Decision::Kind::wait);
+  CHECK(world.decide(94) == Decision::Kind::wait);
   CHECK(world.decision.lane == -1 && world.decision.wake_ns == 100);
   CHECK(world.decide(100) == Decision::Kind::refuse && world.decision.refused == 1);
   CHECK(world.decide(100) == Decision::Kind::wait && world.decision.wake_ns == 300);
@@ -335,6 +335,21 @@ void what_the_pace_foretells_to_be_late_is_refused() {
   world.idle.push_back(1);
   world.lane_states[1] = {};
   CHECK(world.decide(8600) == Decision::Kind::run);
+}
+
+void those_without_a_deadline_keep_nobody_from_being_refused() {
+  World world({.chunk_rows = 50, .order = Order::deadline}, 2);
+  world.pace.observe(10, 1000);
+  world.idle.clear();
+  for (LaneState& lane : world.lane_states) lane = {.idle = false, .until_ns = 1000};
+  for (int32_t s = 100; s < 140; ++s) world.push(s, {.rows = 10});
+  int32_t slot = 0;
+  while (slot < 20) {
+    world.push(slot, {.rows = 10, .deadline_ns = 10'000});
+    if (world.decide(0) == Decision::Kind::refuse) break;
+    slot += 1;
+  }
+  CHECK(slot == 16 && world.decision.refused == slot);  // as without the others
 }
 
 void a_window_waits_only_while_nothing_else_can_run() {
@@ -521,6 +536,7 @@ int main() {
   recstack::a_deadline_is_kept_while_all_lanes_are_busy();
   recstack::a_pace_is_the_line_through_what_was_seen();
   recstack::what_the_pace_foretells_to_be_late_is_refused();
+  recstack::those_without_a_deadline_keep_nobody_from_being_refused();
   recstack::a_window_waits_only_while_nothing_else_can_run();
   recstack::large_queries_go_whole_to_accelerators();
   recstack::a_late_query_is_refused_though_its_kind_of_lane_is_busy();

@@ -276,6 +276,21 @@ void of_too_much_the_largest_or_the_latest_is_refused() {
   }
 }
 
+void those_without_a_deadline_keep_nobody_from_being_refused() {
+  for (const Shed shed : {Shed::largest, Shed::latest}) {
+    World world(1, {.shed = shed, .stretch = 1e9});
+    world.arrive(0, 1000);
+    world.start_all(0);
+    world.arrive(1, 100, 0, 2'000'000);
+    for (int32_t s = 10; s < 20; ++s) world.arrive(s, 900);  // behind all that have a deadline
+    world.arrive(2, 500, 0, 2'000'000);
+    CHECK(world.board.decide(0).kind == Decision::Kind::wait);
+    world.arrive(3, 400, 0, 2'000'000);
+    CHECK(world.board.decide(0).kind == Decision::Kind::refuse);
+    CHECK_EQ(world.board.decide(0).refused, shed == Shed::largest ? 2 : 3);
+  }
+}
+
 void small_queries_merge_only_while_lanes_are_busy() {
   World world(2, {}, 50'000);
   world.arrive(0, 4);
@@ -398,6 +413,7 @@ int main() {
   recstack::a_curve_that_became_too_high_does_not_refuse_for_ever();
   recstack::a_failed_batch_teaches_nothing();
   recstack::of_too_much_the_largest_or_the_latest_is_refused();
+  recstack::those_without_a_deadline_keep_nobody_from_being_refused();
   recstack::small_queries_merge_only_while_lanes_are_busy();
   recstack::a_merged_batch_ends_by_every_deadline();
   recstack::a_query_goes_where_it_ends_first();
