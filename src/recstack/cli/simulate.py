@@ -178,7 +178,8 @@ def _show(
     summary = summarise(done.run, sla)
     if out:
         record = {"record": "load", "label": "simulated", "rate_qps": qps, "sla": str(sla),
-                  "transport": "virtual time", "reasons": (), **said, **done.run.to_record()}  # fmt: skip
+                  "transport": "virtual time", "reasons": (), **said,
+                  **done.run.to_record()}  # fmt: skip
         results.write(out, "load", [record], seed=seed)
         progress.print(f"wrote {out}", style="dim")
     figures: dict[str, Any] = {"utilisation": done.utilisation, **done.counts}
