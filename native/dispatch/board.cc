@@ -17,6 +17,7 @@ Board::Board(const Policy* policy, const std::vector<int32_t>& kinds, std::vecto
       health_(kinds.size()),
       serving_(static_cast<int32_t>(kinds.size())),
       kinds_(1 + *std::ranges::max_element(kinds)) {
+  busy_of_.resize(kinds_);
   std::iota(lane_at_.begin(), lane_at_.end(), 0);
   std::iota(place_of_.begin(), place_of_.end(), 0);
   idle_.reserve(kinds.size());
@@ -64,7 +65,7 @@ void Board::start(int64_t now_ns) {
   }
   std::erase(idle_, place);
   const auto queries = static_cast<int32_t>(decision_.pieces.size());
-  const int32_t beside = busy(lane.kind) + 1;
+  const int32_t beside = ++busy_of_[lane.kind];
   const int64_t service_ns =
       costs_.empty() ? pace_.batch_ns(rows) : costs_[lane.kind].service_ns(rows, queries, beside);
   lane = {.kind = lane.kind,
@@ -87,6 +88,7 @@ void Board::end(int32_t lane_index, int64_t now_ns, Ended how) {
   }
   lane = {.kind = lane.kind};
   idle_.push_back(place);
+  busy_of_[lane.kind] -= 1;
   if (!health_[lane_index].ended(how)) return;
   const bool last = serving_ == 1 || (lane.kind == 0 && count(0) == 1);
   if (!last) take_out(lane_index, now_ns);
@@ -94,11 +96,6 @@ void Board::end(int32_t lane_index, int64_t now_ns, Ended how) {
 
 int32_t Board::count(int32_t kind) const {
   return static_cast<int32_t>(std::ranges::count(serving(), kind, &LaneState::kind));
-}
-
-int32_t Board::busy(int32_t kind) const {
-  return static_cast<int32_t>(std::ranges::count_if(
-      serving(), [&](const LaneState& lane) { return !lane.idle && lane.kind == kind; }));
 }
 
 // An idle lane.

@@ -117,7 +117,6 @@ class Board {
  private:
   std::span<const LaneState> serving() const { return std::span(lanes_).first(serving_); }
   int32_t count(int32_t kind) const;  // of lanes in service
-  int32_t busy(int32_t kind) const;
   void take_out(int32_t lane, int64_t now_ns);
   void bring_back(int64_t now_ns);
   void exchange(int32_t place, int32_t other);
@@ -132,6 +131,7 @@ class Board {
   std::vector<int32_t> place_of_;
   std::vector<LaneHealth> health_;  // by lane
   std::vector<int32_t> idle_;       // places
+  std::vector<int32_t> busy_of_;    // lanes, by kind
   int32_t serving_ = 0;
   int32_t kinds_ = 0;  // in service, up to the highest
   int64_t outages_ = 0;
