@@ -172,6 +172,8 @@ class PyDispatcher {
         {"waiting_queries", c.waiting_queries},
         {"waiting_rows", c.waiting_rows},
         {"busy_lanes", c.busy_lanes},
+        {"lanes_out", c.lanes_out},
+        {"lane_outages", c.lane_outages},
     };
     for (const auto& [name, count] : counts) counters[name] = count;
     for (int s = 0; s < kStages; ++s) {

@@ -43,6 +43,8 @@ class PythonExecutor final : public CallbackExecutor {
 
   Status run(const BatchView& batch, int64_t row_begin, int64_t row_end, float* out) override {
     nb::gil_scoped_acquire gil;
+    Status failed;
+    failed.code = Status::Code::callback_failed;
     try {
       if (!callable_->is_valid()) throw std::runtime_error("the executor was garbage collected");
       const nb::object result = call(batch, row_begin, row_end);
@@ -55,11 +57,14 @@ class PythonExecutor final : public CallbackExecutor {
       error_ = "expected " + std::to_string(want) + " scores, got " + std::to_string(scores.size());
     } catch (const nb::cast_error&) {
       error_ = "expected scores as a C-contiguous float32 array";
-    } catch (const std::exception& error) {  // nb::python_error too
+    } catch (const nb::python_error& error) {
+      error_ = error.what();
+      if (error.matches(nb::module_::import_("recstack.errors").attr("BatchError"))) {
+        failed.code = Status::Code::callback_refused;
+      }
+    } catch (const std::exception& error) {
       error_ = error.what();
     }
-    Status failed;
-    failed.code = Status::Code::callback_failed;
     return failed;
   }
 
@@ -132,7 +137,10 @@ void bind_executor(nb::module_& m) {
       "Makes executors that call `run(dense, user_dense, values, lengths, query_offsets, weights,\n"
       "row_begin, row_end)`, which returns the scores of these rows, (row_end - row_begin,\n"
       "outputs) float32. The arrays are read-only views, valid only during the call; `lengths` is\n"
-      "flat. An exception fails the query and its text is kept. Lanes take turns under the GIL.")
+      "flat. An exception fails the query and its text is kept; with another than a BatchError "
+      "the\n"
+      "executor is to blame, and its lane goes out of service after a few in a row. Lanes take\n"
+      "turns under the GIL.")
       .def(nb::init<nb::callable, const InputLayout&>(), "run"_a, "layout"_a);
 }
 

@@ -14,6 +14,7 @@ struct Status {
     not_finite_weight,   // feature, entry, column (position in the bag)
     stopped,             // another thread of the run failed, and says why
     callback_failed,     // an executor that is not native failed; it keeps its own message
+    callback_refused,    // likewise, but the batch is to blame
   };
   Code code = Code::ok;
   int32_t feature = 0;  // position among the sparse, or the dense, inputs

@@ -12,16 +12,20 @@ constexpr int64_t kTypicalMost = 2;  // times the average: one large query count
 }  // namespace
 
 void Backlog::push(int32_t slot, const Waiting& query) {
+  put_back(slot, query);
+  const int64_t counted_ns = std::min(query.work_ns, kTypicalMost * typical_work_ns_);
+  typical_work_ns_ = typical_work_ns_ == 0
+                         ? query.work_ns
+                         : typical_work_ns_ + (counted_ns - typical_work_ns_) / kTypicalOf;
+}
+
+void Backlog::put_back(int32_t slot, const Waiting& query) {
   assert(query.rows > query.next_row);
   queries_[slot] = query;
   Line& line = lines_[query.line];
   line.order.insert(slot, query.due_ns);
   line.queries += 1;
   enter(slot);
-  const int64_t counted_ns = std::min(query.work_ns, kTypicalMost * typical_work_ns_);
-  typical_work_ns_ = typical_work_ns_ == 0
-                         ? query.work_ns
-                         : typical_work_ns_ + (counted_ns - typical_work_ns_) / kTypicalOf;
 }
 
 void Backlog::update(int32_t slot, const Waiting& query) {
@@ -37,6 +41,19 @@ void Backlog::remove(int32_t slot) {
   Line& line = lines_[queries_[slot].line];
   line.order.erase(slot);
   line.queries -= 1;
+}
+
+Backlog::Tail Backlog::last_limited(int32_t line) const {
+  Tail tail{.slot = last(line)};
+  const SlotOrder& order = lines_[line].order;
+  for (; tail.slot >= 0; tail.slot = order.before(tail.slot)) {
+    const Waiting& query = queries_[tail.slot];
+    if (query.latest_start_ns != kNever) return tail;
+    if (++tail.queries == kTailLooks) break;
+    tail.rows += query.left();
+    tail.work_ns += query.work_ns;
+  }
+  return {};
 }
 
 void Backlog::enter(int32_t slot) {

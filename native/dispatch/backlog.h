@@ -18,6 +18,7 @@ namespace recstack {
 // Lines of queries, each in an order of its own: all in the first, unless a policy keeps some lanes
 // for queries of their own.
 inline constexpr int32_t kLines = 2;
+inline constexpr int32_t kTailLooks = 128;
 
 struct Waiting {
   int64_t rows = 0;      // of the whole query, at least 1
@@ -37,14 +38,24 @@ struct Waiting {
 
 class Backlog {
  public:
+  // A query, and what stands behind it in its line.
+  struct Tail {
+    int32_t slot = -1;  // -1: none
+    int32_t queries = 0;
+    int64_t rows = 0;
+    int64_t work_ns = 0;
+  };
+
   explicit Backlog(int32_t capacity)
       : queries_(capacity),
         lines_{Line(capacity), Line(capacity)},
         urgency_(capacity),
         sizes_(capacity) {}
 
-  // Puts a query in its place; queries of one `due_ns` keep the order in which they came.
+  // A query that came, in its place; queries of one `due_ns` keep the order in which they came.
   void push(int32_t slot, const Waiting& query);
+  // One that was removed, behind those of its `due_ns`.
+  void put_back(int32_t slot, const Waiting& query);
   // What is left of a query that stays, in its new place; `due_ns` as it was.
   void update(int32_t slot, const Waiting& query);
   void remove(int32_t slot);
@@ -53,6 +64,8 @@ class Backlog {
   int32_t first(int32_t line = 0) const { return lines_[line].order.first(); }
   int32_t last(int32_t line = 0) const { return lines_[line].order.last(); }
   int32_t next(int32_t slot) const { return lines_[queries_[slot].line].order.next(slot); }
+  // The last in serving order with a latest start; looks no further than kTailLooks back.
+  Tail last_limited(int32_t line = 0) const;
   int32_t queries(int32_t line) const { return lines_[line].queries; }
   int64_t rows(int32_t line) const { return lines_[line].rows; }  // still to be dispatched
   // Of the queries with a latest start: the one with the earliest, and the one with the most rows

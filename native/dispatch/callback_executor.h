@@ -9,7 +9,7 @@ namespace recstack {
 
 class CallbackExecutor : public Executor {
  public:
-  // What went wrong in the last run that returned Status::Code::callback_failed.
+  // What went wrong in the last run that returned Status::Code::callback_failed or _refused.
   virtual std::string error() const = 0;
 };
 

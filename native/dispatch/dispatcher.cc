@@ -231,6 +231,8 @@ Counters Dispatcher::counters() const {
   out.waiting_queries = board_.waiting().queries();
   out.waiting_rows = board_.waiting().rows();
   out.busy_lanes = board_.busy();
+  out.lanes_out = board_.out();
+  out.lane_outages = board_.outages();
   return out;
 }
 

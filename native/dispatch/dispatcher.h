@@ -68,6 +68,8 @@ struct Counters {
   int64_t waiting_queries = 0;  // now
   int64_t waiting_rows = 0;     // now
   int64_t busy_lanes = 0;       // now
+  int64_t lanes_out = 0;        // now: of service, because batch after batch failed
+  int64_t lane_outages = 0;     // how often one was taken out
 };
 
 class Dispatcher {

@@ -10,7 +10,7 @@ void Dispatcher::settle(int32_t lane, int64_t now_ns, Effects* effects) {
   Lane& self = *lanes_[lane];
   const BatchTimes& times = self.batch->times;
   counters_.busy_ns += times.executed_ns - times.started_ns;
-  bool went_well = true;
+  const Ended how = self.batch->ended();
   for (Part& part : self.batch->parts) {
     Slot& slot = slots_[part.slot];
     trace_.add({.tag = slot.query.tag,
@@ -23,7 +23,6 @@ void Dispatcher::settle(int32_t lane, int64_t now_ns, Effects* effects) {
     slot.started_ns = std::min(slot.started_ns, times.started_ns);
     slot.assemble_ns += times.assembled_ns - times.started_ns;
     slot.executed_ns = std::max(slot.executed_ns, times.executed_ns);
-    went_well &= part.status.ok();
     if (!part.status.ok() && slot.outcome == Outcome::ok) {
       slot.status = part.status;
       slot.error = std::move(part.error);
@@ -35,7 +34,7 @@ void Dispatcher::settle(int32_t lane, int64_t now_ns, Effects* effects) {
     }
     if (!slot.waiting && slot.running == 0) finish(part.slot, now_ns, effects);
   }
-  board_.end(lane, now_ns, went_well);
+  board_.end(lane, now_ns, how);
 }
 
 // Asks the policy until it has nothing more to start.

@@ -14,10 +14,10 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 
-void FixedPolicy::place(Costs, int32_t, Waiting* query) const {
+void FixedPolicy::place(Costs, std::span<const LaneState> lanes, Waiting* query) const {
   if (query->next_row > 0) return;  // keeps its place
   query->due_ns = options_.order == Order::deadline ? query->deadline_ns : 0;
-  query->line = options_.accelerator_rows > 0 && query->rows >= options_.accelerator_rows ? 1 : 0;
+  query->line = has_accelerators(lanes) && query->rows >= options_.accelerator_rows ? 1 : 0;
   if (query->deadline_ns != kNever) query->latest_start_ns = query->deadline_ns - 1;
 }
 
@@ -68,19 +68,29 @@ void FixedPolicy::decide(const PolicyState& state, int64_t now_ns, Decision* dec
   }
 }
 
+// Whether lanes are kept for queries of their own.
+bool FixedPolicy::has_accelerators(std::span<const LaneState> lanes) const {
+  return options_.accelerator_rows > 0 &&
+         std::ranges::any_of(lanes, [](const LaneState& lane) { return lane.kind > 0; });
+}
+
 // A query that is not to be served; -1: none.
 int32_t FixedPolicy::hopeless(const PolicyState& state, int64_t now_ns) const {
   const Backlog& waiting = state.waiting;
   const int32_t urgent = waiting.most_urgent();
   if (urgent < 0) return -1;
   if (now_ns > waiting[urgent].latest_start_ns) return urgent;
-  if (state.idle_lanes.size() == state.lanes.size() || options_.accelerator_rows > 0) return -1;
-  const int32_t slot = state.idle_lanes.empty() ? waiting.last() : waiting.first();
+  if (state.idle_lanes.size() == state.lanes.size() || has_accelerators(state.lanes)) return -1;
+  const Backlog::Tail tail =
+      state.idle_lanes.empty() ? waiting.last_limited() : Backlog::Tail{.slot = waiting.first()};
+  if (tail.slot < 0) return -1;
+  const int32_t slot = tail.slot;
   const Waiting& query = waiting[slot];
   if (query.next_row > 0 || query.deadline_ns == kNever) return -1;
   int64_t ahead_ns = 0;
   if (state.idle_lanes.empty()) {
-    ahead_ns = work_ns(state.pace, waiting.queries() - 1, waiting.rows() - query.rows);
+    ahead_ns = work_ns(state.pace, waiting.queries() - 1 - tail.queries,
+                       waiting.rows() - query.rows - tail.rows);
     for (const LaneState& lane : state.lanes) {
       ahead_ns += std::max<int64_t>(lane.until_ns - now_ns, 0);
     }

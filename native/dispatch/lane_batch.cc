@@ -24,6 +24,15 @@ void LaneBatch::run() {
   times.executed_ns = now_ns();
 }
 
+Ended LaneBatch::ended() const {
+  bool well = true, failed = true;
+  for (const Part& part : parts) {
+    well &= part.status.ok();
+    failed &= part.status.code == Status::Code::callback_failed;
+  }
+  return well ? Ended::well : failed ? Ended::failed : Ended::unsure;
+}
+
 bool LaneBatch::run_merged() {
   views_.clear();
   for (const Part& part : parts) views_.push_back(part.batch);
@@ -58,7 +67,8 @@ Status LaneBatch::guarded_run(const BatchView& batch, int64_t row_begin, int64_t
   failed.code = Status::Code::callback_failed;
   try {
     const Status status = executor_->run(batch, row_begin, row_end, out);
-    if (status.code == Status::Code::callback_failed) {
+    if (status.code == Status::Code::callback_failed ||
+        status.code == Status::Code::callback_refused) {
       const auto* callback = dynamic_cast<const CallbackExecutor*>(executor_.get());
       if (callback != nullptr) *error = callback->error();
     }

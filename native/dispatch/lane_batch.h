@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "dispatch/lane_health.h"
 #include "dispatch/merged_batch.h"
 #include "program/executor.h"
 #include "program/layout.h"
@@ -39,6 +40,8 @@ class LaneBatch {
 
   // Runs all `parts` and fills in their status. Never throws.
   void run();
+  // How that went.
+  Ended ended() const;
 
   std::vector<Part> parts;
   BatchTimes times;  // of the last run

@@ -6,12 +6,14 @@
 // speed is in the state: the cost curves, by kind of lane, and the pace of the last batches.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "dispatch/backlog.h"
 #include "dispatch/cost_curve.h"
+#include "dispatch/lane_health.h"
 #include "dispatch/pace.h"
 
 namespace recstack {
@@ -26,16 +28,17 @@ struct LaneState {
   int64_t until_ns = 0;    // when it is predicted to end, while busy: by costs, else by pace
   int64_t rows = 0;        // of that batch
   int32_t queries = 0;
-  int32_t busy = 0;    // lanes that ran when it was dispatched, itself included
+  int32_t busy = 0;    // lanes of its kind that ran when it was dispatched, itself included
   int64_t due_ns = 0;  // of the first query in it
 };
 
+// Of the lanes in service alone, which are numbered from 0.
 struct PolicyState {
   const Backlog& waiting;
   std::span<const LaneState> lanes;
   std::span<const int32_t> idle_lanes;  // the most recently busy one last
-  Costs costs = {};
-  Pace pace = {};  // of lanes of kind 0
+  Costs costs = {};                     // of their kinds
+  Pace pace = {};                       // of lanes of kind 0
 };
 
 // Rows [row_begin, row_end) of a waiting query; row_begin is its `next_row`.
@@ -69,8 +72,8 @@ class Policy {
   virtual int32_t lines() const { return 1; }
 
   // Says where a query stands in the backlog (backlog.h), on its arrival and after each of its
-  // chunks was dispatched.
-  virtual void place(Costs costs, int32_t lanes, Waiting* query) const = 0;
+  // chunks was dispatched; of one that has begun `line` and `due_ns` stay.
+  virtual void place(Costs costs, std::span<const LaneState> lanes, Waiting* query) const = 0;
 
   // Overwrites `decision`, whose vector is reused.
   virtual void decide(const PolicyState& state, int64_t now_ns, Decision* decision) const = 0;
@@ -78,6 +81,11 @@ class Policy {
 
 // The state that a policy decides on, with what follows from a query's arrival, a decision and a
 // batch's end. Live dispatcher and simulator own one each and add what they run.
+//
+// A lane whose executor fails batch after batch, such as one on a device that is lost, would be the
+// first to be idle again and draw every query. It is taken out of service for a while
+// (lane_health.h): the policy does not see it, and what waits is placed anew, as if it were not
+// there. The last lane of kind 0, and the last of all, stay.
 class Board {
  public:
   // `kinds`: of each lane; `costs`: of each kind, or none.
@@ -95,23 +103,39 @@ class Board {
 
   // Takes the last decision's pieces off the backlog and makes its lane busy.
   void start(int64_t now_ns);
-  // A lane's batch has ended; where all `went_well`, curves and pace learn from how long it took.
-  void end(int32_t lane, int64_t now_ns, bool went_well = true);
+  // A lane's batch has ended; where all went well, curves and pace learn from how long it took.
+  void end(int32_t lane, int64_t now_ns, Ended how = Ended::well);
 
   const Backlog& waiting() const { return waiting_; }
-  const LaneState& lane(int32_t lane) const { return lanes_[lane]; }
+  const LaneState& lane(int32_t lane) const { return lanes_[place_of_[lane]]; }
   int32_t lanes() const { return static_cast<int32_t>(lanes_.size()); }
-  int32_t busy() const { return static_cast<int32_t>(lanes_.size() - idle_.size()); }
-  Costs costs() const { return costs_; }
+  int32_t busy() const { return serving_ - static_cast<int32_t>(idle_.size()); }
+  int32_t out() const { return lanes() - serving_; }  // of service
+  int64_t outages() const { return outages_; }        // how often one was taken out
+  Costs costs() const { return Costs(costs_).first(std::min<size_t>(kinds_, costs_.size())); }
 
  private:
+  std::span<const LaneState> serving() const { return std::span(lanes_).first(serving_); }
+  int32_t count(int32_t kind) const;  // of lanes in service
+  void take_out(int32_t lane, int64_t now_ns);
+  void bring_back(int64_t now_ns);
+  void exchange(int32_t place, int32_t other);
+  void place_anew();
+
   const Policy* policy_;
   std::vector<CostCurve> costs_;
   Pace pace_;
   Backlog waiting_;
-  std::vector<LaneState> lanes_;
-  std::vector<int32_t> idle_;
-  Decision decision_;
+  std::vector<LaneState> lanes_;  // by place: the first `serving_` are in service
+  std::vector<int32_t> lane_at_;  // (places)
+  std::vector<int32_t> place_of_;
+  std::vector<LaneHealth> health_;  // by lane
+  std::vector<int32_t> idle_;       // places
+  std::vector<int32_t> busy_of_;    // lanes, by kind
+  int32_t serving_ = 0;
+  int32_t kinds_ = 0;  // in service, up to the highest
+  int64_t outages_ = 0;
+  Decision decision_;  // its lane a lane, no place
 };
 
 }  // namespace recstack

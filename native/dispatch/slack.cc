@@ -33,10 +33,13 @@ int64_t after(int64_t from_ns, double span_ns) {
                                                        : kNever;
 }
 
-int64_t cores_of(const PolicyState& state) {
-  if (state.costs.size() == 1) return static_cast<int64_t>(state.lanes.size());
-  return std::ranges::count(state.lanes, 0, &LaneState::kind);
+// Lanes of a kind: what slows each other down.
+int64_t count_of(Costs costs, std::span<const LaneState> lanes, int32_t kind) {
+  if (costs.size() == 1) return static_cast<int64_t>(lanes.size());
+  return std::ranges::count(lanes, kind, &LaneState::kind);
 }
+
+int64_t cores_of(const PolicyState& state) { return count_of(state.costs, state.lanes, 0); }
 
 int64_t idle_cores_of(const PolicyState& state) {
   if (state.costs.size() == 1) return static_cast<int64_t>(state.idle_lanes.size());
@@ -54,17 +57,16 @@ int64_t ready_cores(const PolicyState& state, const Waiting& query) {
 // How many cores a lane does the work of, in batches of so many rows.
 double speed_of(const PolicyState& state, int32_t kind, int64_t rows) {
   if (kind == 0) return 1.0;
-  const auto lanes = static_cast<int64_t>(state.lanes.size());
-  return static_cast<double>(state.costs[0].service_ns(rows, 1, lanes)) /
+  return static_cast<double>(state.costs[0].service_ns(rows, 1, cores_of(state))) /
          static_cast<double>(std::max<int64_t>(state.costs[kind].service_ns(rows), 1));
 }
 
-// The end of what waits and runs, were it spread evenly over all lanes.
-int64_t drained_ns(const PolicyState& state, int64_t now_ns) {
+// The end of what waits, but for so much of it, and runs, were it spread evenly over all lanes.
+int64_t drained_ns(const PolicyState& state, int64_t now_ns, int64_t without_ns = 0) {
   const Backlog& waiting = state.waiting;
   const int32_t largest = waiting.largest();
   const int64_t rows = largest >= 0 ? waiting[largest].rows : waiting.rows() / waiting.queries();
-  auto work_ns = static_cast<double>(waiting.work_ns());
+  auto work_ns = static_cast<double>(waiting.work_ns() - without_ns);
   double speed = 0;
   for (const LaneState& lane : state.lanes) {
     const double own = speed_of(state, lane.kind, rows);
@@ -92,8 +94,9 @@ int64_t reserve_ns(const PolicyState& state, const Waiting& query) {
   const int64_t uneven_ns =
       state.waiting.typical_work_ns() * std::max<int64_t>(lanes - 2, 0) / (2 * lanes);
   const CostCurve& cost = state.costs[0];
+  const int64_t cores = cores_of(state);
   const int64_t chunk_ns =
-      cost.service_ns(cost.efficient_rows(kChunkShare, lanes), 1, lanes) * (lanes - 1) / lanes;
+      cost.service_ns(cost.efficient_rows(kChunkShare, cores), 1, cores) * (lanes - 1) / lanes;
   const double wanted_ns = kShedReserve * span_ns +
                            std::min(static_cast<double>(uneven_ns), kUnevenMost * span_ns) +
                            static_cast<double>(chunk_ns);
@@ -122,12 +125,14 @@ bool awaits_device(const PolicyState& state, const Waiting& query, int64_t now_n
 
 }  // namespace
 
-void SlackPolicy::place(Costs costs, int32_t lanes, Waiting* query) const {
+void SlackPolicy::place(Costs costs, std::span<const LaneState> lanes, Waiting* query) const {
   if (query->deadline_ns == kNever && options_.target_ns != kNever) {
     query->deadline_ns = query->arrival_ns + options_.target_ns;
   }
-  int64_t shortest_ns = costs[0].service_ns(ceil_div(query->left(), lanes), 1, lanes);
-  query->work_ns = costs[0].service_ns(query->left(), 1, lanes);
+  const int64_t cores = count_of(costs, lanes, 0);
+  const auto wide = static_cast<int64_t>(lanes.size());
+  int64_t shortest_ns = costs[0].service_ns(ceil_div(query->left(), wide), 1, cores);
+  query->work_ns = costs[0].service_ns(query->left(), 1, cores);
   for (const CostCurve& cost : costs.subspan(1)) {
     shortest_ns = std::min(shortest_ns, cost.service_ns(query->left()));
   }
@@ -159,10 +164,9 @@ void SlackPolicy::decide(const PolicyState& state, int64_t now_ns, Decision* dec
   const Waiting& query = waiting[slot];
   decision->kind = Decision::Kind::run;
   decision->lane = lane;
-  const CostCurve& cost = state.costs[state.lanes[lane].kind];
   const int64_t rows = chunk_rows(state, query, lane, now_ns);
   decision->pieces.push_back({slot, query.next_row, query.next_row + rows});
-  if (rows == query.rows) merge(state, cost, now_ns, &decision->pieces);
+  if (rows == query.rows) merge(state, state.lanes[lane].kind, now_ns, &decision->pieces);
 }
 
 // A query that is not to be served; -1: none.
@@ -171,13 +175,15 @@ int32_t SlackPolicy::hopeless(const PolicyState& state, int64_t now_ns) const {
   const int32_t urgent = waiting.most_urgent();
   if (urgent < 0) return -1;
   if (first_free_ns(state, now_ns) > waiting[urgent].latest_start_ns) return urgent;
-  const Waiting& last = waiting[waiting.last()];
+  const Backlog::Tail tail = waiting.last_limited();
   const int32_t largest = waiting.largest();
-  if (last.latest_start_ns == kNever || largest < 0) return -1;
+  if (tail.slot < 0 || largest < 0) return -1;
+  const Waiting& last = waiting[tail.slot];
   if (waiting.queries() == 1 && !state.idle_lanes.empty()) return -1;
-  if (drained_ns(state, now_ns) <= last.deadline_ns - reserve_ns(state, last)) return -1;
+  if (drained_ns(state, now_ns, tail.work_ns) <= last.deadline_ns - reserve_ns(state, last))
+    return -1;
   if (options_.shed == Shed::largest) return largest;
-  return last.next_row == 0 ? waiting.last() : -1;
+  return last.next_row == 0 ? tail.slot : -1;
 }
 
 // The first in order, or before it one that could not wait for a batch more.
@@ -249,18 +255,17 @@ int64_t SlackPolicy::chunk_rows(const PolicyState& state, const Waiting& query, 
   const int64_t left = query.left();
   if (state.lanes[lane].kind != 0) return left;
   const CostCurve& cost = state.costs[0];
-  const auto lanes = static_cast<int64_t>(state.lanes.size());
   const int64_t cores = cores_of(state), ready = ready_cores(state, query);
   // Its share of the cores; wide cuts cost lane time, of which ready / cores is free.
   const int64_t width = std::max<int64_t>(ready / state.waiting.queries(), 1);
   const double busy_share = 1.0 - static_cast<double>(ready) / static_cast<double>(cores + 1);
-  int64_t rows = std::max(ceil_div(left, width), cost.efficient_rows(busy_share, lanes));
-  rows = std::min(rows, cost.most_efficient_rows(kBestShare, lanes));
+  int64_t rows = std::max(ceil_div(left, width), cost.efficient_rows(busy_share, cores));
+  rows = std::min(rows, cost.most_efficient_rows(kBestShare, cores));
   // Not so long that typical queries wait behind it.
   const int64_t typical_ns = state.waiting.typical_work_ns();
   if (query.work_ns > kLarge * typical_ns) {
-    const int64_t within = cost.rows_within(typical_ns / 2, lanes);
-    rows = std::min(rows, std::max(cost.efficient_rows(kChunkShare, lanes), within));
+    const int64_t within = cost.rows_within(typical_ns / 2, cores);
+    rows = std::min(rows, std::max(cost.efficient_rows(kChunkShare, cores), within));
   }
   rows = std::clamp<int64_t>(rows, 1, left);
   int64_t chunks = std::max<int64_t>((left + rows / 2) / rows, 1);
@@ -269,18 +274,19 @@ int64_t SlackPolicy::chunk_rows(const PolicyState& state, const Waiting& query, 
     const auto slack_ns = static_cast<double>(query.deadline_ns - now_ns);
     const auto safe_ns = static_cast<int64_t>(slack_ns * (1.0 - kCutReserve));
     const int64_t in_time =
-        std::max(cost.rows_within(safe_ns, lanes), cost.efficient_rows(kNarrowShare, lanes));
+        std::max(cost.rows_within(safe_ns, cores), cost.efficient_rows(kNarrowShare, cores));
     chunks = std::max(chunks, std::min(ceil_div(left, in_time), cores));
   }
   return ceil_div(left, chunks);
 }
 
-void SlackPolicy::merge(const PolicyState& state, const CostCurve& cost, int64_t now_ns,
+void SlackPolicy::merge(const PolicyState& state, int32_t kind, int64_t now_ns,
                         std::vector<Piece>* pieces) const {
   const Backlog& waiting = state.waiting;
   const auto idle = static_cast<int64_t>(state.idle_lanes.size());
   if (waiting.queries() <= idle) return;
-  const auto lanes = static_cast<int64_t>(state.lanes.size());
+  const CostCurve& cost = state.costs[kind];
+  const int64_t lanes = count_of(state.costs, state.lanes, kind), cores = cores_of(state);
   const int64_t limit =
       std::min(cost.efficient_rows(kMergeShare, lanes), ceil_div(waiting.rows(), idle));
   const Piece head = pieces->front();
@@ -297,7 +303,7 @@ void SlackPolicy::merge(const PolicyState& state, const CostCurve& cost, int64_t
     const int64_t merged_ns = cost.service_ns(rows + query.rows, queries, lanes);
     if (now_ns + merged_ns > std::min(deadline_ns, query.deadline_ns)) continue;
     // Both end later for it: what is saved must be worth it to those that wait.
-    const int64_t alone_ns = state.costs[0].service_ns(query.rows, 1, lanes);
+    const int64_t alone_ns = state.costs[0].service_ns(query.rows, 1, cores);
     const int64_t saved_ns = service_ns + alone_ns - merged_ns;
     if (saved_ns * (idle + waiting.queries()) < alone_ns * idle) continue;
     deadline_ns = std::min(deadline_ns, query.deadline_ns);

@@ -5,7 +5,8 @@
 //              that a large query does not hold up small ones; one whose latest safe start is near
 //              goes before all others
 //   refuse     what cannot end in time even on all lanes; and, while what waits cannot be done in
-//              time, the largest of it (Moore and Hodgson 1968: the fewest late), or the last
+//              time, the largest of it (Moore and Hodgson 1968: the fewest late), or the last;
+//              of those that have a deadline, and of what is before the last of them
 //   lane       an idle device takes the query that saves most time on cores for its time there, of
 //              those that end no later than on cores; cores take the first in order
 //   chunk      lanes that are idle, or run what is due later, are shared out by queries; no cut
@@ -38,7 +39,7 @@ class SlackPolicy final : public Policy {
   explicit SlackPolicy(const SlackOptions& options) : options_(options) {}
 
   bool needs_costs() const override { return true; }
-  void place(Costs costs, int32_t lanes, Waiting* query) const override;
+  void place(Costs costs, std::span<const LaneState> lanes, Waiting* query) const override;
   void decide(const PolicyState& state, int64_t now_ns, Decision* decision) const override;
 
  private:
@@ -48,7 +49,7 @@ class SlackPolicy final : public Policy {
   bool place_on(const PolicyState& state, int64_t now_ns, int32_t* slot, int32_t* lane) const;
   int64_t chunk_rows(const PolicyState& state, const Waiting& query, int32_t lane,
                      int64_t now_ns) const;
-  void merge(const PolicyState& state, const CostCurve& cost, int64_t now_ns,
+  void merge(const PolicyState& state, int32_t kind, int64_t now_ns,
              std::vector<Piece>* pieces) const;
 
   SlackOptions options_;

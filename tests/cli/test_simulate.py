@@ -39,6 +39,17 @@ def test_a_rate_is_held_against_the_sla_and_written(costs: str, tmp_path: Path) 
     assert json.loads(text)["origin"] == "simulated" and json.loads(text)["utilisation"] > 0.9
 
 
+def test_what_was_not_measured_of_many_lanes_is_said(tmp_path: Path) -> None:
+    times = tuple(8.0 + 6.0 * 2**k for k in range(11))
+    Costs(busy=(1, 2), service_us=(times, times)).save(tmp_path / "two.json")
+    said = "28 lanes are taken to slow each other down no more than the 2 that were measured"
+    for rest in (("--qps", "100", "--queries", "500"), ("--sla", "p95<=20ms")):
+        source = (str(tmp_path / "two.json"), *rest)
+        assert said in run(*source, "--lanes", "28")[1]
+        assert json.loads(run(*source, "--lanes", "28", "--json")[1])["assumed"] == said
+        assert "are taken to" not in run(*source, "--lanes", "2")[1]
+
+
 def test_slack_on_an_accelerator_finds_a_higher_rate(costs: str, tmp_path: Path) -> None:
     gpu = tmp_path / "gpu.json"
     Costs(busy=(1,), service_us=(tuple(300.0 + 0.1 * 2**k for k in range(11)),)).save(gpu)

@@ -17,6 +17,7 @@ from recstack.loadtest.metrics import (
 )
 from recstack.loadtest.outcome import CODES, LoadResult
 from recstack.loadtest.sla import SLA
+from recstack.loadtest.stationarity import warmup_cut
 from recstack.loadtest.verdict import judge
 
 MS = 1_000_000
@@ -119,3 +120,14 @@ def test_a_run_that_never_settles_is_invalid() -> None:
     assert "latencies rise to the end" in str(verdict)
     falling = steady.scheduled_ns + MS + np.arange(1000)[::-1] * 10_000
     assert "fall to the end" in str(judge(replace(steady, finished_ns=falling), SLA95))
+
+
+def test_a_warm_up_as_long_as_it_may_be_is_noted() -> None:
+    steady = uniform_run()
+    rest = np.linspace(1.4, 1.0, steady.queries) * 10 * MS
+    falling = replace(steady, finished_ns=steady.scheduled_ns + rest.astype(np.int64))
+    cut = warmup_cut((falling.finished_ns - falling.scheduled_ns).astype(np.float64))
+    verdict = judge(replace(falling, warmup=cut), SLA95)
+    assert verdict.valid and "try a longer run" in verdict.notes[0]
+    assert str(verdict).startswith("VALID (note: the warm-up of ")
+    assert not judge(steady, SLA95).notes and not judge(replace(falling, warmup=7), SLA95).notes

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from recstack.loadtest.stationarity import BLOCKS, drift, warmup_cut
+from recstack.loadtest.stationarity import BLOCKS, drift, still_warming_up, warmup_cut
 
 N = 6000
 
@@ -82,3 +82,11 @@ def test_a_step_in_the_middle_drifts_and_a_small_trend_does_not() -> None:
     noise = np.random.default_rng(1).standard_exponential(N)
     assert drift(5.0 + noise + np.arange(N) / N) == 1.0
     assert drift(2.0 + noise - np.arange(N) / (N / 2.2)) < 1 / 1.5
+
+
+def test_a_run_that_is_all_warm_up_shows_at_the_bound() -> None:
+    steady = waits(0.5, N, seed=1)
+    assert not still_warming_up(steady)
+    ramp = np.linspace(20.0, 0.0, N) + steady
+    assert warmup_cut(ramp) > 0.95 * N / 4 and still_warming_up(ramp)
+    assert not still_warming_up(np.zeros(N)) and not still_warming_up(steady[:30])

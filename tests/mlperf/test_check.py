@@ -12,7 +12,7 @@ import pytest
 from recstack.errors import DataError
 from recstack.mlperf import Ran, RunConfig, check
 from recstack.mlperf.logs import read_accuracy, read_detail
-from recstack.mlperf.rules import SEEDS
+from recstack.mlperf.rules import RULES, SEEDS
 
 MS = 1_000_000
 
@@ -80,6 +80,16 @@ def test_one_broken_condition_makes_it_invalid(change: dict[str, Any], reason: s
 def test_what_was_made_smaller_on_purpose_is_said() -> None:
     made = ran(effective_min_duration_ms=5000, scaled={"table rows": "0.01 of full size"})
     assert str(check(made)) == "VALID at a reduced scale (unofficial): table rows, duration"
+
+
+@pytest.mark.parametrize(("scenario", "least"), [("server", 100), ("singlestream", 100)])
+def test_fewer_queries_than_the_rules_ask_are_scaled_or_failed(scenario: Any, least: int) -> None:
+    name = RULES[scenario].loadgen
+    few = {"result_query_count": least - 1, "effective_scenario": name}
+    failed = check(ran(**few, config=RunConfig(scenario)))
+    assert f"queries: expected at least {least}, got {least - 1}" in str(failed)
+    scaled = check(ran(**few, config=RunConfig(scenario, min_samples=10)))
+    assert "queries" in {c.name for c in scaled.conditions if c.outcome == "scaled"}
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,13 @@ SERVER = RunConfig("server", qps=300.0, samples=64, duration_s=1.6)
 
 @pytest.fixture(scope="module")
 def served() -> Ran:
-    """A server run whose every answer takes 20 ms longer: 2% are more than 200 us."""
+    """A server run whose every answer takes 20 ms longer."""
     return run(partial(small, 0.02, 1.0), SERVER)
 
 
 def about(ns: float) -> object:
-    """2% apart, or what an answer's way into LoadGen takes on a busy machine (30 us on an idle)."""
-    return pytest.approx(ns, rel=0.02, abs=200_000)
+    """2% apart. Runs are made so slow that this is well over what lies between the two clocks."""
+    return pytest.approx(ns, rel=0.02, abs=0)
 
 
 def same_percentiles(ran: Ran) -> None:
@@ -82,9 +82,9 @@ def test_offline() -> None:
     assert not official.valid and "samples: expected at least 24576" in str(official)
 
 
-@pytest.mark.parametrize("scenario", ["singlestream", "multistream"])
-def test_streams_and_their_early_stopping_estimate(scenario: str) -> None:
-    delay = partial(small, 0.002, 1.0)
+@pytest.mark.parametrize(("scenario", "delay_s"), [("singlestream", 0.02), ("multistream", 0.006)])
+def test_streams_and_their_early_stopping_estimate(scenario: str, delay_s: float) -> None:
+    delay = partial(small, delay_s, 1.0)
     ran = run(delay, RunConfig(scenario, samples=64, duration_s=0.5))  # type: ignore[arg-type]
     assert check(ran).valid, check(ran)
     same_percentiles(ran)

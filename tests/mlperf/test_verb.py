@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from recstack import load, zoo
+from recstack.cli.mlperf import smaller
+
 pytest.importorskip("mlperf_loadgen", reason="needs mlcommons-loadgen: recstack[mlperf]")
 
 
@@ -18,6 +21,14 @@ def recstack(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-c", code, *arguments],
         capture_output=True, text=True, cwd=cwd, timeout=120, check=False,
     )  # fmt: skip
+
+
+def test_only_the_benchmarks_own_model_is_at_full_size(tmp_path: Path) -> None:
+    model = zoo.build("dlrm-dcnv2", rows_scale=1e-4)
+    model.save(tmp_path / "dlrm-dcnv2-mine")
+    zoo.build("ncf", rows_scale=1e-4).save(tmp_path / "dlrm-dcnv2-other")
+    assert list(smaller(load(tmp_path / "dlrm-dcnv2-mine"))) == ["table rows"]
+    assert smaller(load(tmp_path / "dlrm-dcnv2-other")) == {"model": "ncf"}
 
 
 def test_the_verb_says_unofficial_and_what_is_scaled(tmp_path: Path) -> None:

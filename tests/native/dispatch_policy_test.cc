@@ -159,7 +159,7 @@ struct World {
   }
 
   void push(int32_t slot, Waiting query) {
-    policy.place({}, static_cast<int32_t>(lane_states.size()), &query);
+    policy.place({}, lane_states, &query);
     backlog.push(slot, query);
   }
 
@@ -292,7 +292,7 @@ void a_deadline_is_kept_while_all_lanes_are_busy() {
   world.push(0, {.rows = 9, .deadline_ns = 300});
   world.push(1, {.rows = 9, .deadline_ns = 100});
   world.push(2, {.rows = 9});
-  CHECK(world.decide(99) == Decision::Kind::wait);
+  CHECK(world.decide(94) == Decision::Kind::wait);
   CHECK(world.decision.lane == -1 && world.decision.wake_ns == 100);
   CHECK(world.decide(100) == Decision::Kind::refuse && world.decision.refused == 1);
   CHECK(world.decide(100) == Decision::Kind::wait && world.decision.wake_ns == 300);
@@ -335,6 +335,21 @@ void what_the_pace_foretells_to_be_late_is_refused() {
   world.idle.push_back(1);
   world.lane_states[1] = {};
   CHECK(world.decide(8600) == Decision::Kind::run);
+}
+
+void those_without_a_deadline_keep_nobody_from_being_refused() {
+  World world({.chunk_rows = 50, .order = Order::deadline}, 2);
+  world.pace.observe(10, 1000);
+  world.idle.clear();
+  for (LaneState& lane : world.lane_states) lane = {.idle = false, .until_ns = 1000};
+  for (int32_t s = 100; s < 140; ++s) world.push(s, {.rows = 10});
+  int32_t slot = 0;
+  while (slot < 20) {
+    world.push(slot, {.rows = 10, .deadline_ns = 10'000});
+    if (world.decide(0) == Decision::Kind::refuse) break;
+    slot += 1;
+  }
+  CHECK(slot == 16 && world.decision.refused == slot);  // as without the others
 }
 
 void a_window_waits_only_while_nothing_else_can_run() {
@@ -407,6 +422,100 @@ void without_a_threshold_all_lanes_are_alike() {
   CHECK(world.decide(0) == Decision::Kind::run && world.decision.lane == 1);
 }
 
+// Two cores and a device, which fails.
+struct Failing {
+  // Starts what is decided; its lane.
+  int32_t start(int64_t now_ns) {
+    CHECK(board.decide(now_ns).kind == Decision::Kind::run);
+    const int32_t lane = board.decide(now_ns).lane;
+    piece = board.decide(now_ns).pieces[0];
+    board.start(now_ns);
+    return lane;
+  }
+  void fail_until_out(int64_t now_ns) {
+    for (int i = 0; i < LaneHealth::kFailures; ++i) {
+      CHECK_EQ(board.out(), 0);
+      board.arrive(0, {.rows = 100});
+      CHECK_EQ(start(now_ns), 2);
+      board.end(2, now_ns, Ended::failed);
+    }
+    CHECK_EQ(board.out(), 1);
+  }
+
+  FixedPolicy policy{{.chunk_rows = 50, .accelerator_rows = 30}};
+  Board board{&policy, {0, 0, 1}, {}, 64};
+  Piece piece{};
+};
+
+void a_lane_that_keeps_failing_is_left_out_and_tried_again() {
+  Failing world;
+  world.fail_until_out(0);
+  int64_t pause_ns = LaneHealth::kFirstPauseNs, now_ns = 0;
+  for (int out = 1; out < 20; ++out) {
+    CHECK(world.board.out() == 1 && world.board.outages() == out);
+    world.board.arrive(0, {.rows = 100, .arrival_ns = now_ns});
+    for (const int64_t begin : {0, 50}) {  // cut for the cores, up to the end of the pause
+      const int32_t lane = world.start(now_ns + pause_ns - 1);
+      CHECK(lane != 2 && world.piece.row_begin == begin && world.piece.row_end == begin + 50);
+      world.board.end(lane, now_ns + pause_ns - 1);
+    }
+    now_ns += pause_ns;
+    pause_ns = std::min(2 * pause_ns, LaneHealth::kLongestPauseNs);
+    world.board.arrive(0, {.rows = 100, .arrival_ns = now_ns});
+    CHECK_EQ(world.start(now_ns), 2);  // one query tries it
+    world.board.end(2, now_ns, Ended::failed);
+  }
+  now_ns += pause_ns;
+  world.board.arrive(0, {.rows = 100, .arrival_ns = now_ns});
+  CHECK_EQ(world.start(now_ns), 2);
+  world.board.end(2, now_ns);
+  world.fail_until_out(now_ns);  // all is forgotten
+  CHECK_EQ(world.board.out(), 1);
+  CHECK(world.board.decide(now_ns + LaneHealth::kFirstPauseNs).kind == Decision::Kind::none);
+  CHECK_EQ(world.board.out(), 0);
+}
+
+void what_waits_for_a_lost_device_goes_to_the_cores_in_its_turn() {
+  Failing world;
+  for (int i = 0; i < LaneHealth::kFailures; ++i) {
+    world.board.arrive(0, {.rows = 100});
+    CHECK_EQ(world.start(0), 2);
+    if (i + 1 == LaneHealth::kFailures) {
+      world.board.arrive(1, {.rows = 40, .arrival_ns = 1});
+      world.board.arrive(2, {.rows = 10, .arrival_ns = 2});
+      world.board.arrive(3, {.rows = 120, .arrival_ns = 3});
+      world.board.arrive(4, {.rows = 20, .arrival_ns = 4});
+    }
+    world.board.end(2, 0, Ended::failed);
+  }
+  CHECK_EQ(world.board.waiting().queries(1), 0);
+  for (const int32_t slot : {1, 2, 3, 3}) {
+    const int32_t lane = world.start(5);
+    CHECK(lane != 2 && world.piece.slot == slot);
+    world.board.end(lane, 5);
+  }
+  // What has begun goes on where it was though the device is back.
+  const Decision& decision = world.board.decide(LaneHealth::kFirstPauseNs);
+  CHECK_EQ(world.board.out(), 0);
+  CHECK(decision.pieces[0].slot == 3 && decision.pieces[0].row_begin == 80);
+  CHECK_EQ(world.board.lane(decision.lane).kind, 0);
+}
+
+void only_failures_of_the_lane_count_and_the_last_lane_stays() {
+  Failing world;
+  for (int i = 0; i < 20; ++i) {
+    world.board.arrive(0, {.rows = 100});
+    CHECK_EQ(world.start(0), 2);
+    world.board.end(2, 0, i % 3 == 2 ? Ended::well : i % 3 == 1 ? Ended::failed : Ended::unsure);
+  }
+  CHECK_EQ(world.board.outages(), 0);
+  for (int i = 0; i < 20; ++i) {
+    world.board.arrive(0, {.rows = 10});
+    world.board.end(world.start(0), 0, Ended::failed);
+  }
+  CHECK_EQ(world.board.out(), 1);  // the other core serves, however it fails
+}
+
 }  // namespace
 }  // namespace recstack
 
@@ -427,9 +536,13 @@ int main() {
   recstack::a_deadline_is_kept_while_all_lanes_are_busy();
   recstack::a_pace_is_the_line_through_what_was_seen();
   recstack::what_the_pace_foretells_to_be_late_is_refused();
+  recstack::those_without_a_deadline_keep_nobody_from_being_refused();
   recstack::a_window_waits_only_while_nothing_else_can_run();
   recstack::large_queries_go_whole_to_accelerators();
   recstack::a_late_query_is_refused_though_its_kind_of_lane_is_busy();
   recstack::without_a_threshold_all_lanes_are_alike();
+  recstack::a_lane_that_keeps_failing_is_left_out_and_tried_again();
+  recstack::what_waits_for_a_lost_device_goes_to_the_cores_in_its_turn();
+  recstack::only_failures_of_the_lane_count_and_the_last_lane_stays();
   return recstack::test::finish();
 }

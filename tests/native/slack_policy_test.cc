@@ -257,7 +257,7 @@ void a_failed_batch_teaches_nothing() {
   for (int i = 0; i < 100; ++i) {
     world.arrive(0, 100);
     world.start_all(0);
-    world.board.end(0, 1, false);
+    world.board.end(0, 1, Ended::failed);
   }
   CHECK_EQ(world.board.costs()[0].service_ns(100), 100'000);
 }
@@ -271,6 +271,21 @@ void of_too_much_the_largest_or_the_latest_is_refused() {
     world.arrive(2, 500);
     CHECK(world.board.decide(0).kind == Decision::Kind::wait);
     world.arrive(3, 400);
+    CHECK(world.board.decide(0).kind == Decision::Kind::refuse);
+    CHECK_EQ(world.board.decide(0).refused, shed == Shed::largest ? 2 : 3);
+  }
+}
+
+void those_without_a_deadline_keep_nobody_from_being_refused() {
+  for (const Shed shed : {Shed::largest, Shed::latest}) {
+    World world(1, {.shed = shed, .stretch = 1e9});
+    world.arrive(0, 1000);
+    world.start_all(0);
+    world.arrive(1, 100, 0, 2'000'000);
+    for (int32_t s = 10; s < 20; ++s) world.arrive(s, 900);  // behind all that have a deadline
+    world.arrive(2, 500, 0, 2'000'000);
+    CHECK(world.board.decide(0).kind == Decision::Kind::wait);
+    world.arrive(3, 400, 0, 2'000'000);
     CHECK(world.board.decide(0).kind == Decision::Kind::refuse);
     CHECK_EQ(world.board.decide(0).refused, shed == Shed::largest ? 2 : 3);
   }
@@ -340,6 +355,43 @@ void a_device_takes_what_gains_most() {
   CHECK_EQ(board.decide(200'000).pieces[0].row_end, 700);
 }
 
+void a_busy_device_slows_no_core_down() {
+  // Two cores that run together take twice as long.
+  const CostCurve cost({.busy = {1, 2}, .service_ns = {1000, 2000, 2000, 4000}, .query_ns = 0});
+  SlackPolicy policy({});
+  Board board(&policy, {0, 0, 1}, {cost, line(0, 1)}, 16);
+  const auto start_one = [&](int32_t slot, int64_t rows) {
+    board.arrive(slot, {.rows = rows});
+    CHECK(board.decide(0).kind == Decision::Kind::run);
+    const int32_t lane = board.decide(0).lane;
+    board.start(0);
+    return board.lane(lane);
+  };
+  const LaneState device = start_one(0, 64);
+  CHECK(device.kind == 1 && device.busy == 1);
+  const LaneState alone = start_one(1, 1);
+  CHECK(alone.kind == 0 && alone.busy == 1);
+  CHECK_EQ(alone.until_ns, 1000);
+  CHECK_EQ(start_one(2, 1).until_ns, 2000);
+}
+
+void without_its_device_a_query_is_cut_for_the_cores() {
+  SlackPolicy policy({.target_ns = 10'000'000});
+  Board board(&policy, {0, 0, 1}, {line(0), line(100, 1)}, 16);
+  for (int i = 0; i < LaneHealth::kFailures; ++i) {
+    board.arrive(0, {.rows = 1000});
+    CHECK_EQ(board.decide(0).lane, 2);
+    board.start(0);
+    if (i + 1 == LaneHealth::kFailures) board.arrive(1, {.rows = 1000});
+    CHECK_EQ(board.waiting().largest(), i + 1 == LaneHealth::kFailures ? 1 : -1);
+    board.end(2, 0, Ended::failed);
+  }
+  CHECK_EQ(board.waiting()[1].latest_start_ns, 10'000'000 - 500'000);  // on two cores at best
+  CHECK_EQ(board.costs().size(), size_t{1});
+  CHECK_EQ(board.decide(0).pieces[0].row_end, 500);
+  CHECK_EQ(board.lane(board.decide(0).lane).kind, 0);
+}
+
 }  // namespace
 }  // namespace recstack
 
@@ -361,9 +413,12 @@ int main() {
   recstack::a_curve_that_became_too_high_does_not_refuse_for_ever();
   recstack::a_failed_batch_teaches_nothing();
   recstack::of_too_much_the_largest_or_the_latest_is_refused();
+  recstack::those_without_a_deadline_keep_nobody_from_being_refused();
   recstack::small_queries_merge_only_while_lanes_are_busy();
   recstack::a_merged_batch_ends_by_every_deadline();
   recstack::a_query_goes_where_it_ends_first();
   recstack::a_device_takes_what_gains_most();
+  recstack::a_busy_device_slows_no_core_down();
+  recstack::without_its_device_a_query_is_cut_for_the_cores();
   return recstack::test::finish();
 }

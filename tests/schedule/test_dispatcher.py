@@ -16,7 +16,7 @@ import pytest
 from recstack import _native
 from recstack.batch import Batch, DenseInput, SparseInput, check
 from recstack.errors import BatchError, ConfigError
-from recstack.schedule import Dispatcher, LoopDispatcher, ScheduleConfig
+from recstack.schedule import AcceleratorConfig, Dispatcher, LoopDispatcher, ScheduleConfig
 from recstack.types import Completion, Query
 
 INPUTS = (
@@ -463,3 +463,37 @@ def test_a_window_is_the_difference_of_two_snapshots():
     window = histogram.snapshot()
     window.subtract(earlier)
     assert (window.count, window.sum, window.percentile(0.5)) == (2, 90, 40)
+
+
+def with_a_device(run, policy_rows=10):
+    """One core, and a device that takes queries of so many rows."""
+    config = ScheduleConfig(
+        merge_rows=0, accelerator=AcceleratorConfig(threshold_rows=policy_rows), cores=()
+    )
+    return LoopDispatcher(factory(), config, accelerators=[factory(run)])
+
+
+def test_a_device_that_died_loses_a_few_queries_and_the_cores_take_over():
+    def dead(*arrays):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    with with_a_device(dead) as dispatcher:
+        run = dispatcher.issue_schedule(
+            [batch_of(20, 1)], np.zeros(60, np.int32), np.arange(60) * 1_000_000
+        )
+        counters = dispatcher.stats().counters
+    assert (run.status == 0).sum() >= 55
+    assert counters["lane_outages"] >= 1 and counters["lanes_out"] in (0, 1)
+
+
+def test_a_device_that_refuses_bad_batches_stays():
+    def strict(*arrays):
+        raise BatchError("expected an index in [0, 5), got 7")
+
+    with with_a_device(strict) as dispatcher:
+        run = dispatcher.issue_schedule(
+            [batch_of(20, 1)], np.zeros(20, np.int32), np.zeros(20, np.int64)
+        )
+        counters = dispatcher.stats().counters
+    assert (run.status != 0).all() and counters["lane_outages"] == 0
+    assert "BatchError: expected an index in [0, 5), got 7" in run.errors[0]

@@ -17,6 +17,7 @@ from recstack.tune import (
     Space,
     TuneConfig,
     Tuned,
+    random_queries,
     schedule_space,
     static_schedule,
     tune,
@@ -97,7 +98,20 @@ def test_a_pool_makes_few_queries_of_a_size() -> None:
     pool = QueryPool(factory, per_size=2)
     for index in range(10):
         pool(index, 3)
-    assert len(made) == 2
+    assert len(made) == pool.different == 2
+
+
+def test_queries_differ_until_they_no_longer_fit_a_cache() -> None:
+    model = rs.zoo.build("rm1", rows_scale=0.0001)
+    pool = random_queries(model, seed=0)
+    queries = [pool(index, 28) for index in range(500)]
+    assert len({id(query) for query in queries}) == pool.different == 500
+    small = QueryPool(pool, most_bytes=1_000_000)
+    one = sum(x.nbytes for x in (queries[0].batch.values, queries[0].batch.lengths))
+    kept = [small(index, 28) for index in range(100)]
+    assert 1_000_000 // one - 1 <= small.different <= 1_000_000 // one + 1
+    assert [small(index, 28) for index in range(100)] == kept
+    assert small(3, 5).batch.rows == 5 and small(4, 5) is small(3, 5)
 
 
 def tuned(

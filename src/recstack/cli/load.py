@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from recstack import results
@@ -40,6 +41,7 @@ from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
 from recstack.loadtest.outcome import OK
 from recstack.loadtest.remote import load_over_http
+from recstack.loadtest.traffic import check_enough
 from recstack.machine.power import Energy
 from recstack.model import Model
 from recstack.tune import Deployment, compile_deployment, random_queries
@@ -75,22 +77,26 @@ def load(
         setting = _setting(deployment, model, mix, indices, seed)
         met = compare_policies(setting, policies, target, sla_scale, out, json)
         raise typer.Exit(0 if met else 1)
+    check_enough(qps, seconds)
     factory, energy = random_queries(model, seed, indices), None
     if url:
         run = load_over_http(
             url, name or model.name, factory, mix, target, qps, seconds, process=process, seed=seed
         )
     else:
-        count = max(int(qps * seconds), 1)
-        traffic = make_traffic(qps, count, seed=seed, process=process, distribution=mix)
+        traffic = make_traffic(
+            qps, int(qps * seconds), seed=seed, process=process, distribution=mix
+        )
         queries = make_queries(factory, traffic.rows)
         run, energy = load_deployment(deployment, model, queries, traffic.scheduled_ns, target)
-    null = measure_null(qps, http=url is not None)
     described = {
         "arrivals": arrivals.describe(arrival),
         "sizes": size_forms.describe(mix_text),
         "indices": indices,
+        "different queries": f"{factory.different}",
     }
+    typical = factory(0, int(np.median(run.rows))) if url else None
+    null = measure_null(qps, over_http=typical)
     if out:
         _write(out, url, qps, target, described, run, energy, null, seed)
     met = _show(qps, target, described, run, energy, null, json)
@@ -112,10 +118,11 @@ def _write(
     run: LoadResult, energy: Energy | None, null: NullLatency, seed: int,
 ) -> None:  # fmt: skip
     """The run and the null system as a result file."""
+    verdict = judge(run, target)
     record: dict[str, Any] = {
         "record": "load", "label": url or "in process", "rate_qps": qps,
         "transport": "HTTP" if url else "in process", **described, **run.to_record(),
-        "sla": str(target), "reasons": judge(run, target).reasons,
+        "sla": str(target), "reasons": verdict.reasons, "notes": verdict.notes,
     }  # fmt: skip
     if energy:
         record["energy"] = energy.to_record(_answered(run))
@@ -130,7 +137,12 @@ def _show(
     """Print the run; whether it is valid and meets the target."""
     summary, verdict = summarise(run, target), judge(run, target)
     if json:
-        told = {"valid": verdict.valid, "reasons": verdict.reasons, "null": null.to_record()}
+        told = {
+            "valid": verdict.valid,
+            "reasons": verdict.reasons,
+            "notes": verdict.notes,
+            "null": null.to_record(),
+        }
         told |= {"energy": energy.to_record(_answered(run))} if energy else {}
         print_json({**described, **summary.to_record(), **told})
     else:

@@ -19,13 +19,17 @@ from recstack.engine import compile
 from recstack.errors import ConfigError
 from recstack.mlperf import RULES, Ran, RunConfig, System, Verdict, check, run
 from recstack.mlperf.rules import MIN_DURATION_S, ScenarioName
+from recstack.model import Model, zoo
+from recstack.model.ops import EmbeddingBag
 from recstack.schedule import ScheduleConfig
 from recstack.tune import compile_deployment, start
 from recstack.types import Query
 
+BENCHMARK_MODEL = "dlrm-dcnv2"
+
 
 def mlperf(
-    plan: PlanName = "dlrm-dcnv2",
+    plan: PlanName = BENCHMARK_MODEL,
     scenario: Annotated[
         str, typer.Option(help=" | ".join(get_args(ScenarioName)) + ".")
     ] = "server",
@@ -80,9 +84,9 @@ def open_system(plan: str, rows_scale: float, seed: int) -> System:
     if not plan.endswith(".toml"):
         schedule = ScheduleConfig(lanes=len(os.sched_getaffinity(0)), merge_rows=0)
         deployment = deployment.model_copy(update={"schedule": schedule})
-    scaled = {} if rows_scale == 1.0 else {"table rows": f"{rows_scale:g} of full size"}
-    if not plan.startswith("dlrm-dcnv2"):
-        scaled["model"] = plan
+    scaled = smaller(model)
+    if rows_scale != 1.0:
+        scaled = {"table rows": f"{rows_scale:g} of full size"} | scaled
 
     def make(index: int, rows: int) -> Query:
         return Query(index, random_batch(model, rows, seed + index))
@@ -93,6 +97,20 @@ def open_system(plan: str, rows_scale: float, seed: int) -> System:
         reference=compile(model).run,
         scaled=scaled | {"data": "synthetic"},
     )
+
+
+def smaller(model: Model) -> dict[str, str]:
+    """What of a model is not the benchmark's: its ops, or else the rows of its tables.
+
+    >>> smaller(zoo.outline("dlrm-dcnv2")), smaller(zoo.outline("rm1"))
+    ({}, {'model': 'rm1'})
+    """
+    full, shapes = zoo.description(BENCHMARK_MODEL)
+    if (model.inputs, model.ops) != (full.inputs, full.ops):
+        return {"model": model.name}
+    tables = {op.table for op in full.ops if isinstance(op, EmbeddingBag)}
+    share = sum(model.shapes[t][0] for t in tables) / sum(shapes[t][0] for t in tables)
+    return {} if share == 1.0 else {"table rows": f"{share:.3g} of full size"}
 
 
 def to_record(model: str, ran: Ran, verdict: Verdict) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from recstack.cli.options import (
 )
 from recstack.cli.output import console, print_json, progress
 from recstack.cli.policies import PoliciesOption, ScalesText, compare_policies, simulated_setting
-from recstack.cli.simulated import describe, search_record, search_table
+from recstack.cli.simulated import assumed, describe, search_record, search_table
 from recstack.errors import ConfigError
 from recstack.loadtest import SLA, make_traffic, summarise
 from recstack.loadtest import sizes as size_forms
@@ -111,6 +111,8 @@ def simulate(
     if save_costs:
         costs.save(save_costs)
     if policies:
+        if said := assumed(schedule):
+            progress.print(said, style="dim", soft_wrap=True)
         setting = simulated_setting(
             costs, schedule.lanes, distribution, accelerator=schedule.accelerator, seed=seed,
             model=name or Path(source).stem,
@@ -133,7 +135,7 @@ def simulate(
         schedule, traffic, deadline_ns=ScheduleSearch.deadline_ns(schedule, target),
         warmup=queries // 20, seed=seed,
     )  # fmt: skip
-    raise typer.Exit(0 if _show(done, qps, target, out, seed, json) else 1)
+    raise typer.Exit(0 if _show(done, schedule, qps, target, out, seed, json) else 1)
 
 
 def _device(text: str, model: str, count: int, threshold_rows: int | None) -> AcceleratorConfig:
@@ -168,18 +170,25 @@ def _watch(probe: Probe) -> None:
     progress.print(f"  {probe.rate_qps:10.0f} qps  {probe.outcome}", style="dim")
 
 
-def _show(done: Simulated, qps: float, sla: SLA, out: Path | None, seed: int, json: bool) -> bool:
+def _show(
+    done: Simulated, schedule: ScheduleConfig, qps: float, sla: SLA, out: Path | None, seed: int,
+    json: bool,
+) -> bool:  # fmt: skip
+    said = {"assumed": text} if (text := assumed(schedule)) else {}
     summary = summarise(done.run, sla)
     if out:
         record = {"record": "load", "label": "simulated", "rate_qps": qps, "sla": str(sla),
-                  "transport": "virtual time", "reasons": (), **done.run.to_record()}  # fmt: skip
+                  "transport": "virtual time", "reasons": (), **said,
+                  **done.run.to_record()}  # fmt: skip
         results.write(out, "load", [record], seed=seed)
         progress.print(f"wrote {out}", style="dim")
     figures: dict[str, Any] = {"utilisation": done.utilisation, **done.counts}
     if json:
-        print_json({"origin": "simulated", **summary.to_record(), **figures})
+        print_json({"origin": "simulated", **said, **summary.to_record(), **figures})
     else:
         console.print(load_table([(f"{qps:g} qps offered", done.run)], origin="simulated"))
         console.print(f"lanes busy {done.utilisation:.1%}; {done.counts['batches']} batches, "
                       f"{done.counts['early']} refused early (simulated)")  # fmt: skip
+        for text in said.values():
+            console.print(f"{text} (simulated)", soft_wrap=True)
     return summary.meets(sla)

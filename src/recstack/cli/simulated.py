@@ -14,6 +14,8 @@ def search_record(found: Searched) -> dict[str, Any]:
     record = {**found.best.to_record(), "chunk_rows": found.schedule.chunk_rows}
     if found.chunk:
         record["chunk_steps"] = found.chunk.steps
+    if said := assumed(found.schedule):
+        record["assumed"] = said
     device = found.schedule.accelerator
     if device and found.without:
         record["accelerator"] = {
@@ -40,7 +42,14 @@ def search_table(found: Searched, sla: SLA) -> str:
         without = found.without.low_qps
         gain = f", {best / without:.2f} of it with" if without else ""
         lines.append(f"{without:.0f} QPS without the accelerator (simulated{gain})")
+    if said := assumed(found.schedule):
+        lines.append(f"{said} (simulated)")
     return "\n".join(lines)
+
+
+def assumed(schedule: ScheduleConfig) -> str:
+    """What was not measured of how a schedule's lanes slow each other down; "" where all was."""
+    return schedule.costs.assumed(schedule.lanes) if schedule.costs else ""
 
 
 def describe(schedule: ScheduleConfig) -> str:

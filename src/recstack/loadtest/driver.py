@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from recstack.errors import ConfigError
 from recstack.loadtest.calm import calm
 from recstack.loadtest.metrics import latencies_ns
 from recstack.loadtest.outcome import CODES, ERROR, LOST, LoadResult
+from recstack.loadtest.sla import SLA
 from recstack.loadtest.stationarity import warmup_cut
 from recstack.loadtest.traffic import check_same_length
 from recstack.loadtest.whole import drive_whole
@@ -46,6 +48,11 @@ class DriverConfig:
     lead_ns: int = 5_000_000
     switch_interval_s: float = 0.0001
     whole: bool = True
+
+    @classmethod
+    def giving_up(cls, sla: SLA) -> Self:
+        """Queries are given up once they are hopeless, and waited for until then."""
+        return cls(deadline_ns=sla.hopeless_ns, drain_ns=sla.hopeless_ns + 1_000_000_000)
 
     def __post_init__(self) -> None:
         for name, least in (("deadline_ns", 1), ("warmup", 0), ("drain_ns", 0), ("lead_ns", 0)):

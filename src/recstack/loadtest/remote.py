@@ -12,7 +12,7 @@ from recstack.loadtest.http import HttpSUT
 from recstack.loadtest.outcome import LoadResult
 from recstack.loadtest.sizes import Sizes
 from recstack.loadtest.sla import SLA
-from recstack.loadtest.traffic import Traffic, make_queries, make_traffic
+from recstack.loadtest.traffic import Traffic, check_enough, make_queries, make_traffic
 from recstack.types import Query
 
 
@@ -33,13 +33,19 @@ def load_over_http(
     model: its name there. factory: makes query `index` of so many rows. A query that is ten limits
     late is given up. At low rates the schedule is up to five times as long, for two hundred
     queries.
+
+    Raises
+    ------
+    ConfigError: not even one query is to come in that time.
     """
+    check_enough(rate_qps, seconds)
     count = max(int(rate_qps * seconds), min(200, int(5 * rate_qps * seconds)), 1)
     traffic = make_traffic(rate_qps, count, seed=seed, process=process, distribution=sizes)
     queries = make_queries(factory, traffic.rows)
-    driver = DriverConfig(deadline_ns=sla.hopeless_ns, drain_ns=5_000_000_000)
+    driver = DriverConfig.giving_up(sla)
     http = HttpConfig(url=url, model=model)
-    return run_apart(_drive, http, queries, traffic, driver, timeout_s=5 * seconds + 60)
+    takes_s = (int(traffic.scheduled_ns[-1]) + driver.drain_ns) / 1e9
+    return run_apart(_drive, http, queries, traffic, driver, timeout_s=takes_s + 60.0)
 
 
 def _drive(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LONGEST = 0.25
+NEAR = 1.05
 BLOCKS = 20
 FACTOR = 1.5
 _Z = 3.72  # 1e-4, one-sided
@@ -28,8 +29,22 @@ def warmup_cut(latency_ns: NDArray[np.float64], longest: float = LONGEST) -> int
     >>> warmup_cut(settles)
     100
     """
+    return 5 * _least(latency_ns, longest)[0]
+
+
+def still_warming_up(latency_ns: NDArray[np.float64], longest: float = LONGEST) -> bool:
+    """Whether the best cut is about the longest allowed: the classical sign of too short a run.
+
+    Of steady runs at high load a few in a hundred show it by chance, and more where they are short.
+    """
+    cut, most = _least(latency_ns, longest)
+    return 0 < most <= cut * NEAR
+
+
+def _least(latency_ns: NDArray[np.float64], longest: float) -> tuple[int, int]:
+    """Batches of 5 to cut, and the most that may be."""
     if latency_ns.size < 40 or not np.isfinite(latency_ns).any():
-        return 0
+        return 0, 0
     capped = _capped(latency_ns)
     means = capped[: latency_ns.size // 5 * 5].reshape(-1, 5).mean(axis=1)
     means = means - means.mean()
@@ -37,7 +52,8 @@ def warmup_cut(latency_ns: NDArray[np.float64], longest: float = LONGEST) -> int
     total = np.cumsum(means[::-1])[::-1]
     squares = np.cumsum((means**2)[::-1])[::-1]
     error = (squares - total**2 / left) / left.astype(np.float64) ** 2
-    return 5 * int(np.argmin(error[: max(int(means.size * longest), 1)]))
+    most = max(int(means.size * longest), 1)
+    return int(np.argmin(error[:most])), most - 1
 
 
 def drift(latency_ns: NDArray[np.float64]) -> float:

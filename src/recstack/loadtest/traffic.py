@@ -93,6 +93,15 @@ def make_queries(
     return made
 
 
+def check_enough(rate_qps: float, seconds: float) -> None:
+    """Raise ConfigError unless at least one query is to come: who waits for it may wait long."""
+    if rate_qps * seconds < 1:
+        raise ConfigError(
+            f"expected a rate and a time in which at least one query comes, got {rate_qps:g} "
+            f"queries/s for {seconds:g} s"
+        )
+
+
 def check_same_length(queries: Sequence[Query], scheduled_ns: NDArray[np.int64]) -> None:
     """Raise ConfigError unless there is an ascending arrival time for every query."""
     if scheduled_ns.ndim != 1 or scheduled_ns.dtype != np.int64:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,12 +10,12 @@ from recstack.loadtest.metrics import latencies_ns, lateness_ns
 from recstack.loadtest.outcome import LOST, OK, LoadResult
 from recstack.loadtest.quantiles import needed, quantile
 from recstack.loadtest.sla import SLA
-from recstack.loadtest.stationarity import drift
+from recstack.loadtest.stationarity import drift, still_warming_up, warmup_cut
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a run may be quoted; `reasons` say why not.
+    """Whether a run may be quoted; `reasons` say why not, `notes` what speaks against it.
 
     >>> print(Verdict(False, ("3 of 9 queries were never answered",)))
     INVALID: 3 of 9 queries were never answered
@@ -23,9 +23,11 @@ class Verdict:
 
     valid: bool
     reasons: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "VALID" if self.valid else "INVALID: " + "; ".join(self.reasons)
+        said = "VALID" if self.valid else "INVALID: " + "; ".join(self.reasons)
+        return f"{said} (note: {'; '.join(self.notes)})" if self.notes else said
 
 
 def judge(
@@ -36,7 +38,8 @@ def judge(
     Invalid when the generator's p99 lateness is over `lateness_share` of the limit, when there are
     too few queries for the percentile at this confidence, when latencies never settle
     (`stationarity.drift`), when a query was lost, when completions came twice or for unknown
-    queries, or when an answer is dated before its query.
+    queries, or when an answer is dated before its query. It notes a warm-up that was found to last
+    as long as one may.
     """
     reasons = []
     counted = result.queries - result.warmup
@@ -54,7 +57,14 @@ def judge(
     early = (result.status == OK) & (result.finished_ns < result.issued_ns)
     if early.any():
         reasons.append(f"{int(early.sum())} answers are dated before their query was issued")
-    return Verdict(not reasons, tuple(reasons))
+    return Verdict(not reasons, tuple(reasons), _notes(result))
+
+
+def _notes(result: LoadResult) -> tuple[str, ...]:
+    whole = latencies_ns(replace(result, warmup=0))
+    if warmup_cut(whole) != result.warmup or not still_warming_up(whole):
+        return ()
+    return (f"the warm-up of {result.warmup} queries is the longest allowed: try a longer run",)
 
 
 def late_generator(result: LoadResult, sla: SLA, share: float = 0.05) -> str:

@@ -122,10 +122,10 @@ class Bridge:
         else:
             label = self._labels[self._indices[number]]
             answer = np.stack([completion.scores[:, 0], label], axis=1)
-        self._finished_ns[number] = time.monotonic_ns()
         response = self._loadgen.QuerySampleResponse(
             self._response_ids[number], answer.ctypes.data, answer.nbytes
         )
+        self._finished_ns[number] = time.monotonic_ns()  # LoadGen takes its own in the next call
         self._loadgen.QuerySamplesComplete([response])
         if self._room:
             self._room.release()

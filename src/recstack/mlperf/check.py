@@ -88,14 +88,11 @@ def _performance(ran: Ran) -> list[Condition]:
         _true("early stopping", detail.get("early_stopping_met")),
         _equal("LoadGen's verdict", "VALID", detail.get("result_validity")),
     ]  # fmt: skip
-    if rules.min_samples:
-        samples = queries * int(detail.get("effective_samples_per_query", 0))
-        if rules.samples_per_query:
-            samples = queries
-        found.append(
-            _least("samples" if not rules.samples_per_query else "queries", rules.min_samples,
-                   samples, may_scale=config.min_samples is not None)
-        )  # fmt: skip
+    each = 1 if rules.samples_per_query else int(detail.get("effective_samples_per_query", 0))
+    found.append(
+        _least("queries" if rules.samples_per_query else "samples", rules.min_samples,
+               queries * each, may_scale=config.min_samples is not None)
+    )  # fmt: skip
     if rules.limit_ns is not None:
         found += _tail(ran, queries)
     return found

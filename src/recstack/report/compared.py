@@ -136,13 +136,13 @@ def geometric(values: Sequence[float]) -> tuple[float, float, float, float]:
 
 
 def kept(loads: Sequence[AtLoad], *, rows: bool = False) -> dict[float, float]:
-    """Goodput at each share of the QPS@SLA, over the best at this or any lower load.
+    """Goodput at each share of the QPS@SLA, over its peak at any of these loads.
 
     rows: of rows, not of queries.
     """
-    found, best = {}, 0.0
-    for load in sorted(loads, key=lambda x: x.rate_qps):
-        good = load.goodput_rows if rows else load.goodput_qps
-        best = max(best, good)
-        found[load.of_qps_at_sla] = good / best if best else 0.0
-    return found
+    found = {
+        load.of_qps_at_sla: load.goodput_rows if rows else load.goodput_qps
+        for load in sorted(loads, key=lambda x: x.rate_qps)
+    }
+    peak = max(found.values(), default=0.0)
+    return {share: good / peak if peak else 0.0 for share, good in found.items()}

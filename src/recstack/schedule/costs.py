@@ -24,7 +24,8 @@ class Costs(BaseModel):
     query_us: what each further query of a merged batch adds.
     idle_us: what a batch takes longer on a lane that stood idle for half a millisecond or more:
         caches and the core's clock have to come back.
-    spread: equally likely multiples of that time, ascending; () for none.
+    spread: equally likely multiples of that time, ascending; () for none. One for batches of all
+        sizes, measured at an eighth of the largest: times of small ones spread wider in truth.
     origin: measured on a machine, or made up by a model.
     what: of which model, on how many threads, as text.
 
@@ -70,6 +71,18 @@ class Costs(BaseModel):
         """Queries per second that lanes could do at best, each lane in batches of `mean_rows`."""
         rows = max(math.ceil(mean_rows), 1)
         return lanes * 1e9 / self.curve().service_ns(rows, 1, lanes)
+
+    def assumed(self, lanes: int) -> str:
+        """What is not measured of so many lanes that run at the same time; "" where all is.
+
+        >>> Costs(busy=(1, 2), service_us=((1.0, 2.0), (1.0, 2.0))).assumed(28)
+        '28 lanes are taken to slow each other down no more than the 2 that were measured'
+        """
+        if lanes <= self.busy[-1]:
+            return ""
+        most = self.busy[-1]
+        measured = f"the {most} that were measured" if most > 1 else "one, which was measured alone"
+        return f"{lanes} lanes are taken to slow each other down no more than {measured}"
 
     def save(self, path: str | Path) -> None:
         """Write a JSON file, whole or not at all. Raises ConfigError when the disk refuses."""

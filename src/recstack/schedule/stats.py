@@ -31,7 +31,8 @@ class Stats:
 
     counters: queries accepted, completed, failed and refused (queue_full, deadline, shutting_down);
         rows, batches and merged_batches run, busy_ns of all lanes in them, split_queries;
-        waiting_queries, waiting_rows and busy_lanes are of this moment.
+        waiting_queries, waiting_rows, busy_lanes and lanes_out (of service, because batch after
+        batch failed) are of this moment; lane_outages: how often a lane was taken out.
     stages_ns: by stage (queue, assemble, execute, gather, total), of queries that ended "ok".
     batch_rows: rows of the batches run.
     """

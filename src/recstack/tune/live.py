@@ -19,7 +19,6 @@ from recstack.loadtest import (
     drive,
     null_latency,
 )
-from recstack.loadtest.null import empty_query
 from recstack.loadtest.null_http import NullServer
 from recstack.machine.power import Energy, PowerMeter
 from recstack.model import Model, ModelDescription, build
@@ -43,7 +42,7 @@ def load_deployment(
     meter = PowerMeter(device.device) if device else None
     dispatcher = start(compile_deployment(deployment, model), deployment.schedule)
     try:
-        config = DriverConfig(deadline_ns=sla.hopeless_ns)
+        config = DriverConfig.giving_up(sla)
         with meter or nullcontext():
             run = drive(dispatcher, queries, scheduled_ns, config=config)
     finally:
@@ -51,15 +50,17 @@ def load_deployment(
     return run, meter.energy if meter else None
 
 
-def measure_null(rate_qps: float, *, http: bool = False) -> NullLatency:
-    """The generator alone at about `rate_qps`, and the way to a model that does next to nothing.
+def measure_null(rate_qps: float, *, over_http: Query | None = None) -> NullLatency:
+    """The generator alone at `rate_qps`, and the way to a model that does next to nothing.
 
     That is a dispatcher over a model of one weight, or a server that sends the same bytes always.
+    At no less than 500 and no more than 5000 queries/s: it takes seconds, and few queries.
+    over_http: a query as large as usual, which the server is sent; None: the dispatcher.
     """
     rate_qps = min(max(rate_qps, 500.0), 5000.0)
-    if http:
-        with NullServer() as server, closing(server.client()) as client:
-            others: Others = {"http": (client, empty_query(0, 1))}
+    if over_http is not None:
+        with NullServer(over_http.batch.rows) as server, closing(server.client()) as client:
+            others: Others = {"http": (client, over_http)}
             return null_latency(rate_qps, int(rate_qps), others=others)
     inputs = (DenseInput(name="x", width=1),)
     ops = (Linear(output="y", inputs=("x",), weight="w"),)

@@ -14,24 +14,58 @@ QueryFactory = Callable[[int, int], Query]
 """`factory(index, rows)`: query `index` of a schedule, of so many rows."""
 
 
-class QueryPool:
-    """A query factory that makes at most `per_size` queries of each size and then repeats them."""
+POOL_BYTES = 256 << 20
+LEAST_BYTES = 64 << 10  # that a query counts for: few rows are soon made, but not for nothing
 
-    def __init__(self, factory: QueryFactory, per_size: int = 4) -> None:
+
+class QueryPool:
+    """A query factory that makes different queries up to so many bytes, then repeats them.
+
+    Few queries and the table rows that they read stay in cache, which flatters the system under
+    test: state `different` beside a result.
+
+    per_size: so many queries of each size at most.
+    most_bytes: of all their arrays; the first query of a size is made all the same.
+    """
+
+    def __init__(
+        self, factory: QueryFactory, per_size: int | None = None, most_bytes: int = POOL_BYTES
+    ) -> None:
         self._factory = factory
         self._per_size = per_size
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self._made: dict[tuple[int, int], Query] = {}
+        self._of_size: dict[int, list[Query]] = {}
+
+    @property
+    def different(self) -> int:
+        """How many queries it has made."""
+        return len(self._made)
 
     def __call__(self, index: int, rows: int) -> Query:
-        """Query `index` of `rows` rows."""
-        key = (index % self._per_size, rows)
-        if key not in self._made:
-            self._made[key] = self._factory(index, rows)
-        return self._made[key]
+        """Query `index` of `rows` rows; the same one whenever it is asked for again."""
+        key = (index if self._per_size is None else index % self._per_size, rows)
+        if key in self._made:
+            return self._made[key]
+        same_size = self._of_size.setdefault(rows, [])
+        if same_size and self._bytes >= self._most_bytes:
+            return same_size[index % len(same_size)]
+        query = self._factory(index, rows)
+        self._made[key] = query
+        same_size.append(query)
+        self._bytes += max(_nbytes(query), LEAST_BYTES)
+        return query
+
+
+def _nbytes(query: Query) -> int:
+    batch = query.batch
+    arrays = (batch.dense, batch.user_dense, batch.values, batch.lengths, batch.weights)
+    return sum(array.nbytes for array in arrays if array is not None)
 
 
 def random_queries(model: Model, seed: int, indices: str = "uniform") -> QueryPool:
-    """A factory of random queries for `model`, a few of each size.
+    """A factory of random queries for `model`, different ones up to `POOL_BYTES`.
 
     indices: a form of `recstack.data.streams`; each query reads a recorded stream, or one with its
         reuse, from places of its own.

@@ -6,10 +6,12 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
 from recstack.engine import DeviceConfig, compile
 from recstack.engine.reference import reference
 from recstack.engine.torch_executor import GraphExecutor, RunCounts
+from recstack.engine.torch_executor.graphs import ExactRecurrences
 from recstack.engine.torch_executor.padding import empty_batch, one_query, pad
 from recstack.errors import ConfigError, IndexOutOfRange
 from recstack.model import Model
@@ -130,3 +132,26 @@ def test_a_device_that_is_absent_is_named():
         compile(model, DeviceConfig(device="cuda:99"))
     with pytest.raises(ConfigError, match="expected a torch device such as"):
         compile(model, DeviceConfig(device="gpu"))
+
+
+def test_a_lane_that_ends_does_not_round_the_recurrence_of_another():
+    rnn = torch.backends.cudnn.rnn
+    before, exact = rnn.fp32_precision, ExactRecurrences()
+    with exact:
+        assert rnn.fp32_precision == "ieee"
+        first, second = threading.Event(), threading.Event()
+
+        def lane() -> None:
+            with exact:
+                first.set()
+                assert second.wait(30)
+
+        other = threading.Thread(target=lane)
+        other.start()
+        assert first.wait(30)
+    try:
+        assert rnn.fp32_precision == "ieee"  # this lane has left, the other one runs
+    finally:
+        second.set()
+        other.join()
+    assert rnn.fp32_precision == before

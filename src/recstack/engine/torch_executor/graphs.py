@@ -52,6 +52,35 @@ class Bucket:
     play: Callable[[], Tensor]
 
 
+class ExactRecurrences:
+    """While anyone is in it, cuDNN rounds no recurrence's inputs to TF32.
+
+    The setting is the whole process's: the first to enter makes it, the last to leave puts back
+    what was there.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = ""
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = torch.backends.cudnn.rnn.fp32_precision
+                torch.backends.cudnn.rnn.fp32_precision = "ieee"
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                torch.backends.cudnn.rnn.fp32_precision = self._before
+
+
+_EXACT_RECURRENCES = ExactRecurrences()
+
+
 class GraphExecutor:
     """Runs a model on one device; safe to call from several threads, which take turns.
 
@@ -121,15 +150,8 @@ class GraphExecutor:
         if self._stream is None:
             yield
             return
-        # cuDNN would round a recurrence's inputs to TF32. The setting is the whole process's.
-        rnn = torch.backends.cudnn.rnn
-        before = rnn.fp32_precision
-        rnn.fp32_precision = "ieee"
-        try:
-            with torch.cuda.stream(self._stream):
-                yield
-        finally:
-            rnn.fp32_precision = before
+        with _EXACT_RECURRENCES, torch.cuda.stream(self._stream):
+            yield
 
     def _prepare(self) -> None:
         self._turn = threading.Lock()
