@@ -41,8 +41,8 @@ from recstack.tune import (
     start,
     static_schedule,
 )
+from recstack.tune.costs import measure_curve
 from recstack.tune.predict import CostModel
-from recstack.tune.tuning import measure_curve
 from recstack.types import Query
 
 # p95 targets of the paper (DeepRecSys, table I), ms.

@@ -23,11 +23,12 @@ from recstack.loadtest import (
     make_traffic,
 )
 from recstack.loadtest.sizes import Sizes
-from recstack.loadtest.timeline import ACCELERATOR, LANE, timeline_record
+from recstack.loadtest.timeline import timeline_record
 from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig
 from recstack.simulate import simulate
 from recstack.tune import random_queries, start, trace_schedule
 from recstack.tune.policies import POLICIES, Setting, compare, traced
+from recstack.tune.timeline import lane_kinds
 
 KIND = "policies"
 TRACED_QUERIES, TRACED_CHUNKS = 300, 20_000
@@ -57,9 +58,7 @@ def simulated_setting(
         done = simulate(
             schedule, traffic, deadline_ns=deadline_ns, seed=seed, trace_chunks=TRACED_CHUNKS
         )
-        beside = schedule.accelerator.lanes if schedule.accelerator else 0
-        kinds = [LANE] * schedule.lanes + [ACCELERATOR] * beside
-        return timeline_record(done.run, done.chunks, kinds, label=label)
+        return timeline_record(done.run, done.chunks, lane_kinds(schedule), label=label)
 
     return Setting(
         "simulated", lanes, costs, sizes, costs.capacity_qps(_mean_rows(sizes), lanes), run, trace,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,11 @@ def load_deployment(
     finally:
         dispatcher.close(drain=False)
     return run, meter.energy if meter else None
+
+
+def null_record(rate_qps: float, *, http: bool = False) -> dict[str, Any]:
+    """`measure_null` as a record of a result file: it stands beside everything measured live."""
+    return {"record": "null", **measure_null(rate_qps, http=http).to_record()}
 
 
 def measure_null(rate_qps: float, *, http: bool = False) -> NullLatency:

@@ -7,17 +7,33 @@ from collections.abc import Callable
 import numpy as np
 
 from recstack.data import random_batch, streams
+from recstack.loadtest.sizes import Sizes
 from recstack.model import Model
 from recstack.types import Query
 
+SAMPLE = 100_000
 QueryFactory = Callable[[int, int], Query]
 """`factory(index, rows)`: query `index` of a schedule, of so many rows."""
 
 
-class QueryPool:
-    """A query factory that makes at most `per_size` queries of each size and then repeats them."""
+def largest_rows(sizes: Sizes) -> int:
+    """The largest query to come: of a hundred thousand.
 
-    def __init__(self, factory: QueryFactory, per_size: int = 4) -> None:
+    >>> from recstack.loadtest.sizes import parse
+    >>> [largest_rows(parse(form)) for form in ("fixed:64", "mlperf", "production")]
+    [64, 700, 1000]
+    """
+    return int(sizes.sample(SAMPLE, np.random.default_rng(0)).max())
+
+
+class QueryPool:
+    """A query factory that makes at most `per_size` queries of each size and then repeats them.
+
+    what: of which kind its queries are, for a journal of what was measured with them.
+    """
+
+    def __init__(self, factory: QueryFactory, per_size: int = 4, what: str = "") -> None:
+        self.what = what
         self._factory = factory
         self._per_size = per_size
         self._made: dict[tuple[int, int], Query] = {}
@@ -40,5 +56,6 @@ def random_queries(model: Model, seed: int, indices: str = "uniform") -> QueryPo
     if isinstance(stream, streams.Reuse):
         stream = stream.recorded(np.random.default_rng(seed))
     return QueryPool(
-        lambda index, rows: Query(index, random_batch(model, rows, seed + index, indices=stream))
+        lambda index, rows: Query(index, random_batch(model, rows, seed + index, indices=stream)),
+        what=f"random, seed {seed}, {indices} indices",
     )
