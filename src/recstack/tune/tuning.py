@@ -34,7 +34,6 @@ from recstack.tune.racing import Race, Tuned
 from recstack.tune.rig import Rig, RunConfig, measure_on
 from recstack.tune.space import Candidate, Space, schedule_space, static_schedule
 
-
 START_SHARE = 0.3
 RACE_SHARE = 0.65
 COSTS_SHARE = 0.1
@@ -133,9 +132,7 @@ def tune(
         costs = _Costs(plans, config, kept, start_until_s)
         slack = costs.of_cores(sla) if config.slack else {}
         device = costs.of_device()
-        space = schedule_space(
-            cores, largest, plans=tuple(plans), slack=slack, accelerator=device
-        )
+        space = schedule_space(cores, largest, plans=tuple(plans), slack=slack, accelerator=device)
     rig = Rig(
         lambda candidate: start(
             plans[candidate.plan], candidate.schedule, accelerators=devices.of(candidate)
