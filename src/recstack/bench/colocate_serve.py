@@ -61,8 +61,8 @@ def alone_qps(
     """A model's QPS@SLA on a lane of one core with nothing beside it; 0 where a small share of
     `start_qps`, which the lane works off with ease, misses the SLA."""
     config = SearchConfig(
-        start_qps=start_qps, min_qps=LEAST * start_qps, max_qps=1e3 * start_qps, tolerance=0.05, confidence=0.9, runs=runs, probes=16,
-        seed=traffic.seed,
+        start_qps=start_qps, min_qps=LEAST * start_qps, max_qps=1e3 * start_qps, tolerance=0.05,
+        confidence=0.9, runs=runs, probes=16, seed=traffic.seed,
     )  # fmt: skip
     with _serving(engine, [core]) as dispatcher:
         return qps_at_sla(

@@ -68,7 +68,7 @@ def tune(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Tune chunks, lanes, threads, merging and plan; exit 1 and no plan if nothing meets the SLA."""
+    """Tune chunks, lanes, threads, merging and plan; exit 1, no plan if nothing meets the SLA."""
     if not Path(model).is_dir():
         raise ConfigError(
             f"expected a model folder (`recstack zoo NAME --out FOLDER`), got {model!r}"

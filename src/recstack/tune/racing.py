@@ -7,8 +7,8 @@
    price of an exhaustive search is spent. No candidate that was tried is then known to be better
    than the leader by more than the tolerance.
 4. Check: leader and baseline are searched again, probe by probe in turn, with fresh random numbers.
-   The leader is better only if it then passes where the baseline fails; that a probe of the baseline
-   was undecided, or its generator too late, does not count.
+   The leader is better only if it then passes where the baseline fails; that a probe of the
+   baseline was undecided, or its generator too late, does not count.
 
 All probes of 1 to 3 share their random numbers.
 """
