@@ -12,12 +12,12 @@ Eight models, production-like sizes, Poisson arrivals, the SLAs of DeepRecSys ti
 is one model, SLA, engine, number of lanes and policy; cells that the file has are not run again.
 Costs are measured on this machine, once, and kept in the file. `static` cuts largest query / lanes,
 `deeprecsched` climbs from `--climb-from` rows; both serve late queries too, up to ten limits late.
-Live, the chunk is climbed on the lanes by paired runs (`recstack.tune.climb`); then all policies are
-probed in turns with other random numbers, one probe each, so that a machine that drifts drifts for
-all and no policy keeps the luck it was chosen for. A live probe passes by the median of three runs: a
-stall of the machine, common to all, spoils one of them only. Live cells of an SLA are run together,
-all anew where one is missing. `--repeat` searches every live cell twice, with fresh random numbers
-each, and keeps the ratio of the two.
+Live, the chunk is climbed on the lanes by paired runs (`recstack.tune.climb`); then all policies
+are probed in turns with other random numbers, one probe each, so that a machine that drifts drifts
+for all and no policy keeps the luck it was chosen for. A live probe passes by the median of three
+runs: a stall of the machine, common to all, spoils one of them only. Live cells of an SLA are run
+together, all anew where one is missing. `--repeat` searches every live cell twice, with fresh
+random numbers each, and keeps the ratio of the two.
 `slack` refuses what would be late. With more lanes than were measured, lanes are taken to slow each
 other down no more than those did.
 """
@@ -43,7 +43,9 @@ from recstack.loadtest.sla import PUBLISHED_MS
 from recstack.schedule import Costs
 from recstack.tune import engine_costs, executor_costs
 from recstack.tune.live import null_record
-from recstack.tune.policies import POLICIES, Setting, compare, search_twice, traced
+from recstack.tune.policies import POLICIES, compare, traced
+from recstack.tune.setting import Setting
+from recstack.tune.turns import search_twice
 
 TRACED = "rm2,wnd"
 PER_CELL = ("qps_at_sla", "at_load", "repeat")
