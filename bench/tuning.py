@@ -41,6 +41,7 @@ from recstack.tune import (
     start,
     static_schedule,
 )
+from recstack.tune.about import about_engine, about_machine
 from recstack.tune.costs import measure_curve
 from recstack.tune.predict import CostModel
 from recstack.types import Query
@@ -161,12 +162,14 @@ def row(model: str, args: argparse.Namespace) -> dict[str, object]:
     if not args.live:
         folder = args.simulated
         costs = read_costs(folder / f"{model}.json") if folder else modelled(model, lanes)
+        question |= {"costs": costs.model_dump(mode="json"), "queries": args.queries}
         measure_of = simulated(costs, args.queries)
         rig = rig_of(Played, lambda sut: measure_of(sut.candidate), sla, config, path, question)
         curve = {2**k: 1e3 * us for k, us in enumerate(costs.service_us[0])}
     else:
         made = rs.zoo.build(model, rows_scale=args.rows_scale)
         engine = rs.compile(made)
+        question |= {"engine": about_engine(engine), "machine": about_machine()}
         pool = QueryPool(lambda i, rows: Query(i, random_batch(made, rows, i)))
         journal = Journal(args.out / f"{model}-curve.journal", question)
         curve = journal.answer("curve", dict[int, float], lambda: measure_curve(engine, pool))
