@@ -104,13 +104,13 @@ def test_a_step_that_is_no_better_is_taken_no_more_often_than_stated() -> None:
 
 
 def test_a_climb_with_noise_ends_near_the_best_chunk() -> None:
-    """And costs little: five comparisons of ten runs at the most."""
+    """And costs little: five comparisons of seven pairs at the most."""
     chosen = []
     for seed in range(3):
         setting = live(costs(400.0, 1.0), costs(0.0, 1.0), seed, noise=0.03)
         chosen += [made[0] for made in compare(setting, ("deeprecsched",), LIMIT)]
     assert sum(made["chunk_rows"] == 1000 for made in chosen) >= 2
-    assert all(sum(step["pairs"] for step in made["climb"]) <= 25 for made in chosen)
+    assert all(sum(step["pairs"] for step in made["climb"]) <= 35 for made in chosen)
 
 
 @pytest.mark.parametrize(("late_runs", "outcome"), [(1, "pass"), (2, "invalid")])

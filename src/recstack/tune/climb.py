@@ -20,7 +20,7 @@ from recstack.loadtest.quantiles import quantile
 from recstack.tune.trial import decide, log_ratio
 
 CONFIDENCE = 0.95
-PAIRS = 5
+PAIRS = 7
 MOST_STEPS = 5
 LEAST_ROWS = 8
 Run = Callable[[int, float, int], LoadResult]
