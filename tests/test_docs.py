@@ -6,6 +6,7 @@ import fnmatch
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 import typer
 
 from recstack.cli.app import app
+from recstack.precision.plan import parse_plan
+from recstack.tune.deployment import Deployment
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
@@ -65,6 +68,15 @@ def test_every_option_stands_in_a_document(verb: str) -> None:
         named = [o for o in (*param.opts, *param.secondary_opts) if o.startswith("--")]
         shown = (re.search(rf"{re.escape(o)}(?![\w-])", text) for o in named)
         assert param.name == "help" or any(shown), named
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_plans_and_deployments_are_read(page: Path) -> None:
+    for block in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL):
+        if block.startswith("format"):
+            parse_plan(block, str(page))
+        else:
+            Deployment.model_validate({"model": "any", **tomllib.loads(block)})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -170,7 +170,7 @@ class BagsStep final : public Step {
   std::vector<Table> tables_;
 };
 
-// "mask": ints = feature, positions, padding index (-1: none).
+// "mask": ints = feature, positions, padding index (-1: none), limit of the indices.
 class MaskStep final : public Step {
  public:
   explicit MaskStep(const StepSpec& spec)
@@ -178,7 +178,8 @@ class MaskStep final : public Step {
         out_(spec.operands.back()),
         feature_(spec.ints[0]),
         positions_(spec.ints[1]),
-        padding_(spec.ints[2]) {}
+        padding_(spec.ints[2]),
+        limit_(spec.ints[3]) {}
 
   Status run(const Context& c) const override {
     if (Status s = check_fits(c, feature_, positions_); !s.ok()) return s;
@@ -187,12 +188,18 @@ class MaskStep final : public Step {
     int64_t lookup = at.lookup;
     for (int64_t e = 0; e < at.entries; ++e, out += out_.stride) {
       const int64_t length = at.lengths[at.entry + e];
-      for (int64_t p = 0; p < positions_; ++p) {
-        const bool held =
-            p < length && (padding_ < 0 ||
-                           index_at(c.batch->values, c.batch->index_type, lookup + p) != padding_);
-        out[p] = held ? 1.0f : 0.0f;
+      for (int64_t p = 0; p < length; ++p) {
+        const int64_t index = index_at(c.batch->values, c.batch->index_type, lookup + p);
+        if (index < 0 || index >= limit_) {
+          return {.code = Status::Code::index_out_of_range,
+                  .feature = static_cast<int32_t>(feature_),
+                  .entry = at.entry + e,
+                  .value = index,
+                  .limit = limit_};
+        }
+        out[p] = index != padding_ ? 1.0f : 0.0f;
       }
+      std::fill(out + length, out + positions_, 0.0f);
       lookup += length;
     }
     return {};
@@ -203,6 +210,7 @@ class MaskStep final : public Step {
   int64_t feature_;
   int64_t positions_;
   int64_t padding_;
+  int64_t limit_;
 };
 
 }  // namespace

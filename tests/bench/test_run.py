@@ -201,3 +201,24 @@ def test_avx2_is_refused_once_a_peer_is_loaded() -> None:
         hold_process("avx2")
     with pytest.raises(ConfigError, match="auto or avx2"):
         hold_process("scalar")
+
+
+def test_a_precision_plan_is_timed_and_answers_for_itself_alone(tmp_path: Path) -> None:
+    plan = tmp_path / "precision.toml"
+    store = Store(tmp_path / "out", 0)
+
+    def measured(text: str) -> tuple[Cell, list[str]]:
+        plan.write_text(f"format = 1\n{text}")
+        asked: list[str] = []
+        given = config(tmp_path, rows=(3,), peers=("recstack_plan",), plan=plan)
+        (cell,) = bench(MODEL, given, store, asked.append)
+        return cell, asked
+
+    low, asked = measured('[tables]\ndefault = "int4"\n[layers]\ndefault = "int8"\n')
+    assert low.found[1].status == "ok" and low.found[1].us
+    assert 0 < low.found[1].error < 0.05
+    assert asked and low.plan.startswith("precision.toml ")
+    exact, asked = measured('[tables]\ndefault = "fp32"\n')
+    assert asked and exact.found[1].error == 0
+    with pytest.raises(ConfigError, match="format"):
+        measured("[layers]\nformat = 2\n")

@@ -23,7 +23,7 @@ from recstack.errors import BatchError, IndexOutOfRange, NonFinite, RecstackErro
 from recstack.model import Model, zoo
 from recstack.types import Executor
 from tests.engine.devices import DEVICES
-from tests.engine.draft import QUERY_ROWS_CASES, make_batch
+from tests.engine.draft import QUERY_ROWS_CASES, Draft, make_batch
 from tests.engine.small_models import SMALL_MODELS
 
 ISAS = [name for name, supported in instruction_sets().items() if supported]
@@ -130,6 +130,23 @@ def test_threads_change_no_bit(name, variant, isa) -> None:
         with pytest.raises(IndexOutOfRange):
             team.run(wrong)
         assert np.array_equal(team.run(batch), alone.run(batch))
+
+
+@pytest.mark.parametrize("padding", [None, 0])
+@pytest.mark.parametrize("value", [-1, -(2**31), 2**31 - 1])
+def test_an_index_that_only_a_mask_reads_is_checked(value: int, padding: int | None) -> None:
+    d = Draft()
+    model = d.model(d.op("sequence_mask", d.sparse(3), padding_index=padding))
+    good = make_batch(model, (5,))
+    values = good.values.copy()
+    values[-1] = value
+    engine, bad = compile(model), good.replace(values=values)
+    with pytest.raises(IndexOutOfRange) as native:
+        engine.run(bad)
+    with pytest.raises(IndexOutOfRange) as twin:
+        reference(model, bad)
+    assert str(native.value) == str(twin.value)
+    assert np.array_equal(engine.run(good), reference(model, good))
 
 
 def test_two_engines_with_other_settings_live_side_by_side() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from recstack.batch import Batch
 from recstack.errors import RecstackError
+from recstack.precision.plan import PrecisionPlan
 from recstack.types import Scores
 
 
@@ -35,6 +36,7 @@ class Setting:
     isa: str
     cache: Path
     may_compile: bool = True
+    plan: PrecisionPlan | None = None
 
 
 class Timed(Protocol):

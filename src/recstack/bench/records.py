@@ -44,6 +44,7 @@ class Cell(BaseModel):
     """What was measured for `rows` rows on `threads` threads; the first contender is recstack.
 
     cold_bytes: table rows and dense columns read before an input comes round again.
+    plan: the precision plan of the contender "recstack_plan": its file and a digest; "" for none.
     steady_spread: p99 over median of fixed work as long as recstack's run, in the same turns: what
         the machine itself adds to slow runs.
     floor_us: modelled, where the machine's peaks are stored; roofline: the record that reports draw
@@ -60,6 +61,7 @@ class Cell(BaseModel):
     inputs: str
     rows_scale: float
     seed: int
+    plan: str = ""
     git: str
     batches: int
     cold_bytes: int
@@ -167,7 +169,8 @@ class Store:
 
 def question(cell: Cell) -> tuple[Any, ...]:
     """What a cell was asked: everything but the answers and the revision."""
-    return (cell.model, cell.rows, cell.threads, cell.isa, cell.inputs, cell.rows_scale, cell.seed)
+    asked = (cell.model, cell.rows, cell.threads, cell.isa, cell.inputs, cell.rows_scale, cell.seed)
+    return (*asked, cell.plan)
 
 
 def read_cells(path: Path) -> list[Cell]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +18,10 @@ from recstack.bench.floors import beside_floor
 from recstack.bench.inputs import MOST_BATCHES, Inputs, make_inputs
 from recstack.bench.records import Cell, Found, Status, Store
 from recstack.bench.steady import SteadyWork
-from recstack.bench.timing import ROUND_S, Entrant, spread, summary_us, time_rounds
+from recstack.bench.timing import ROUND_S, ROUNDS, Entrant, spread, summary_us, time_rounds
 from recstack.errors import RecstackError
 from recstack.model import Model
+from recstack.precision.plan import PrecisionPlan, read_plan
 from recstack.types import Scores
 
 TOLERANCE = 1e-4
@@ -34,6 +36,7 @@ class BenchConfig(BaseModel):
         low-precision ones among them.
     isa: "auto", or "avx2" for recstack and peers alike. inputs: as in `make_inputs`.
     rounds: turns of each contender, of `round_s` seconds. most_batches: of one size.
+    plan: file of a precision plan, for the contender "recstack_plan".
     cache: folder of compiled artifacts; may_compile: whether what it lacks may be compiled.
     """
 
@@ -45,9 +48,10 @@ class BenchConfig(BaseModel):
     inputs: str = "uniform"
     rows_scale: float = 1.0
     seed: int = 0
-    rounds: int = Field(default=5, ge=1)
+    rounds: int = Field(default=ROUNDS, ge=1)
     round_s: float = Field(default=ROUND_S, gt=0)
     most_batches: int = Field(default=MOST_BATCHES, ge=1)
+    plan: Path | None = None
     cache: Path
     may_compile: bool = True
 
@@ -66,6 +70,7 @@ def bench(
     """
     cells = []
     git = results.git_revision()
+    plan = read_plan(config.plan) if config.plan else None
     for threads in config.threads:
         for rows in config.rows:
             asked = _question(model, config, rows, threads, git)
@@ -73,7 +78,7 @@ def bench(
             cell = store.find(asked, names) if store else None
             if cell is None:
                 report(f"{model.name}: {rows} rows, {threads} thread(s)")
-                cell = _measure(model, config, asked, names)
+                cell = _measure(model, config, asked, names, plan)
                 if store:
                     store.put(cell)
             cells.append(cell)
@@ -89,6 +94,7 @@ def _question(model: Model, config: BenchConfig, rows: int, threads: int, git: s
         inputs=config.inputs,
         rows_scale=config.rows_scale,
         seed=config.seed,
+        plan=_named(config.plan) if config.plan else "",
         git=git,
         batches=0,
         cold_bytes=0,
@@ -96,13 +102,25 @@ def _question(model: Model, config: BenchConfig, rows: int, threads: int, git: s
     )
 
 
-def _measure(model: Model, config: BenchConfig, asked: Cell, names: Sequence[str]) -> Cell:
+def _named(plan: Path) -> str:
+    """The name of a plan's file, and its contents in short."""
+    return f"{plan.name} {hashlib.blake2b(plan.read_bytes(), digest_size=6).hexdigest()}"
+
+
+def _measure(
+    model: Model,
+    config: BenchConfig,
+    asked: Cell,
+    names: Sequence[str],
+    plan: PrecisionPlan | None,
+) -> Cell:
     setting = Setting(
         asked.rows,
         asked.threads,
         config.isa,
         config.cache,
         config.may_compile,
+        plan,
     )
     inputs = make_inputs(model, asked.rows, config.inputs, config.seed, config.most_batches)
     line = [_line_up(name, model, setting, inputs) for name in names]

@@ -12,7 +12,8 @@ import numpy as np
 
 from recstack.bench.contender import Timed
 
-ROUND_S = 0.25
+ROUNDS = 9
+ROUND_S = 0.1
 FEWEST_RUNS = 3
 SETTLE_S = 0.01
 SETTLE_TRIES = 20
@@ -40,13 +41,16 @@ def time_rounds(entrants: Sequence[Entrant[Any]], rounds: int, round_s: float = 
     """Give every entrant `rounds` turns of `round_s` seconds, one after another, into `rounds`.
 
     The order turns round with each round, so that nobody always follows the same neighbour. Before
-    a turn the process is left alone until its threads sleep.
+    a turn the process is left alone until its threads sleep. A round before the first is not kept:
+    for as long as a second after contenders are made, memory that they let go of slows who runs.
     """
-    for number in range(rounds):
+    for number in range(-1, rounds):
         first = number % len(entrants)
         for entrant in (*entrants[first:], *entrants[:first]):
             settle()
-            entrant.rounds.append(_turn(entrant, round_s))
+            taken = _turn(entrant, round_s)
+            if number >= 0:
+                entrant.rounds.append(taken)
 
 
 def settle() -> bool:

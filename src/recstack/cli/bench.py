@@ -11,7 +11,7 @@ from recstack.bench import BenchConfig, Cell, Store
 from recstack.bench import bench as run_bench
 from recstack.bench import table as bench_table
 from recstack.bench.colocate import ColocateConfig
-from recstack.bench.contenders import LOW_OWN, chosen, is_low
+from recstack.bench.contenders import LOW_OWN, PLAN, chosen, is_low
 from recstack.bench.isa import hold_process
 from recstack.cli.colocate import colocate as run_colocate
 from recstack.cli.models import open_model
@@ -37,8 +37,11 @@ def bench(
     low: Annotated[
         bool, typer.Option("--low", help="recstack at low precision too; so do peers of that sort.")
     ] = False,
-    rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds per batch size.")] = 5,
-    round_ms: Annotated[int, typer.Option(min=1, help="Length of one contender's turn.")] = 250,
+    plan: Annotated[
+        Path | None, typer.Option(help="A precision plan (TOML) that recstack runs as well.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Alternating rounds per batch size.")] = 9,
+    round_ms: Annotated[int, typer.Option(min=1, help="Length of one contender's turn.")] = 100,
     isa: Annotated[str, typer.Option(help="Instruction set; peers know auto and avx2.")] = "auto",
     inputs: Annotated[
         str, typer.Option(help=f"{streams.FORMS}, or the file's path alone.")
@@ -76,7 +79,9 @@ def bench(
     if not model:
         raise ConfigError("expected a MODEL, or --colocate MODEL,MODEL")
     asked = chosen(peers)
-    own = LOW_OWN if low or any(is_low(name) for name in asked) else ()
+    own = LOW_OWN if low or (plan is None and any(is_low(name) for name in asked)) else ()
+    if plan is not None:
+        own = (*own, PLAN)
     config = BenchConfig(
         rows=_counts(batch, "--batch ROWS[,ROWS...]", MOST_ROWS),
         threads=_counts(threads, "--threads N[,N...]", MOST_THREADS),
@@ -87,6 +92,7 @@ def bench(
         seed=seed,
         rounds=rounds,
         round_s=round_ms / 1e3,
+        plan=plan,
         cache=cache.expanduser(),
         may_compile=compiling,
     )

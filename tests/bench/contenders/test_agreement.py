@@ -11,6 +11,7 @@ import pytest
 from recstack import reference
 from recstack.bench.contender import Absent, Setting, Unsupported
 from recstack.bench.contenders import LOW_OWN, LOW_PEERS, PEERS, chosen, prepare
+from recstack.bench.form import form_of
 from recstack.data import random_batch
 from recstack.model import Model, zoo
 
@@ -94,7 +95,16 @@ def test_a_large_gather_is_split_by_feature(
         check(name, model_of("rm1"), 3, tmp_path)
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("rows", [1, 6])
+@pytest.mark.parametrize("model", ["ncf", "din", "dien"])
+def test_torch_takes_models_without_a_form(model: str, rows: int, tmp_path: Path) -> None:
+    proper = zoo.build(model, rows_scale=1e-4)
+    with pytest.raises(Unsupported):
+        form_of(proper)
+    check("torch", proper, rows, tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in PEERS if name != "torch"])
 def test_a_model_without_a_form_is_refused(name: str, tmp_path: Path) -> None:
     proper = zoo.build("din", rows_scale=1e-6)
     setting = Setting(2, threads=1, isa="auto", cache=tmp_path)

@@ -15,7 +15,8 @@ _KNOWN = {
     "recstack_bf16": ("recstack", "RecstackBf16", "numpy"),
     "recstack_int8": ("recstack", "RecstackInt8", "numpy"),
     "recstack_int4": ("recstack", "RecstackInt4", "numpy"),
-    "torch": ("torch_eager", "TorchEager", "torch"),
+    "recstack_plan": ("recstack", "RecstackPlan", "numpy"),
+    "torch": ("torch_eager", "torch_eager", "torch"),
     "compile": ("torch_compile", "TorchCompile", "torch"),
     "aoti": ("aoti", "Aoti", "torch"),
     "onnxruntime": ("onnxruntime", "OnnxRuntime", "onnxruntime"),
@@ -31,7 +32,8 @@ _KNOWN = {
 }
 OWN = tuple(name for name in _KNOWN if name.startswith("recstack"))
 PEERS = tuple(name for name in _KNOWN if name not in OWN and "_" not in name)
-LOW_OWN = OWN[1:]
+PLAN = "recstack_plan"
+LOW_OWN = tuple(name for name in OWN[1:] if name != PLAN)
 LOW_PEERS = tuple(name for name in _KNOWN if name not in OWN and "_" in name)
 
 
@@ -76,4 +78,4 @@ def installed(name: str) -> bool:
 
 def is_low(name: str) -> bool:
     """Whether a contender computes at low precision."""
-    return name in LOW_OWN or name in LOW_PEERS
+    return name in (*LOW_OWN, PLAN, *LOW_PEERS)

@@ -8,10 +8,11 @@ from weakref import WeakKeyDictionary
 
 from recstack import __version__
 from recstack.batch import Batch
-from recstack.bench.contender import Setting
-from recstack.engine import DenseFormat, EngineConfig, compile
+from recstack.bench.contender import Setting, Unsupported
+from recstack.engine import DenseFormat, Engine, EngineConfig, HybridEngine, compile
 from recstack.model import Model
 from recstack.model.ops import EmbeddingBag
+from recstack.precision.plan import apply
 from recstack.rows import RowFormat
 from recstack.types import Scores
 
@@ -30,7 +31,12 @@ class Recstack:
         config = EngineConfig(isa=setting.isa, threads=setting.threads, precision=self.layers)
         if self.tables is not RowFormat.FP32:
             model = _quantised(model, self.tables)
-        self.engine = compile(model, config)
+        self.engine = self._compiled(model, setting, config)
+
+    def _compiled(
+        self, model: Model, setting: Setting, config: EngineConfig
+    ) -> Engine | HybridEngine:
+        return compile(model, config)
 
     def version(self) -> str:
         """recstack's version."""
@@ -75,6 +81,19 @@ class RecstackInt4(RecstackInt8):
 
     name = "recstack, int4 tables, int8 layers"
     tables: RowFormat = RowFormat.INT4
+
+
+class RecstackPlan(Recstack):
+    """The precision plan of the setting."""
+
+    name = "recstack, its plan"
+
+    def _compiled(
+        self, model: Model, setting: Setting, config: EngineConfig
+    ) -> Engine | HybridEngine:
+        if setting.plan is None:
+            raise Unsupported("no precision plan is given")
+        return compile(*apply(model, setting.plan, config))
 
 
 # Quantised once for all cells of a model.

@@ -30,7 +30,7 @@ class TorchPeer:
 
     def __init__(self, model: Model, setting: Setting) -> None:
         self.setting = setting
-        _check_isa(setting.isa)
+        check_isa(setting.isa)
         self.form = form_of(model)
         self._constant = [_group_inputs(group, setting.rows) for group in self.form.groups]
         self.module = module_of(self.form, setting.rows)
@@ -53,14 +53,19 @@ class TorchPeer:
         return array
 
     def turn(self) -> ExitStack:
-        """torch's threads, and inference mode entered once for the whole turn."""
-        stack = ExitStack()
-        torch.set_num_threads(self.setting.threads)
-        stack.enter_context(torch.inference_mode())
-        return stack
+        """As `torch_turn`."""
+        return torch_turn(self.setting.threads)
 
 
-def _check_isa(isa: str) -> None:
+def torch_turn(threads: int) -> ExitStack:
+    """torch's threads, and inference mode entered once for the whole turn."""
+    stack = ExitStack()
+    torch.set_num_threads(threads)
+    stack.enter_context(torch.inference_mode())
+    return stack
+
+
+def check_isa(isa: str) -> None:
     """Unsupported unless torch runs at `isa`, which is settled when it loads."""
     runs = torch.backends.cpu.get_cpu_capability().lower()
     if isa != "auto" and runs != isa:

@@ -17,6 +17,7 @@ from recstack.engine.native.plan import Plan
 from recstack.engine.native.unit_sum import UnitSum
 from recstack.machine import Hint, Peaks
 from recstack.machine.peaks import usual_prefetch
+from recstack.model import feature_tables
 from recstack.model.ops import EmbeddingBag, SequenceMask
 from recstack.rows import RowFormat
 
@@ -88,5 +89,6 @@ def sequence_mask(plan: Plan, op: SequenceMask) -> None:
     names = [i.name for i in plan.model.sparse]
     feature = names.index(op.inputs[0])
     padding = -1 if op.padding_index is None else op.padding_index
-    ints = [feature, plan.model.sparse[feature].length, padding]
+    limit = {item.name: limit for item, limit in feature_tables(plan.model)}[op.inputs[0]]
+    ints = [feature, plan.model.sparse[feature].length, padding, limit]
     plan.emit("mask", plan.scope_of(op.output), [plan.result(op.output)], ints)
