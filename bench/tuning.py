@@ -43,6 +43,7 @@ from recstack.tune import (
 )
 from recstack.tune.about import about_engine, about_machine
 from recstack.tune.costs import measure_curve
+from recstack.tune.live import null_record
 from recstack.tune.predict import CostModel
 from recstack.types import Query
 
@@ -202,7 +203,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     rows = [row(model, args) for model in args.models.split(",")]
     kind = "measured" if args.live else "simulated"
-    results.write(args.out / f"tuning-{kind}.jsonl", "bench", rows, seed=args.seed)
+    null = [null_record(max(r["found_qps"] for r in rows))] if args.live else []
+    results.write(args.out / f"tuning-{kind}.jsonl", "bench", [*rows, *null], seed=args.seed)
     print(f"| model ({kind}) | candidates | probes | exhaustive | share | static QPS | found QPS |"
           " exhaustive QPS | of best | found chunk x lanes |")  # fmt: skip
     print("|---" * 10 + "|")

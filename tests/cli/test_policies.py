@@ -15,7 +15,7 @@ from recstack import results
 from recstack.cli.app import app
 from recstack.cli.policies import compare_policies, live_setting, simulated_setting
 from recstack.errors import ConfigError
-from recstack.loadtest import SLA, make_traffic
+from recstack.loadtest import SLA, DriverConfig, LoadResult, drive, make_traffic
 from recstack.loadtest.sizes import Fixed
 from recstack.report.records import Timeline
 from recstack.report.waits import waits
@@ -44,6 +44,21 @@ def test_a_run_and_a_trace_on_this_machine(setting: Setting, policy: str) -> Non
     # A chunk starts after its query came, but for the error in matching the two clocks.
     early_ns = record.arrival_ns[record.chunk_query] - record.chunk_start_ns
     assert early_ns.max() < 50_000_000
+
+
+def test_warm_up_of_a_live_run_is_found(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the driver; none is guessed."""
+    given: list[DriverConfig] = []
+    real = drive
+
+    def watched(*args: Any, config: DriverConfig) -> LoadResult:
+        given.append(config)
+        return real(*args, config=config)
+
+    monkeypatch.setattr("recstack.cli.policies.drive", watched)
+    schedule = setting.schedule("static", 10, SLA(95.0, 1_000_000_000))
+    setting.run(schedule, make_traffic(200.0, 20, seed=0, distribution=Fixed(30)), 10**9)
+    assert [(c.warmup, c.deadline_ns) for c in given] == [(None, 10**9)]
 
 
 def test_they_are_compared_in_process_only() -> None:
