@@ -11,11 +11,16 @@ from typer.testing import CliRunner
 import recstack as rs
 from recstack import results
 from recstack.cli.app import app
+from recstack.cli.tune import _plan
 from recstack.cli.tuned import tuned_table
+from recstack.engine import EngineConfig
 from recstack.loadtest import sla
 from recstack.loadtest.search import Found, Outcome
+from recstack.model import zoo
+from recstack.precision.plan import PrecisionPlan
 from recstack.schedule import ScheduleConfig
-from recstack.tune import Candidate, Trial, TuneConfig, Tuned
+from recstack.tune import Candidate, Deployment, Trial, TuneConfig, Tuned, read_deployment
+from recstack.tune.deployment import read_reference
 
 
 @pytest.mark.parametrize("better", [False, True])
@@ -107,3 +112,22 @@ def test_results_have_each_schedule_on_its_own_plan_and_the_null_system(
     assert ran == [engines["ncf"], engines[str(tmp_path / "other")]]
     sorts = [r["record"] for r in results.read(tmp_path / "tuned.jsonl").records]
     assert sorts == ["qps_at_sla", "qps_at_sla", "timeline", "timeline", "null"]
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_plan_that_is_tuned_into_another_folder_finds_all_that_it_names(
+    tmp_path: Path, absolute: bool
+) -> None:
+    folder = tmp_path / "quantised"
+    folder.mkdir()
+    for name in ("m", "fp32"):
+        zoo.build("ncf", rows_scale=0.001).save(folder / name)
+    PrecisionPlan().save(folder / "precision.toml")
+    reference = str(folder / "fp32") if absolute else "fp32"
+    made = Deployment(model="m", precision="precision.toml", reference=reference)
+    made.save(folder / "plan.toml")
+    out = tmp_path / "tuned" / "plan.toml"
+    out.parent.mkdir()
+    _plan(folder / "plan.toml", EngineConfig(), out)[0].save(out)
+    deployment, model = read_deployment(out)
+    assert model.name == read_reference(out, deployment).name == "ncf"

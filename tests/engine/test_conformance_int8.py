@@ -14,7 +14,7 @@ from recstack.engine.reference import reference
 from recstack.model import Model, zoo
 from recstack.types import Scores
 from tests.engine.draft import make_batch
-from tests.engine.int8_twin import quantised_reference
+from tests.engine.quantised_twin import quantised_reference
 from tests.engine.small_models import SMALL_MODELS
 
 ISAS = [name for name, supported in instruction_sets().items() if supported]

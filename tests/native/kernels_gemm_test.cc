@@ -65,12 +65,14 @@ void check_layer(Isa isa, WeightFormat format, int64_t rows, int64_t n, int64_t 
                    out_stride};
   kernels.gemm(args);
   out.check_canaries();
+  const std::vector<float> inputs = as_inputs(format, x.data(), x.size());
+  const std::vector<float> weights = as_weights(format, w.data(), w.size());
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < n; ++j) {
       double sum = 0;
       for (int64_t i = 0; i < k; ++i) {
-        sum += static_cast<double>(as_input(format, x[r * x_stride + i])) *
-               as_weight(format, w[j * w_stride + i]);
+        sum += static_cast<double>(inputs[static_cast<size_t>(r * x_stride + i)]) *
+               weights[static_cast<size_t>(j * w_stride + i)];
       }
       if (with_bias) sum += bias[j];
       CHECK_NEAR(out.at(r, j), activated(activation, sum), 2e-7 * static_cast<double>(k + 8));
@@ -91,7 +93,6 @@ void check_layer(Isa isa, WeightFormat format, int64_t rows, int64_t n, int64_t 
 // gives one answer on all sets.
 void check_chain(Isa isa, WeightFormat format, int64_t k) {
   const int64_t n = 35, rows = 20;
-  const bool pairs = format == WeightFormat::bf16;
   Random random(5);
   Guarded<float> x(rows * k), w(n * k);
   fill(x, random);
@@ -101,21 +102,12 @@ void check_chain(Isa isa, WeightFormat format, int64_t k) {
   Output out(rows, n, n);
   kernels.gemm({x.data(), rows, k, k, packed.data, n, nullptr, Activation::none, out.data(), n});
   context = std::string(isa_name(isa)) + " chain " + kNames[static_cast<int>(format)];
+  const std::vector<float> inputs = as_inputs(format, x.data(), rows * k);
+  const std::vector<float> weights = as_weights(format, w.data(), n * k);
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < n; ++j) {
-      float sum = 0;
-      for (int64_t step = 0; step < k + k % 2; ++step) {
-        const int64_t i = pairs ? step ^ 1 : step;
-        if (i >= k) continue;
-        const float a = as_input(format, x[r * k + i]), b = as_weight(format, w[j * k + i]);
-        if (isa == Isa::scalar) {
-          const volatile float product = a * b;
-          sum = product + sum;
-        } else {
-          sum = std::fma(a, b, sum);
-        }
-      }
-      CHECK_EQ(out.at(r, j), sum);
+      const float want = chain(isa, format, inputs.data() + r * k, weights.data() + j * k, k);
+      CHECK_SAME_BITS(out.row(r) + j, &want, 1);
     }
   }
 }
@@ -257,6 +249,55 @@ void check_rounding(Isa isa, WeightFormat format) {
   }
 }
 
+// Denormals count, as inputs, weights, starts and results, but for bf16 on avx512_bf16, where they
+// are 0 and spoil nothing beside them.
+void check_denormals(Isa isa, WeightFormat format) {
+  const bool lost = isa == Isa::avx512_bf16 && format == WeightFormat::bf16;
+  // fp16's least weight is 2^-24, and no product of one is denormal that bf16's would not be.
+  const float least = format == WeightFormat::fp16 ? 0x1p-24f : 0x1p-130f;
+  const bool lost_weight = lost && least < 0x1p-126f;
+  const struct {
+    const char* what;
+    float x, w, start, want;
+  } cases[] = {
+      {"input", 0x1p-130f, 0x1p8f, 0, lost ? 0 : 0x1p-122f},
+      {"weight", 0x1p10f, least, 0, lost_weight ? 0 : least * 0x1p10f},
+      {"result", 0x1p-120f, 0x1p-10f, 0, lost ? 0 : 0x1p-130f},
+      {"start", 0, 0, 0x1p-130f, lost ? 0 : 0x1p-130f},
+      {"least normal", 0x1p-116f, 0x1p-10f, 0, 0x1p-126f},
+      {"normal beside", 0x1p-130f, 1, 1, 1},
+  };
+  const LayerKernels& kernels = gemm_kernels(isa).of(format);
+  for (const auto& c : cases) {
+    for (int64_t n : {1, 40}) {
+      for (int64_t rows : {1, 20}) {
+        for (int64_t k : {1, 2, 21}) {
+          context = std::string(isa_name(isa)) + " " + kNames[static_cast<int>(format)] +
+                    " denormal " + c.what + " rows=" + std::to_string(rows) +
+                    " n=" + std::to_string(n) + " k=" + std::to_string(k);
+          Guarded<float> x(rows * k), w(n * k), starts(rows * n);
+          Guarded<int32_t> start_of_row(rows);
+          for (int64_t i = 0; i < x.size(); ++i) x[i] = i % k == k - 1 ? c.x : 0;
+          for (int64_t i = 0; i < w.size(); ++i) w[i] = i % k == k - 1 ? c.w : 0;
+          for (int64_t i = 0; i < starts.size(); ++i) starts[i] = c.start;
+          for (int64_t r = 0; r < rows; ++r) start_of_row[r] = static_cast<int32_t>(r);
+          const Packed packed(kernels, w, n, k, k);
+          Output out(rows, n, n);
+          GemmArgs args = {x.data(),         rows,       k, k, packed.data, n, nullptr,
+                           Activation::none, out.data(), n};
+          if (c.start != 0) {
+            args.start = starts.data();
+            args.start_stride = n;
+            args.start_of_row = start_of_row.data();
+          }
+          kernels.gemm(args);
+          for (int64_t i = 0; i < rows * n; ++i) CHECK_EQ(out.at(i / n, i % n), c.want);
+        }
+      }
+    }
+  }
+}
+
 void run_formats(Isa isa) {
   for (WeightFormat format : kFormats) {
     for (int64_t n : {0, 1, 2, 3, 4, 5, 8, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 129, 257}) {
@@ -297,6 +338,7 @@ void run_formats(Isa isa) {
       check_start(isa, format, 3, n, 6, 0, Activation::tanh);
     }
     check_not_finite(isa, format);
+    check_denormals(isa, format);
     if (format != WeightFormat::fp32) check_rounding(isa, format);
   }
 }

@@ -29,6 +29,26 @@ double activate(UnitActivation fn, double x, double slope, double scale, double 
   return x * (p + slope * (1 - p));
 }
 
+// The same as the kernel makes it.
+float activate_as(Isa isa, UnitActivation fn, float x, float slope, float scale, float shift) {
+  switch (fn) {
+    case UnitActivation::none:
+      return x;
+    case UnitActivation::relu:
+      return unary_of(isa, Unary::relu, x);
+    case UnitActivation::sigmoid:
+      return unary_of(isa, Unary::sigmoid, x);
+    case UnitActivation::tanh:
+      return unary_of(isa, Unary::tanh, x);
+    case UnitActivation::prelu:
+      return x > 0 ? x : slope * x;
+    case UnitActivation::dice:
+      break;
+  }
+  const float p = unary_of(isa, Unary::sigmoid, fma_of(isa, x, scale, shift));
+  return x * fma_of(isa, slope, 1 - p, p);
+}
+
 // Weights of one layer, plain for the check and packed for the kernel.
 struct Layer {
   Layer(const UnitKernels& kernels, int64_t n, int64_t k, UnitActivation activation, bool first,
@@ -96,10 +116,31 @@ void check_unit(Isa isa, WeightFormat format, int64_t positions, int64_t dim, in
                           .out = out.data(),
                           .out_stride = positions + 3});
   out.check_canaries();
-  // What lies close to the middle of two bf16 may round the other way.
+  // What lies close to the middle of two bf16 may round the other way in doubles.
   const double tolerance = format == WeightFormat::bf16 ? 1e-2 : 2e-5;
+  const Layer &first = layers[0], &second = layers[1];
+  const std::vector<float> last = as_weights(format, second.weight.data(), hidden);
+  std::vector<float> folded(static_cast<size_t>(hidden * dim)), x(static_cast<size_t>(hidden));
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t entry = shared ? entry_of_row[static_cast<size_t>(r)] : r;
+    for (int64_t i = 0; i < hidden * dim; ++i) {
+      const float w = first.weight[i];
+      folded[static_cast<size_t>(i)] = as_weight(
+          format, product ? fma_of(isa, first.product[i], query[r * dim + i % dim], w) : w);
+    }
+    for (int64_t t = 0; t < positions; ++t) {
+      const std::vector<float> key =
+          as_inputs(format, keys.data() + (entry * positions + t) * dim, dim);
+      for (int64_t j = 0; j < hidden; ++j) {
+        const float sum = chain(isa, format, key.data(), folded.data() + j * dim, dim);
+        const float y = activate_as(isa, activation, bias ? sum + first_bias[r * hidden + j] : sum,
+                                    first.slope[j], first.scale[j], first.shift[j]);
+        x[static_cast<size_t>(j)] = as_input(format, y);
+      }
+      const float sum = chain(isa, format, x.data(), last.data(), hidden);
+      const float want = unary_of(isa, Unary::sigmoid, sum + second.bias[0]);
+      CHECK_SAME_BITS(out.row(r) + t, &want, 1);
+    }
     for (int64_t t = 0; t < positions; ++t) {
       double score = layers[1].bias[0];
       for (int64_t j = 0; j < hidden; ++j) {
@@ -118,6 +159,22 @@ void check_unit(Isa isa, WeightFormat format, int64_t positions, int64_t dim, in
       CHECK_NEAR(out.at(r, t), activate(UnitActivation::sigmoid, score, 0, 0, 0), tolerance);
     }
   }
+}
+
+// The sum of x as the kernel adds up positions: panels of two vectors, those added lane by lane,
+// the lanes folded in halves, then that to the sum so far.
+float panel_sum(Isa isa, const std::vector<float>& x) {
+  const size_t lanes = isa == Isa::scalar ? 4 : isa == Isa::avx2 ? 8 : 16;
+  float total = 0;
+  for (size_t t = 0; t < x.size(); t += 2 * lanes) {
+    std::vector<float> sums(lanes, 0.0f);
+    for (size_t i = t; i < std::min(x.size(), t + 2 * lanes); ++i) sums[(i - t) % lanes] += x[i];
+    for (size_t half = lanes / 2; half > 0; half /= 2) {
+      for (size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
+    }
+    total += sums[0];
+  }
+  return total;
 }
 
 // The sum over positions of a layer is what adding up its scores, output by output, gives.
@@ -164,17 +221,19 @@ void check_sum(Isa isa, WeightFormat format, int64_t positions, int64_t n) {
   kernels.attention_unit(part);
   parts.check_canaries();
   for (int64_t r = 0; r < rows; ++r) CHECK_SAME_BITS(parts.row(r), out.row(r), n);
+  const std::vector<float> inputs = as_inputs(format, keys.data(), keys.size());
+  const std::vector<float> weights = as_weights(format, layer.weight.data(), n * dim);
   for (int64_t j = 0; j < n; ++j) {
+    std::vector<float> x;
     double total = 0;
     for (int64_t t = 0; t < positions; ++t) {
-      double sum = bias[j];
-      for (int64_t d = 0; d < dim; ++d) {
-        sum += static_cast<double>(as_weight(format, layer.weight[j * dim + d])) *
-               as_input(format, keys[t * dim + d]);
-      }
-      total += std::fmax(sum, 0);
+      const float* w = weights.data() + j * dim;
+      x.push_back(std::fmax(chain(isa, format, inputs.data() + t * dim, w, dim) + bias[j], 0.0f));
+      total += x.back();
     }
-    for (int64_t r = 0; r < rows; ++r) CHECK_NEAR(out.at(r, j), total, 2e-5 * (1 + total));
+    const float want = panel_sum(isa, x);
+    CHECK_NEAR(want, total, 1e-6 * (1 + total));
+    for (int64_t r = 0; r < rows; ++r) CHECK_SAME_BITS(out.row(r) + j, &want, 1);
   }
 }
 

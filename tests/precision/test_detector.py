@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from math import ceil, log
+
 import numpy as np
 import pytest
 
 from recstack.errors import ConfigError
-from recstack.precision.detector import Detector
+from recstack.precision.detector import BETS, Detector
 
 
 def first_alarm(detector: Detector, samples: np.ndarray) -> int | None:
@@ -39,6 +41,28 @@ def test_a_rise_is_found_soon_however_late_it_comes() -> None:
         assert first_alarm(detector, rng.exponential(0.001, clean)) is None
         found = first_alarm(detector, rng.exponential(0.006, 500))
         assert found is not None and found < 60
+
+
+@pytest.mark.parametrize(
+    "times, steady, scattered", [(1.5, 43, 300), (2, 26, 110), (3, 16, 50), (10, 8, 16)]
+)
+def test_a_mean_past_its_limit_is_found_as_soon_as_documented(times, steady, scattered) -> None:
+    tests, limit = 3, 0.01
+    assert steady == ceil(log(BETS * tests * 1e6) / log(times))
+    for clean in (0, 500):
+        detector = Detector(limit, every=tests * 1e6)
+        assert first_alarm(detector, np.full(clean, limit / 2)) is None
+        assert first_alarm(detector, np.full(steady, limit * times)) is not None
+    for seed in range(20):
+        samples = np.random.default_rng(seed).exponential(limit * times, scattered)
+        assert first_alarm(Detector(limit, every=tests * 1e6), samples) is not None
+
+
+@pytest.mark.parametrize("rise, samples", [(0.001, 17_414), (0.01, 1750), (0.1, 183)])
+def test_a_loss_that_rises_is_found_as_soon_as_documented(rise: float, samples: int) -> None:
+    below = 1.0 + 0.0005 * log(2)
+    assert samples == ceil(log(BETS * 3e6) / log(1 + rise / below))
+    assert first_alarm(Detector(0.0, floor=-below, every=3e6), np.full(samples, rise)) is not None
 
 
 def test_differences_may_be_negative() -> None:

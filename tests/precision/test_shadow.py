@@ -65,27 +65,57 @@ def test_a_share_is_scored_again_and_all_are_answered() -> None:
     assert len(shadow.recent()) == 8
 
 
-def test_an_alarm_is_told_once() -> None:
-    told: list[Alarm] = []
-    shadow = Shadow(Direct(0.2), same, Monitor(MonitorConfig(share=1.0)), on_alarm=told.append)
+def test_an_alarm_is_told_with_every_sample_from_then_on() -> None:
+    told: list[Alarm | None] = []
+    shadow = Shadow(Direct(0.2), same, Monitor(MonitorConfig(share=1.0)), on_sample=told.append)
     for i in range(60):
         shadow.issue(Query(i, batch()), lambda completion: None)
     shadow.close()
-    assert [alarm.signal for alarm in told] == ["drift"]
+    raised = [alarm for alarm in told if alarm is not None]
+    assert len(told) == 60 and 0 < len(raised) < 60 and told[-1] is raised[0]
+    assert raised[0].signal == "drift"
+
+
+def test_answers_of_a_plan_that_was_replaced_are_no_samples() -> None:
+    gate, begun = threading.Event(), threading.Event()
+
+    def slow(given: Batch) -> tuple[np.ndarray, float]:
+        begun.set()
+        gate.wait(10)
+        return same(given)
+
+    def replace(alarm: Alarm | None) -> None:
+        if plan.off:
+            plan.off = 0.0
+            shadow.renew()
+
+    plan = Direct(0.2)
+    shadow = Shadow(plan, slow, Monitor(MonitorConfig(share=1.0)), on_sample=replace)
+    shadow.issue(Query(0, batch(), key="first"), lambda completion: None)
+    assert begun.wait(10)
+    for i in range(40):
+        shadow.issue(Query(i, batch(), key=f"old/{i}"), lambda completion: None)
+    gate.set()
+    until(lambda: plan.off == 0.0 and not shadow._samples.unfinished_tasks)
+    shadow.issue(Query(0, batch(), key="new"), lambda completion: None)
+    shadow.close()
+    assert shadow.stats()["monitor_drift_mean"] == 0.0
+    assert shadow.stats()["monitor_drift_samples"] == 1
+    assert not shadow.label("old/39", np.zeros(3)) and shadow.label("new", np.zeros(3))
 
 
 def test_an_alarm_that_labels_raised_is_told_with_the_next_sample() -> None:
-    told: list[Alarm] = []
+    told: list[Alarm | None] = []
     monitor = Monitor(MonitorConfig(share=1.0, drift=None, clipping=None, every=11.0))
-    shadow = Shadow(Direct(0.2), same, monitor, on_alarm=told.append)
+    shadow = Shadow(Direct(0.2), same, monitor, on_sample=told.append)
     while monitor.alarm is None:
         shadow.issue(Query(0, batch(), key="a"), lambda completion: None)
         until(lambda: "a" in monitor._waiting)
         shadow.label("a", np.zeros(3))
-    assert not told
+    assert not any(told)
     shadow.issue(Query(0, batch()), lambda completion: None)
     shadow.close()
-    assert [alarm.signal for alarm in told] == ["ne"]
+    assert told[-1] is not None and told[-1].signal == "ne"
 
 
 def test_a_slow_shadow_holds_nobody_up() -> None:

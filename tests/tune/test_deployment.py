@@ -9,8 +9,10 @@ import recstack as rs
 from recstack.engine import DeviceConfig, HybridEngine, OpaqueWarning
 from recstack.errors import ConfigError
 from recstack.loadtest import drive
+from recstack.model.digest import weights_digest
 from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig
 from recstack.tune import Deployment, engine_costs, executor_costs, read_deployment, start
+from recstack.tune.deployment import read_reference
 from recstack.types import Completion, Query
 
 
@@ -107,6 +109,21 @@ def test_whole_queries_cost_more_with_more_rows() -> None:
     assert costs.largest_rows == 256 and costs.origin == "measured" and costs.what == "ncf"
     assert costs.service_us[0][-1] >= costs.service_us[0][0] > 0
     assert len(costs.spread) >= 2 and costs.spread[0] <= 1 <= costs.spread[-1]
+
+
+def test_a_reference_is_the_model_that_the_deployment_was_made_of(tmp_path: Path) -> None:
+    first, second = (rs.zoo.build("ncf", seed=seed, rows_scale=0.001) for seed in (0, 1))
+    first.save(tmp_path / "fp32")
+    path = tmp_path / "plan.toml"
+    made = Deployment(model="fp32", reference="fp32", reference_digest=weights_digest(first))
+    made.save(path)
+    assert read_reference(path, read_deployment(path)[0]).name == "ncf"
+    second.save(tmp_path / "fp32")
+    with pytest.raises(ConfigError, match=r"other weights .*fp32: quantise anew.*toml: reference"):
+        read_reference(path, made)
+    assert read_reference(path, Deployment(model="fp32", reference="fp32")).name == "ncf"
+    with pytest.raises(ConfigError, match="expected the folder of the fp32 model"):
+        read_reference(path, Deployment(model="fp32"))
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from recstack.tune import (
     start,
 )
 from recstack.tune.adaptive import adaptable
+from recstack.tune.deployment import read_reference
 from recstack.tune.guard import Guard, GuardConfig
 
 
@@ -118,11 +119,7 @@ def _guard(
 
 
 def _watched(plan: Path, deployment: Deployment, model: Model, guard: GuardConfig) -> Guard:
-    if deployment.reference is None:
-        raise ConfigError(
-            f"expected the folder of the fp32 model to watch against - at `{plan}: reference`"
-        )
-    reference = load(plan.parent / deployment.reference)
+    reference = read_reference(plan, deployment)
     progress.print(
         f"watching {guard.share:.2%} of the queries; an alarm leads to: {guard.act}", style="dim"
     )

@@ -129,13 +129,14 @@ def _ended(found: Tuned, sla: str, out: Path, met: bool) -> str:
 
 
 def _plan(path: Path, engine: EngineConfig, out: Path) -> tuple[Deployment, Model]:
-    """A plan file's deployment, or one of a model folder; its model's path as seen from `out`."""
+    """A plan file's deployment, or one of a model folder; its paths as seen from `out`."""
     if path.is_dir():
         folder = os.path.relpath(path, out.parent)
         return Deployment(model=folder, engine=engine), load_model(path)
     deployment, model = read_deployment(path)
+    given = {name: getattr(deployment, name) for name in ("model", "precision", "reference")}
     moved = {
-        field: given and os.path.relpath(path.parent / given, out.parent)
-        for field, given in (("model", deployment.model), ("precision", deployment.precision))
+        name: place and os.path.relpath(path.parent / place, out.parent)
+        for name, place in given.items()
     }
     return deployment.model_copy(update=moved), model

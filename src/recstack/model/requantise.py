@@ -51,20 +51,24 @@ class Requantised:
 
         Raises ModelError naming table and row for a value that the format cannot hold.
         """
-        stored, source = self.model.weights[self.name], self.model.table_formats[self.name]
-        dim = self.model.shapes[self.name][1]
+        rows, dim = self.model.shapes[self.name]
         step = max(PIECE_BYTES // max(4 * dim, 1), 1)
-        for at in range(0, len(stored), step):
-            piece = stored[at : at + step]
-            table = piece if source is RowFormat.FP32 else dequantise(piece, source, dim)
-            try:
-                part = None if out is None else out[at : at + step]
-                yield quantise(table, self.format, greedy=self.greedy, out=part)
-            except RowError as error:
-                where = f"weights[{self.name!r}]"
-                raise RowError(error.problem, at + error.row, where) from None
+        for at in range(0, rows, step):
+            yield self._piece(at, at + step, None if out is None else out[at : at + step])
         if isinstance(self.model.weights, MappedWeights):
             self.model.weights.drop([self.name])
+
+    def _piece(self, begin: int, end: int, out: NDArray[Any] | None) -> NDArray[Any]:
+        """Rows [begin, end); what is float32 on the way lives no longer than this call."""
+        piece, source = self.model.weights[self.name], self.model.table_formats[self.name]
+        piece = piece[begin:end]
+        if source is not RowFormat.FP32:
+            piece = dequantise(piece, source, self.model.shapes[self.name][1])
+        try:
+            return quantise(piece, self.format, greedy=self.greedy, out=out)
+        except RowError as error:
+            where = f"weights[{self.name!r}]"
+            raise RowError(error.problem, begin + error.row, where) from None
 
     def array(self) -> NDArray[Any]:
         """The whole stored array, read-only, on huge pages where the system has them."""

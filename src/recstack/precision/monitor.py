@@ -22,19 +22,23 @@ Signal = Literal["drift", "clipping", "ne", "over", "under"]
 Array = NDArray[np.float64]
 PRIOR = 20.0  # labels that the stated base rate counts for, until labels come
 LONGEST_KEY = 256  # characters; the labels of a query with a longer one are not waited for
-LOSS_CLIP = 0.01  # nats; a query's mean loss is not moved further by a plan worth serving
 
 
 class MonitorConfig(BaseModel):
     """What is watched; frozen, unknown keys are errors. None switches a test off.
 
+    All but `clipping` is tested for every output by itself.
+
     share: of the queries, scored in fp32 beside the plan.
     drift: mean absolute difference to the fp32 scores, at most.
     ne_budget: relative rise of normalised entropy against fp32, at most (0.0005 is 0.05 %).
+    improvement: nats by which a query's mean log loss may fall below fp32's; one that falls further
+        counts as this much, so `every` holds for `ne` as far as none does. Harm has no such bound.
+        A rise is found the later the larger this is; 36.1 is more than any loss can fall.
     calibration: how far the mean prediction may be from the mean label, relative to it.
     clipping: squared error of a layer's input past the ends of its static range, over that of the
         rounding inside, at most; ranges that fit have about 1 or less.
-    base_rate: mean label expected before labels come.
+    base_rate: mean label expected before labels come, of every output.
     every: sampled queries between false alarms, at least, on average, of all tests together.
     keep: sampled queries that wait for their labels; older ones are forgotten.
     """
@@ -43,6 +47,7 @@ class MonitorConfig(BaseModel):
     share: float = Field(default=0.01, gt=0.0, le=1.0)
     drift: float | None = Field(default=0.01, gt=0.0)
     ne_budget: float | None = Field(default=0.0005, gt=0.0)
+    improvement: float = Field(default=1.0, gt=0.0)
     calibration: float | None = Field(default=None, gt=0.0)
     clipping: float | None = Field(default=4.0, gt=0.0)
     base_rate: float = Field(default=0.5, gt=0.0, lt=1.0)
@@ -56,20 +61,23 @@ class Alarm:
 
     signal: "drift", "clipping", or with labels "ne", and "over" and "under" for calibration; the
         last three are means of what lies above the limit, so theirs is 0.
+    output: which of several outputs it is about; None for "clipping" and where there is but one.
     """
 
     signal: Signal
     mean: float
     limit: float
     samples: int
+    output: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.signal} {self.mean:.3g} over {self.limit:.3g} after {self.samples} samples"
+        what = self.signal if self.output is None else f"{self.signal} of output {self.output}"
+        return f"{what} {self.mean:.3g} over {self.limit:.3g} after {self.samples} samples"
 
 
 @dataclass(slots=True)
 class _Paired:
-    """Running sums over labelled rows."""
+    """Running sums over one output's labelled rows."""
 
     rows: int = 0
     labels: float = 0.0
@@ -77,19 +85,32 @@ class _Paired:
     loss: float = 0.0
     reference_loss: float = 0.0
 
+    def stats(self) -> dict[str, float]:
+        """What they say; without what rows of one class do not tell."""
+        found = {"labelled_rows": float(self.rows)} if self.rows else {}
+        if self.labels:
+            found["calibration"] = self.predictions / self.labels
+        if 0 < self.labels < self.rows:
+            whole = self.rows * float(entropy(np.float64(self.labels / self.rows)))
+            found["ne"] = self.loss / whole
+            found["ne_fp32"] = self.reference_loss / whole
+        return found
+
 
 class Monitor:
     """Takes pairs of scores, quantised and fp32, and later their labels; callable from any thread.
 
-    Each sampled query is one sample of each test, as rows of one query are not independent.
+    Each sampled query is one sample of each test, as rows of one query are not independent. Every
+    output has tests of its own; the one with the most evidence raises the alarm. outputs: of the
+    model.
     """
 
-    def __init__(self, config: MonitorConfig | None = None) -> None:
-        self.config = config or MonitorConfig()
+    def __init__(self, config: MonitorConfig | None = None, outputs: int = 1) -> None:
+        self.config, self.outputs = config or MonitorConfig(), outputs
         self._lock = threading.Lock()
         self._waiting: OrderedDict[str, tuple[Scores, Scores]] = OrderedDict()
-        self._tests = _tests(self.config)
-        self._paired = _Paired()
+        self._tests = _tests(self.config, outputs)
+        self._paired = [_Paired() for _ in range(outputs)]
         self.alarm: Alarm | None = None
 
     def observe(
@@ -102,15 +123,16 @@ class Monitor:
         """
         if not len(scores):
             return self.alarm
-        difference = float(np.abs(scores - reference).mean(dtype=np.float64))
+        difference = np.abs(scores - reference).mean(axis=0, dtype=np.float64)
         with self._lock:
             if 0 < len(key) <= LONGEST_KEY:
                 self._waiting[key] = (scores, reference)
                 self._waiting.move_to_end(key)
                 if len(self._waiting) > self.config.keep:
                     self._waiting.popitem(last=False)
-            self._add("drift", difference)
-            self._add("clipping", clipping)
+            for output in range(self.outputs):
+                self._add("drift", output, float(difference[output]))
+            self._add("clipping", None, clipping)
             return self.alarm
 
     def label(self, key: str, labels: NDArray[np.floating]) -> bool:
@@ -134,72 +156,91 @@ class Monitor:
             if not all(p.min() >= 0 and p.max() <= 1 for p in (scores, reference)):
                 raise BatchError("labels need a model whose scores are probabilities", "labels")
             del self._waiting[key]
-            if known.any():
-                self._learn(y[known], scores[known], reference[known])
+            for output in np.flatnonzero(known.any(axis=0)).tolist():
+                at = known[:, output], output
+                self._learn(output, y[at], scores[at], reference[at])
             return True
 
+    def refitted(self) -> None:
+        """The static ranges were found anew: what clipped before says nothing of them.
+
+        All else is about the answers that are given, and goes on.
+        """
+        with self._lock:
+            if test := self._tests.get(("clipping", None)):
+                test.reset()
+            if self.alarm is not None and self.alarm.signal == "clipping":
+                self.alarm = None
+
     def reset(self) -> None:
-        """Begin anew: the plan has been changed."""
+        """Begin anew: another plan answers."""
         with self._lock:
             self.alarm = None
             self._waiting.clear()
-            self._paired = _Paired()
+            self._paired = [_Paired() for _ in range(self.outputs)]
             for test in self._tests.values():
                 test.reset()
 
     def stats(self) -> Mapping[str, float]:
-        """Numbers for a metrics page: each test's mean, limit and evidence (1 is the alarm)."""
+        """Numbers for a metrics page: each test's samples, mean and evidence (1 is the alarm), and
+        what labelled rows say. Of several outputs a name ends in `/` and the output's number.
+        """
         with self._lock:
             found = {"monitor_alarm": float(self.alarm is not None)}
-            for name, test in self._tests.items():
-                found[f"monitor_{name}_samples"] = float(test.samples)
-                found[f"monitor_{name}_mean"] = test.mean
-                found[f"monitor_{name}_evidence"] = test.evidence
-            paired = self._paired
-            if paired.rows:
-                found["monitor_labelled_rows"] = float(paired.rows)
-                found["monitor_calibration"] = paired.predictions / max(paired.labels, 1.0)
-                if 0 < paired.labels < paired.rows:
-                    whole = paired.rows * float(entropy(np.float64(paired.labels / paired.rows)))
-                    found["monitor_ne"] = paired.loss / whole
-                    found["monitor_ne_fp32"] = paired.reference_loss / whole
+            for (signal, output), test in self._tests.items():
+                end = self._end(output)
+                found[f"monitor_{signal}_samples{end}"] = float(test.samples)
+                found[f"monitor_{signal}_mean{end}"] = test.mean
+                found[f"monitor_{signal}_evidence{end}"] = test.evidence
+            for output, sums in enumerate(self._paired):
+                end = self._end(output)
+                found |= {f"monitor_{name}{end}": x for name, x in sums.stats().items()}
             return found
 
-    def _learn(self, y: Array, p: Array, q: Array) -> None:
-        """Labels of one query's rows, its probabilities, and those of fp32."""
-        sums, config = self._paired, self.config
+    def _end(self, output: int | None) -> str:
+        return "" if output is None or self.outputs == 1 else f"/{output}"
+
+    def _learn(self, output: int, y: Array, p: Array, q: Array) -> None:
+        """Labels of one query's rows, its probabilities, and those of fp32, (rows,) each."""
+        sums, config = self._paired[output], self.config
         # limits move with the base rate, as it was known before this sample
         known = sums.rows + PRIOR
         rate = (sums.labels + PRIOR * config.base_rate) / known
         loss, reference_loss = row_losses(y, p), row_losses(y, q)
         if config.ne_budget is not None:
-            rise = float(np.clip((loss - reference_loss).mean(), -LOSS_CLIP, LOSS_CLIP))
-            self._add("ne", rise - config.ne_budget * float(entropy(np.float64(rate))))
+            rise = max(float((loss - reference_loss).mean()), -config.improvement)
+            self._add("ne", output, rise - config.ne_budget * float(entropy(np.float64(rate))))
         if config.calibration is not None:
             off, limit = float((p - y).mean()), config.calibration * rate
-            self._add("over", off - limit)
-            self._add("under", -off - limit)
+            self._add("over", output, off - limit)
+            self._add("under", output, -off - limit)
         sums.rows += y.size
         sums.labels += float(y.sum())
         sums.predictions += float(p.sum())
         sums.loss += float(loss.sum())
         sums.reference_loss += float(reference_loss.sum())
 
-    def _add(self, signal: Signal, sample: float) -> None:
-        test = self._tests.get(signal)
+    def _add(self, signal: Signal, output: int | None, sample: float) -> None:
+        test = self._tests.get((signal, output))
         if test is not None and test.add(sample) and self.alarm is None:
-            self.alarm = Alarm(signal, test.mean, test.limit, test.samples)
+            of = None if self.outputs == 1 else output
+            self.alarm = Alarm(signal, test.mean, test.limit, test.samples, of)
 
 
-def _tests(config: MonitorConfig) -> dict[Signal, Detector]:
+def _tests(config: MonitorConfig, outputs: int) -> dict[tuple[Signal, int | None], Detector]:
     limits: dict[Signal, tuple[float, float]] = {}  # limit, floor
     if config.drift is not None:
         limits["drift"] = config.drift, 0.0
     if config.clipping is not None:
         limits["clipping"] = config.clipping, 0.0
     if config.ne_budget is not None:
-        limits["ne"] = 0.0, -(LOSS_CLIP + config.ne_budget * log(2))
+        limits["ne"] = 0.0, -(config.improvement + config.ne_budget * log(2))
     if config.calibration is not None:
         limits["over"] = limits["under"] = 0.0, -(1.0 + config.calibration)
-    every = config.every * max(len(limits), 1)  # of n samples, each test may err in n / every
-    return {name: Detector(limit, floor=low, every=every) for name, (limit, low) in limits.items()}
+    each: tuple[int | None, ...] = tuple(range(outputs))
+    keys = [(s, output) for s in limits for output in ((None,) if s == "clipping" else each)]
+    every = config.every * max(len(keys), 1)  # of n samples, each test may err in n / every
+    return {
+        (signal, output): Detector(limits[signal][0], floor=limits[signal][1], every=every)
+        for signal, output in keys
+    }

@@ -20,7 +20,7 @@ from recstack.types import SUT, Completion, Query, Scores
 WAITING = 64  # sampled queries that wait for the shadow; more are passed over, and counted
 NICE = 10
 
-Sample = tuple[str, Batch, Scores]
+Sample = tuple[int, str, Batch, Scores]
 Reference = Callable[[Batch], tuple[Scores, float]]
 
 
@@ -29,7 +29,8 @@ class Shadow:
 
     sut: what answers. reference: scores a batch again, in fp32, and tells the worst layer's
     clipping; it runs on a thread of its own that yields to others.
-    on_alarm: called once per alarm, on that thread; one that labels raised with the next sample.
+    on_sample: called after each sample, on that thread, with the alarm, from when it is raised on;
+    one that labels raised comes with the next sample.
     on_error: told what went wrong in any of these, which is counted. recent: as many of the last
     sampled batches are kept, to calibrate on.
 
@@ -42,7 +43,7 @@ class Shadow:
         reference: Reference,
         monitor: Monitor,
         *,
-        on_alarm: Callable[[Alarm], None] = lambda alarm: None,
+        on_sample: Callable[[Alarm | None], None] = lambda alarm: None,
         on_error: Callable[[Exception], None] = lambda error: None,
         recent: int = 64,
         seed: int = 0,
@@ -50,12 +51,13 @@ class Shadow:
         self.sut = sut
         self.monitor = monitor
         self.reference = reference
-        self._on_alarm, self._on_error = on_alarm, on_error
+        self._on_sample, self._on_error = on_sample, on_error
         self._recent: deque[Batch] = deque(maxlen=recent)
         self._random = np.random.default_rng(seed)
         self._draws: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self._next = 0
         self._samples: queue.Queue[Sample | None] = queue.Queue(WAITING)
+        self._era = 0
         self._passed_over = 0
         self._failed = 0
         self._hurry = False
@@ -64,7 +66,8 @@ class Shadow:
 
     def issue(self, query: Query, done: Callable[[Completion], None]) -> None:
         """Pass a query on; see `SUT.issue`."""
-        self.sut.issue(query, partial(self._done, query, done) if self._drawn() else done)
+        drawn = self._drawn()
+        self.sut.issue(query, partial(self._done, self._era, query, done) if drawn else done)
 
     def label(self, key: str, labels: NDArray[np.floating]) -> bool:
         """See `Monitor.label`."""
@@ -74,9 +77,14 @@ class Shadow:
         """The last sampled batches, oldest first."""
         return list(self._recent)
 
-    def forget(self) -> None:
-        """Drop the last sampled batches."""
+    def renew(self) -> None:
+        """Begin anew, monitor and last batches too: another plan answers now.
+
+        Samples of queries issued before this are not taken: the plan before answered them.
+        """
+        self._era += 1
         self._recent.clear()
+        self.monitor.reset()
 
     def stats(self) -> Mapping[str, float]:
         """The system's counters, and the monitor's numbers."""
@@ -114,29 +122,28 @@ class Shadow:
         return bool(self._draws[self._next - 1])
 
     def _done(
-        self, query: Query, done: Callable[[Completion], None], completion: Completion
+        self, era: int, query: Query, done: Callable[[Completion], None], completion: Completion
     ) -> None:
         if completion.scores is not None:
             try:
-                self._samples.put_nowait((query.key, query.batch, completion.scores))
+                self._samples.put_nowait((era, query.key, query.batch, completion.scores))
             except queue.Full:
                 self._passed_over += 1
         done(completion)
 
     def _work(self) -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        told: Alarm | None = None
         while (sample := self._samples.get()) is not None and not self._hurry:
-            key, batch, scores = sample
             try:
-                again, clipping = self.reference(batch)
-                alarm = self.monitor.observe(key, scores, again, clipping)
-                self._recent.append(batch)
-                if alarm is not None and alarm is not told:
-                    told = alarm
-                    self._on_alarm(alarm)
-            except (
-                Exception
-            ) as error:  # the traffic goes on; the count says that the watch does not
+                self._look(*sample)
+            except Exception as error:  # the traffic goes on; the count says the watch does not
                 self._failed += 1
                 self._on_error(error)
+            finally:
+                self._samples.task_done()
+
+    def _look(self, era: int, key: str, batch: Batch, scores: Scores) -> None:
+        if era == self._era:
+            again, clipping = self.reference(batch)
+            self._recent.append(batch)
+            self._on_sample(self.monitor.observe(key, scores, again, clipping))

@@ -8,8 +8,11 @@ the minimum, for int4 and int2 rounded to float16 first, so that all else allows
                  largest; q = round((x - bias) * (1 / scale)), cut to 0 .. 2^bits - 1
 
 in float32, halves to even; as FBGEMM and torch, bit for bit. An int8 value is off by at most
-scale / 2 + 1e-8 and float32's rounding; an int4 or int2 one by scale / 2 and the float16 rounding
-of bias and (times q) of scale.
+scale / 2 + 1e-8 and float32's rounding. An int4 or int2 value between bias and
+bias + (2^bits - 1) * scale is off by at most scale / 2; one outside becomes the nearer of these two
+ends. From minimum to maximum, only the float16 rounding of bias and scale puts values outside; the
+greedy search does so on purpose, by up to 16% of the row's range, where that makes the row's
+sum of squared errors smaller.
 
 Greedy search (torch's `optimized_qparams`, 200 bins, 16%; after "Post-Training 4-bit Quantization
 on Embedding Tables", arXiv 1911.02079): from the whole range, give up the bin of 1/200 at that end

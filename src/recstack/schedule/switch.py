@@ -34,16 +34,20 @@ class Switch:
     def to(self, dispatcher: LoopDispatcher) -> None:
         """Send the next queries to another dispatcher; returns when the one before is idle, closed.
 
-        Callable from any thread but the one that drains. Raises ShuttingDown after `close`, the
-        dispatcher given being closed too.
+        Callable from any thread but the one that drains. Raises ShuttingDown after `close`, and
+        OSError where no more descriptors can be watched, the dispatcher given being closed too.
         """
         with self._changing:
             if self._closed:
                 dispatcher.close()
                 raise ShuttingDown("the system has been closed")
             before = self._active
+            try:
+                self._poll.register(dispatcher.fileno(), select.EPOLLIN)
+            except OSError:
+                dispatcher.close()
+                raise
             self._open = [before, dispatcher]
-            self._poll.register(dispatcher.fileno(), select.EPOLLIN)
             self._active = dispatcher
             self._poll.unregister(before.fileno())
             before.close()

@@ -29,7 +29,8 @@ def expose(
 ) -> bytes:
     """The metrics page.
 
-    gauges: of the server, by name. suts: by model, what its SUT's `stats` reports.
+    gauges: of the server, by name. suts: by model, what its SUT's `stats` reports; NAME/OUTPUT is
+    NAME with a label `output`.
     """
     from prometheus_client import CollectorRegistry, generate_latest
 
@@ -82,14 +83,20 @@ def _families(
     for name, value in gauges.items():
         yield GaugeMetricFamily(f"recstack_{name}", _words(name), value=value)
     depth = GaugeMetricFamily("recstack_queue_depth", "Queries that wait", labels=("model",))
-    for key in sorted({key for stats in suts.values() for key in stats}):
-        family = UnknownMetricFamily(f"recstack_sut_{key}", _words(key), labels=("model",))
-        for name, stats in suts.items():
-            if key in stats:
-                family.add_metric((name,), stats[key])
-                if key == WAITING:
-                    depth.add_metric((name,), stats[key])
+    found: dict[str, list[tuple[str, str, float]]] = {}
+    for name, stats in suts.items():
+        for key, value in stats.items():
+            short, _, output = key.partition("/")
+            found.setdefault(short, []).append((name, output, value))
+    for short, values in sorted(found.items()):
+        several = any(output for _, output, _ in values)
+        labels = ("model", "output") if several else ("model",)
+        family = UnknownMetricFamily(f"recstack_sut_{short}", _words(short), labels=labels)
+        for name, output, value in values:
+            family.add_metric((name, output) if several else (name,), value)
         yield family
+    for name, _, value in found.get(WAITING, ()):
+        depth.add_metric((name,), value)
     yield depth
 
 

@@ -21,6 +21,7 @@ from recstack.engine.native.engine import fault
 from recstack.errors import BatchError, ConfigError
 from recstack.files import write_whole
 from recstack.model import Model, load
+from recstack.model.digest import weights_digest
 from recstack.precision.plan import apply, read_plan
 from recstack.schedule import (
     AcceleratorConfig,
@@ -43,7 +44,10 @@ class Deployment(BaseModel):
     model: the model's folder; a relative one is relative to the file.
     sla, sizes: what it was tuned for; text that `recstack.loadtest` parses.
     qps: the QPS@SLA that tuning measured; None where nothing was measured.
-    reference: the model in fp32, as its folder; what a guard compares with and falls back to.
+    reference: the model in fp32, as its folder, relative as the model's; what a guard compares with
+        and falls back to.
+    reference_digest: of the weights that the reference had when the model was made of it
+        (`recstack.model.digest`); None: not checked.
     guard: how the answers are watched against the reference's; None: not at all.
     precision: a precision plan's file (`recstack.precision.plan`), relative as the model's folder:
         tables and layers run as it says, so `engine.precision` stays fp32 beside it.
@@ -58,6 +62,7 @@ class Deployment(BaseModel):
     qps: float | None = None
     precision: str | None = None
     reference: str | None = None
+    reference_digest: str | None = None
     guard: GuardConfig | None = None
 
     def save(self, path: str | Path) -> None:
@@ -101,6 +106,28 @@ def read_deployment(path: str | Path) -> tuple[Deployment, Model]:
     plan = read_plan(path.parent / deployment.precision)
     model, engine = apply(model, plan, deployment.engine)
     return deployment.model_copy(update={"engine": engine}), model
+
+
+def read_reference(path: str | Path, deployment: Deployment) -> Model:
+    """The fp32 model that the deployment in a file was made of.
+
+    Raises ConfigError where the file names none, or where its weights have been replaced since: a
+    guard would take them for what the deployment should score, and fall back to another model.
+    """
+    path = Path(path)
+    if deployment.reference is None:
+        raise ConfigError(
+            f"expected the folder of the fp32 model to watch against - at `{path}: reference`"
+        )
+    reference = load(path.parent / deployment.reference)
+    wanted = deployment.reference_digest
+    if wanted is not None and (got := weights_digest(reference)) != wanted:
+        raise ConfigError(
+            f"expected the fp32 model that this deployment was made of, with weights {wanted}, got "
+            f"other weights ({got}) in {path.parent / deployment.reference}: quantise anew, or "
+            f"name the folder of the old ones - at `{path}: reference`"
+        )
+    return reference
 
 
 def executor_factory(engine: Engine | HybridEngine, threads: int = 1) -> _native.ExecutorFactory:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -24,7 +23,9 @@ from recstack.types import Completion, Query, Scores
 
 Act = Literal["report", "refresh", "fallback"]
 CALIBRATION = 32  # sampled queries that ranges are found on
-PATIENCE = 1000  # samples within which an alarm after a refresh means that refreshing did not help
+PATIENCE = 1000  # samples; an alarm so soon after a refresh for an alarm: refreshing does not help
+MOST_PROBLEMS = 64  # different ones that are remembered as told
+LONGEST_REST = 255  # samples until what failed is tried again, at most
 
 
 class GuardConfig(MonitorConfig):
@@ -33,7 +34,8 @@ class GuardConfig(MonitorConfig):
     act: "report" it in log and metrics only; "refresh": serve in fp32 until the static ranges have
         been found anew on the next sampled queries, and stay there where there are none or that did
         not help; "fallback": serve in fp32 from then on.
-    refresh_every: sampled queries after which the ranges are found anew without any alarm.
+    refresh_every: sampled queries after which the ranges are found anew without any alarm; what is
+        known of drift and labels stays.
     """
 
     act: Act = "report"
@@ -66,16 +68,17 @@ class Guard:
         given = config.precision
         self._plan = given if isinstance(given, LayerPlan) else LayerPlan()
         self._quantised, self._refreshing = True, False
-        self._since_refresh = 0
+        self._since_refresh, self._since_rescue = 0, PATIENCE
+        self._rest = self._next_rest = 0
         self._counts = {"refreshed": 0, "fell_back": 0}
-        self._problem = ""
-        self._acting = threading.Lock()
+        self._told: Alarm | None = None
+        self._problems: set[str] = set()
         read = (layer_input(reference, layer) for layer in static_ranges(self._plan))
         self._inside = Inside(reference, read, _in_fp32(config))
         self._switch = Switch(start(compile(model, config)))
         self._shadow = Shadow(
-            self._switch, self._again, Monitor(self.config),
-            on_alarm=self._alarmed, on_error=self._failed, seed=seed,
+            self._switch, self._again, Monitor(self.config, model.output_width),
+            on_sample=self._sampled, on_error=self._failed, seed=seed,
         )  # fmt: skip
 
     @property
@@ -109,20 +112,6 @@ class Guard:
         done = {f"monitor_{name}": float(n) for name, n in self._counts.items()}
         return {**self._shadow.stats(), **done}
 
-    def refresh(self) -> None:
-        """Find the static ranges anew on the last sampled traffic, and serve with them.
-
-        Raises ConfigError where no layer has a static range, or too little was sampled yet.
-        """
-        with self._acting:
-            found, ranges = len(self._shadow.recent()), len(static_ranges(self._plan))
-            if not ranges or found < CALIBRATION:
-                raise ConfigError(
-                    f"expected layers with a static range and {CALIBRATION} sampled queries, got "
-                    f"{ranges} and {found}"
-                )
-            self._refresh()
-
     def close(self, *, drain: bool = True) -> None:
         """End the watch, then refuse new queries; finish the waiting ones, or with `drain=False`
         end them.
@@ -130,50 +119,73 @@ class Guard:
         self._shadow.close(drain=drain)
         self._switch.close(drain=drain)
 
+    # From here on: on the shadow's thread only.
+
     def _again(self, batch: Batch) -> tuple[Scores, float]:
         scores, values = self._inside.run(batch)
+        return scores, clipping(self._reference, self.plan, values)
+
+    def _sampled(self, alarm: Alarm | None) -> None:
+        """Do what is due; what fails is tried again, after a pause that doubles each time."""
         self._since_refresh += 1
+        self._since_rescue += 1
+        if alarm is not None and alarm is not self._told:
+            self._told = alarm
+            self._report(f"alarm: {alarm}")
+            if self._quantised:
+                helps = self._since_rescue >= PATIENCE
+                self._refreshing = self.config.act == "refresh" and helps
+                self._rest = self._next_rest = 0
+        if self._rest:
+            self._rest -= 1
+            return
+        try:
+            self._act(alarm)
+        except Exception:
+            self._rest = self._next_rest = min(2 * self._next_rest + 1, LONGEST_REST)
+            raise
+        if self._next_rest:
+            self._next_rest = 0
+            self._problems.clear()
+
+    def _act(self, alarm: Alarm | None) -> None:
+        if alarm is not None and self._quantised and self.config.act != "report":
+            self._fall_back()
+            return
         every = self.config.refresh_every if self._quantised else None
         due = self._refreshing or (every is not None and self._since_refresh >= every)
         if due and static_ranges(self._plan) and len(self._shadow.recent()) >= CALIBRATION:
-            self.refresh()
-        return scores, clipping(self._reference, self.plan, values)
-
-    def _alarmed(self, alarm: Alarm) -> None:
-        if not self._quantised:  # of a sample that the plan before had answered
-            self.monitor.reset()
-            return
-        self._report(f"alarm: {alarm}")
-        with self._acting:
-            if self.config.act == "report":
-                return
-            helps = not self._counts["refreshed"] or alarm.samples >= PATIENCE
-            self._refreshing = (
-                self.config.act == "refresh" and helps and bool(static_ranges(self._plan))
-            )
-            self._shadow.forget()  # the traffic before the alarm is not what comes now
-            self._fall_back()
+            self._refresh()
 
     def _failed(self, error: Exception) -> None:
-        if (problem := f"{type(error).__name__}: {error}") != self._problem:
-            self._problem = problem
-            self._report(f"the watch failed: {problem}")
+        problem = f"{type(error).__name__}: {error}"
+        if problem in self._problems:
+            return
+        if len(self._problems) >= MOST_PROBLEMS:
+            self._problems.clear()
+        self._problems.add(problem)
+        self._report(f"the watch failed: {problem}")
 
     def _refresh(self) -> None:
-        self._plan = with_ranges(self._reference, self._plan, self._shadow.recent())
-        config = self._engine.model_copy(update={"precision": self._plan})
+        plan = with_ranges(self._reference, self._plan, self._shadow.recent())
+        config = self._engine.model_copy(update={"precision": plan})
         self._switch.to(self._start(compile(self._model, config)))
-        self._quantised, self._refreshing = True, False
+        self._plan = plan
+        if self._quantised:
+            self.monitor.refitted()
+        else:
+            self._quantised, self._refreshing = True, False
+            self._since_rescue = 0
+            self._shadow.renew()
         self._since_refresh = 0
         self._counts["refreshed"] += 1
-        self.monitor.reset()
-        self._report(f"refreshed {len(static_ranges(self._plan))} ranges from recent traffic")
+        self._report(f"refreshed {len(static_ranges(plan))} ranges from recent traffic")
 
     def _fall_back(self) -> None:
         self._switch.to(self._start(compile(self._reference, _in_fp32(self._engine))))
         self._quantised = False
+        self._shadow.renew()
         self._counts["fell_back"] += 1
-        self.monitor.reset()
         self._report("fell back to fp32")
 
 

@@ -15,7 +15,7 @@ from recstack.engine.reference import reference
 from recstack.engine.reference.int8 import linear_int8
 from recstack.model import Model
 from tests.engine.draft import Draft, make_batch
-from tests.engine.int8_twin import quantised_reference
+from tests.engine.quantised_twin import quantised_reference
 
 ISAS = [name for name, supported in instruction_sets().items() if supported]
 INT8 = LayerPrecision("int8")

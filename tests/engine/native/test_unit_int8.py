@@ -18,8 +18,8 @@ from recstack.engine.reference.int8 import folded_int8, linear_int8
 from recstack.model import Model, zoo
 from recstack.model.ops import AttentionPooling
 from tests.engine.draft import Draft, make_batch
-from tests.engine.int8_twin import quantised_reference
 from tests.engine.native.test_unit_sum import unit as summed_unit
+from tests.engine.quantised_twin import quantised_reference
 
 ISAS = [name for name, supported in instruction_sets().items() if supported]
 FEATURES = ("query", "key", "difference", "product")

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from recstack.engine import EngineConfig
 from recstack.model import Model
+from recstack.model.digest import weights_digest
 from recstack.precision.plan import PrecisionPlan
 from recstack.tune.deployment import Deployment
 
@@ -33,6 +34,7 @@ def deploy(
         Deployment(
             model="model", precision="precision.toml", engine=engine,
             reference=None if reference is None else str(reference),
+            reference_digest=None if reference is None else weights_digest(model),
         ).save(aside / "plan.toml")  # fmt: skip
         model.save(out / "model", table_formats=formats, greedy=plan.greedy)
         for path in aside.iterdir():

@@ -1,5 +1,5 @@
 """The scores of a quantised plan by definition: the model as the planner rewrites it, op by op in
-float64, with the products that a plan makes in int8 through their NumPy twin."""
+float64; int8 products through their NumPy twin, bf16 and fp16 rounding where its kernels round."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from recstack.engine.native.rnn import Rnn
 from recstack.engine.native.unit_sum import UnitSum, fits
 from recstack.engine.reference import reference
 from recstack.engine.reference.arrays import Array
-from recstack.engine.reference.dense import activate, affine
+from recstack.engine.reference.dense import activate
 from recstack.engine.reference.elementwise import sigmoid
 from recstack.engine.reference.executor import Computed
+from recstack.engine.reference.formats import multiply as rounding_product
+from recstack.engine.reference.formats import to_bf16, to_fp16
 from recstack.engine.reference.int8 import folded_int8, linear_int8
 from recstack.engine.reference.sequence import (
     attention_activation,
@@ -62,7 +64,7 @@ def twin(plan: Plan, op: Op) -> Computed | None:
     if isinstance(op, Gru | Augru | GruCell):
         return lambda inputs: recurrence(plan, op, precision, inputs)
     if isinstance(op, Rnn):
-        return lambda inputs: rnn(plan, op, inputs)
+        return lambda inputs: rnn(plan, op, precision, inputs)
     if isinstance(op, AttentionPooling):
         return lambda inputs: attention(plan, op, precision, inputs)
     if isinstance(op, UnitSum):
@@ -92,7 +94,8 @@ def multiply(
 ) -> Array:
     """start + x @ weight.T + bias in the precision that runs."""
     if not runs_in_int8(precision, *weight.shape):
-        y = x @ weight.T.astype(np.float64) + (0 if bias is None else bias)
+        own = LayerPrecision() if precision.format == "int8" else precision
+        y = rounding_product(x, weight.astype(np.float64), own) + (0 if bias is None else bias)
         return y if start is None else start + y
     rows = np.ascontiguousarray(x.reshape(-1, x.shape[-1]), np.float32)
     begin = None if start is None else start.astype(np.float32)
@@ -146,13 +149,15 @@ def after(from_x: Array, from_h: Array, h: Array, score: Array | None) -> Array:
     return (1 - score * update) * h + score * update * new
 
 
-def rnn(plan: Plan, op: Rnn, inputs: Sequence[Array]) -> Array:
-    x, states = inputs[0], []
-    hidden = plan.model.weights[op.weight].shape[0]
+def rnn(plan: Plan, op: Rnn, precision: LayerPrecision, inputs: Sequence[Array]) -> Array:
+    x, states, weight = inputs[0], [], plan.model.weights[op.weight]
+    hidden = weight.shape[0]
+    own = LayerPrecision() if precision.format == "int8" else precision  # it has no int8 kernel
     h = inputs[1].reshape(len(x), hidden) if len(inputs) > 1 else np.zeros((len(x), hidden))
     for t in range(x.shape[1]):
         joined = np.concatenate([x[:, t], h], axis=1)
-        h = np.tanh(affine(joined, plan.model.weights, op.weight, op.bias))
+        bias = plan.model.weights[op.bias] if op.bias else None
+        h = np.tanh(multiply(joined, weight, bias, own))
         states.append(h)
     return h if op.result == "last" else np.stack(states, axis=1)
 
@@ -203,7 +208,11 @@ def folded(
         narrow = (a.astype(np.float32) for a in (query, keys))
         added = added.astype(np.float32)
         return folded_int8(*narrow, weight, by_query, added, precision).astype(np.float64)
+    if precision.format == "fp16":
+        weight, by_query = to_fp16(weight), None if by_query is None else to_fp16(by_query)
     w = weight.astype(np.float64) + (0 if by_query is None else by_query * query[:, None, :])
+    if precision.format == "bf16":
+        keys, w = (to_bf16(x).astype(np.float64) for x in (keys, w))
     return np.matmul(keys, w.swapaxes(-1, -2)) + added[:, None, :]
 
 
