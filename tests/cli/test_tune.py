@@ -55,14 +55,15 @@ def tuned(folder: Path, *more: str) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("sla", "said"), [("p95<=1ns", "no rate that was tried meets p95<=1ns"), ("p95<=1s", "")]
+    ("sla", "budget_s", "said"),
+    [("p95<=1ns", "1", "no rate that was tried meets p95<=1ns"), ("p95<=1s", "6", "")],
 )
 def test_a_plan_is_written_where_a_rate_meets_the_target_only(
-    tmp_path: Path, sla: str, said: str
+    tmp_path: Path, sla: str, budget_s: str, said: str
 ) -> None:
     kept = tmp_path / "plan.toml"
     kept.write_text("# of last week\n")
-    code, text = tuned(tmp_path, "--sla", sla, "--budget-s", "1", "--no-slack")
+    code, text = tuned(tmp_path, "--sla", sla, "--budget-s", budget_s, "--no-slack")
     assert said in text
     assert (code == 1) == bool(said)
     assert (kept.read_text() == "# of last week\n") == bool(said)
