@@ -2,6 +2,7 @@
 
     python bench/policies.py --out out/policies.jsonl                  # simulated, 28 and 40 lanes
     python bench/policies.py --out out/policies.jsonl --live           # and measured, 2 lanes
+    python bench/policies.py --out out/policies.jsonl --live --repeat  # each live cell twice more
     python bench/policies.py --out out/policies.jsonl --engine torch   # simulated, torch's costs
     python bench/policies.py --out out/policies.jsonl --models ncf,dien --slas 1 --lanes 40
     python bench/policies.py --out out/policies.jsonl --table          # prints, runs nothing
@@ -11,9 +12,12 @@ Eight models, production-like sizes, Poisson arrivals, the SLAs of DeepRecSys ti
 is one model, SLA, engine, number of lanes and policy; cells that the file has are not run again.
 Costs are measured on this machine, once, and kept in the file. `static` cuts largest query / lanes,
 `deeprecsched` climbs from `--climb-from` rows; both serve late queries too, up to ten limits late.
-Live, the climb's chunk is that of a simulated climb on the same costs, and the policies are probed
-in turns, one probe each, so that a machine that drifts drifts for all. A live probe passes by the
-median of three runs: a stall of the machine, common to all, spoils one of them only.
+Live, the chunk is climbed on the lanes by paired runs (`recstack.tune.climb`); then all policies
+are probed in turns with other random numbers, one probe each, so that a machine that drifts drifts
+for all and no policy keeps the luck it was chosen for. A live probe passes by the median of three
+runs: a stall of the machine, common to all, spoils one of them only. Live cells of an SLA are run
+together, all anew where one is missing. `--repeat` searches every live cell twice, with fresh
+random numbers each, and keeps the ratio of the two.
 `slack` refuses what would be late. With more lanes than were measured, lanes are taken to slow each
 other down no more than those did.
 """
@@ -38,9 +42,13 @@ from recstack.loadtest.sizes import Fixed, Production
 from recstack.loadtest.sla import PUBLISHED_MS
 from recstack.schedule import Costs
 from recstack.tune import engine_costs, executor_costs
-from recstack.tune.policies import POLICIES, Setting, compare, traced
+from recstack.tune.live import null_record
+from recstack.tune.policies import POLICIES, compare, traced
+from recstack.tune.setting import Setting
+from recstack.tune.turns import search_twice
 
 TRACED = "rm2,wnd"
+PER_CELL = ("qps_at_sla", "at_load", "repeat")
 
 
 def one_large(setting: Setting, sla: SLA, seed: int) -> dict[str, float]:
@@ -82,6 +90,15 @@ class Cells:
         matching = (r for r in self.records if all(r.get(k) == v for k, v in key.items()))
         return next(matching, None)
 
+    def put(self, records: list[dict[str, Any]], **key: Any) -> None:
+        """Records in place of those of this key."""
+        sorts = (key.pop("record"),) if "record" in key else PER_CELL
+        self.records = [
+            r for r in self.records
+            if r["record"] not in sorts or any(r.get(k) != v for k, v in key.items())
+        ]  # fmt: skip
+        self.add(*records)
+
     def add(self, *records: dict[str, Any]) -> None:
         """More records, on disk."""
         self.records += records
@@ -117,17 +134,39 @@ def fill(setting: Setting, cells: Cells, args: argparse.Namespace) -> None:
     for factor in factors(args.slas):
         sla = scaled(whole, factor)
         key = {"record": "qps_at_sla", **where, "sla": str(sla)}
-        missing = [p for p in args.policies.split(",") if cells.get(**key, policy=p) is None]
+        asked = args.policies.split(",")
+        missing = [p for p in asked if cells.get(**key, policy=p) is None]
+        if missing and setting.expected:
+            missing = asked  # in turns with each other
         for made in compare(setting, missing, sla):
-            cells.add(*made)
-            print(f"{setting.origin} {setting.lanes} lanes {name} {sla} {made[0]['policy']}: "
-                  f"{made[0]['low_qps']:.1f} qps", flush=True)  # fmt: skip
+            policy = made[0]["policy"]
+            cells.put(made, **where, sla=str(sla), policy=policy)
+            print(f"{setting.origin} {setting.lanes} lanes {name} {sla} {policy}: "
+                  f"{made[0]['low_qps']:.1f} qps", *made[0]["reasons"], flush=True)  # fmt: skip
+        if args.repeat and setting.expected:
+            repeat(setting, cells, {**where, "sla": str(sla)}, sla)
     if name in args.traces.split(",") and cells.get(record="timeline", **where) is None:
         own = [r for r in cells.records if all(r.get(k) == v for k, v in where.items())]
         cells.add(*traced(setting, own, whole))
     key = {"record": "large", **where}
     if setting.key["engine"] == "recstack" and cells.get(**key) is None:
         cells.add({**key, **one_large(setting, whole, setting.seed)})
+    if setting.expected and cells.get(record="null", **where) is None:
+        rates = [r["low_qps"] for r in cells.records if r["record"] == "qps_at_sla"]
+        cells.add({**null_record(max(rates, default=0.0)), **where})
+
+
+def repeat(setting: Setting, cells: Cells, where: dict[str, Any], sla: SLA) -> None:
+    """Every cell at an SLA twice more, in turns, where that is not there: do the two agree?"""
+    found = [r for r in cells.records if r["record"] == "qps_at_sla" and r["low_qps"] > 0
+             and all(r.get(k) == v for k, v in where.items())]  # fmt: skip
+    if not found or all(cells.get(record="repeat", **where, policy=r["policy"]) for r in found):
+        return
+    for policy, qps in search_twice(setting, found, sla).items():
+        ratio = max(qps) / min(qps) if min(qps) > 0 else None
+        cells.put([{"record": "repeat", **where, "policy": policy, "qps": qps, "ratio": ratio}],
+                  record="repeat", **where, policy=policy)  # fmt: skip
+        print(f"{where['model']} {sla} {policy}: {qps[0]:.1f} and {qps[1]:.1f} qps", flush=True)
 
 
 def main() -> None:
@@ -140,6 +179,7 @@ def main() -> None:
     parser.add_argument("--slas", default="0.5,1,1.5")
     parser.add_argument("--lanes", default="28,40", help="simulated; '' for none")
     parser.add_argument("--live", action="store_true", help="and measured, on two lanes")
+    parser.add_argument("--repeat", action="store_true", help="live cells twice more, their ratio")
     parser.add_argument("--engine", choices=["recstack", "torch"], default="recstack")
     parser.add_argument("--traces", default=TRACED, help="models whose lanes are traced")
     parser.add_argument("--rows-scale", type=float, default=0.1)
@@ -148,6 +188,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.live and args.engine == "torch":
         parser.error("torch's costs are for simulation only")
+    if args.repeat and not args.live:
+        parser.error("expected --repeat with --live")
     if args.table:
         print(render(upgraded(results.read(args.out, "policies").records)))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,7 @@ from recstack.report.compared import Compared, Setting, kept
 from recstack.report.records import SORTS, AtLoad
 
 LEAST = 3
+TWICE = 1.05
 
 
 def upgraded(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -26,9 +28,11 @@ def _cell(old: dict[str, Any]) -> Iterator[dict[str, Any]]:
     sla = str(SLA(95.0, round(PUBLISHED_MS[old["model"]] * old["sla"] * 1e6)))
     key = {name: old[name] for name in ("origin", "model", "engine", "lanes", "policy")}
     key |= {"sla": sla, "label": f"{old['policy']}, {old['lanes']} lanes"}
+    # Live probes passed by the median of runs.
+    confidence = 0.5 if old["origin"] == "measured" else 0.95
     yield {
         "record": "qps_at_sla", "low_qps": old["qps"], "high_qps": None, "high_outcome": None,
-        "confidence": 0.95, "probes": [], **old.get("found", {}), **key,
+        "probes": [], **old.get("found", {}), "confidence": confidence, **key,
         "chunk_rows": old["chunk_rows"], "steps": old["steps"],
     }  # fmt: skip
     loads = {"1.0": old} if "refused" in old else {}
@@ -43,11 +47,33 @@ def _cell(old: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def render(records: Iterable[dict[str, Any]]) -> str:
     """Tables by setting: cells, ratios, chunks, goodput in overload, small queries beside large."""
     read: dict[str, list[Any]] = {"qps_at_sla": [], "at_load": [], "large": []}
+    records = list(records)
     for record in records:
         if (sort := record["record"]) in read:
             read[sort].append(SORTS[sort].model_validate(record))
     compared = Compared(*read.values())
-    return "\n".join(line for s in compared.settings for line in _setting(compared, s))
+    lines = [line for s in compared.settings for line in _setting(compared, s)]
+    return "\n".join([*lines, *_invalid(records), *_repeated(records)])
+
+
+def _invalid(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Cells whose rate may not be quoted."""
+    for r in records:
+        if r["record"] == "qps_at_sla" and r.get("reasons"):
+            yield f"- {r['model']} {r['sla']} {r['policy']}, {r['lanes']} lanes: {r['reasons'][0]}"
+
+
+def _repeated(records: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """How far two searches of the same schedule are apart."""
+    found = [r for r in records if r["record"] == "repeat"]
+    if not found:
+        return
+    ratios = sorted(r["ratio"] or math.inf for r in found)
+    close = sum(ratio <= TWICE for ratio in ratios)
+    worst = max(found, key=lambda r: r["ratio"] or math.inf)
+    yield (f"- two repeats, measured: {close} of {len(found)} cells within {TWICE - 1:.0%}, median "
+           f"{np.median(ratios):.3f}, worst {ratios[-1]:.3f} ({worst['model']} {worst['sla']} "
+           f"{worst['policy']})")  # fmt: skip
 
 
 def _setting(compared: Compared, setting: Setting) -> Iterator[str]:

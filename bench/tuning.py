@@ -41,8 +41,10 @@ from recstack.tune import (
     start,
     static_schedule,
 )
+from recstack.tune.about import about_engine, about_machine
+from recstack.tune.costs import measure_curve
+from recstack.tune.live import null_record
 from recstack.tune.predict import CostModel
-from recstack.tune.tuning import measure_curve
 from recstack.types import Query
 
 # p95 targets of the paper (DeepRecSys, table I), ms.
@@ -161,12 +163,14 @@ def row(model: str, args: argparse.Namespace) -> dict[str, object]:
     if not args.live:
         folder = args.simulated
         costs = read_costs(folder / f"{model}.json") if folder else modelled(model, lanes)
+        question |= {"costs": costs.model_dump(mode="json"), "queries": args.queries}
         measure_of = simulated(costs, args.queries)
         rig = rig_of(Played, lambda sut: measure_of(sut.candidate), sla, config, path, question)
         curve = {2**k: 1e3 * us for k, us in enumerate(costs.service_us[0])}
     else:
         made = rs.zoo.build(model, rows_scale=args.rows_scale)
         engine = rs.compile(made)
+        question |= {"engine": about_engine(engine), "machine": about_machine()}
         pool = QueryPool(lambda i, rows: Query(i, random_batch(made, rows, i)))
         journal = Journal(args.out / f"{model}-curve.journal", question)
         curve = journal.answer("curve", dict[int, float], lambda: measure_curve(engine, pool))
@@ -199,7 +203,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     rows = [row(model, args) for model in args.models.split(",")]
     kind = "measured" if args.live else "simulated"
-    results.write(args.out / f"tuning-{kind}.jsonl", "bench", rows, seed=args.seed)
+    null = [null_record(max(r["found_qps"] for r in rows))] if args.live else []
+    results.write(args.out / f"tuning-{kind}.jsonl", "bench", [*rows, *null], seed=args.seed)
     print(f"| model ({kind}) | candidates | probes | exhaustive | share | static QPS | found QPS |"
           " exhaustive QPS | of best | found chunk x lanes |")  # fmt: skip
     print("|---" * 10 + "|")

@@ -2,7 +2,8 @@
 
 RecstackError
 |-- ConfigError            an option, argument or deployment file is wrong
-|   `-- MissingExtra       an optional package is absent; says which extra to install
+|   |-- MissingExtra       an optional package is absent; says which extra to install
+|   `-- Unprovable         labelled data that can prove nothing about a metric
 |-- ModelError             a model description is malformed; `where` is the place in it
 |   |-- ModelFileError     a model folder cannot be read or written
 |   `-- RowError           a row of a table cannot be stored in a format
@@ -37,6 +38,10 @@ class MissingExtra(ConfigError):
         super().__init__(f"this needs the package {package!r}: pip install 'recstack[{extra}]'")
         self.package = package
         self.extra = extra
+
+
+class Unprovable(ConfigError):
+    """Labelled data that can prove nothing about a metric, whatever the scores."""
 
 
 class ModelError(RecstackError):

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 
-from recstack.bench.placement import Costs, place, serve
+from recstack.bench.placement import Costs, place, search, serve
 from recstack.errors import ConfigError
 
 FREE = Costs({"a": 100.0, "b": 300.0}, {m: {"a": 1.0, "b": 1.0} for m in "ab"})
@@ -60,6 +61,30 @@ def test_bad_questions(lanes: int, demand: dict[str, float], words: str) -> None
 def test_a_model_that_never_meets_its_sla_has_no_place() -> None:
     with pytest.raises(ConfigError, match="meet their SLA alone, got b"):
         place(2, {"a": 1.0, "b": 1.0}, Costs({"a": 1.0, "b": 0.0}, FREE.slowdown))
-    with pytest.raises(ConfigError, match="fewer models or lanes"):
-        many = {str(i): 1.0 for i in range(9)}
-        place(4, many, Costs(many, {m: dict.fromkeys(many, 1.0) for m in many}))
+
+
+def random_costs(seed: int, models: int) -> tuple[dict[str, float], Costs]:
+    """A demand and costs: some models hurt each other a lot."""
+    rng = np.random.default_rng(seed)
+    names = [f"m{i}" for i in range(models)]
+    slowdown = {v: {o: float(1.0 + rng.exponential(0.3)) for o in names} for v in names}
+    alone = {name: float(rng.lognormal(5.0, 1.0)) for name in names}
+    return {name: float(rng.lognormal(3.0, 1.0)) for name in names}, Costs(alone, slowdown)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("models", "lanes"), [(2, 5), (3, 4)])
+def test_a_local_search_comes_close_to_the_exact_one(models: int, lanes: int, seed: int) -> None:
+    demand, costs = random_costs(seed, models)
+    best, found = place(lanes, demand, costs), search(lanes, demand, costs)
+    assert best.exact and not found.exact
+    assert 0.93 * best.scale <= found.scale <= best.scale + 1e-9
+
+
+def test_too_many_placements_to_try_are_searched_locally() -> None:
+    demand, costs = random_costs(0, 4)
+    found = place(16, demand, costs)
+    everywhere = serve((tuple(demand),) * 16, demand, costs)
+    assert not found.exact and len(found.lanes) == 16
+    assert found.scale > everywhere.scale
+    assert all(found.lanes_of(m) for m in demand)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import recstack as rs
+from recstack.cli import debugged
+from recstack.cli import quantize as cli
 from recstack.cli.app import app
 from recstack.errors import ConfigError, DataError, ModelFileError
 from recstack.model import storage
@@ -129,6 +133,79 @@ def test_data_too_small_exit_1_and_say_how_many_rows_are_needed(tmp_path: Path) 
     done = quantize("--data", str(tmp_path / "few"), "--objective", "memory")
     assert done.exit_code == 1
     assert "too small to prove" in done.output and "rows would be needed" in done.output
+
+
+@pytest.mark.parametrize("mode", ["search", "plan"])
+@pytest.mark.parametrize(
+    ("missing", "why"), [("class", "both classes"), ("group", "independent groups|two groups")]
+)
+def test_data_that_can_prove_nothing_exit_1(
+    mode: str, missing: str, why: str, tmp_path: Path
+) -> None:
+    _, labelled = ratings("wnd")
+    few = labelled.part(0, 400)
+    if missing == "class":
+        few = replace(few, labels=np.zeros_like(few.labels))
+    else:
+        few = replace(few, groups=np.zeros_like(few.groups))
+    few.save(tmp_path / "few")
+    (tmp_path / "p.toml").write_text('format = 1\n[layers]\ndefault = "bf16"\n')
+    more = ("--plan", str(tmp_path / "p.toml")) if mode == "plan" else ("--objective", "memory")
+    out = tmp_path / "out"
+    done = quantize("--data", str(tmp_path / "few"), "-o", str(out), *more)
+    assert done.exit_code == 1, done.exception
+    assert re.search(why, done.output) and done.output.count("too_small:") == 1
+    assert not (out / "plan.toml").exists() and (out / "report.html").exists()
+    done = quantize("--data", str(tmp_path / "few"), "-o", str(out), "--publish",
+                    "--plan", str(tmp_path / "p.toml"))  # fmt: skip
+    assert done.exit_code == 0, done.exception
+    assert "# given up: " in (out / "precision.toml").read_text()
+
+
+def test_a_floor_within_the_interval_is_not_proven(data: str) -> None:
+    arguments = ("--data", data, "--objective", "memory", "--floor")
+    done = quantize(*arguments, "0.74")  # ne is 0.7266 on the proof rows
+    assert done.exit_code == 1, done.output
+    assert "past the floor 0.74" in done.output
+    assert quantize(*arguments, "0.9").exit_code == 0
+
+
+def test_a_plan_that_is_not_faster_is_not_deployed(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "p.toml").write_text('format = 1\n[layers]\ndefault = "bf16"\n')
+    out, search = tmp_path / "out", ("--data", data, "-o", str(tmp_path / "out"))
+    assert quantize(*search, "--plan", str(tmp_path / "p.toml")).exit_code == 0
+    before = contents(out)
+    monkeypatch.setattr(cli, "plan_ns", lambda *_: (10_000.0, 10_500.0))
+    done = quantize(*search)
+    assert done.exit_code == 1, done.output
+    assert "not_faster: ne" in done.output
+    assert "64 rows take 10.5 us in the whole plan and 10.0 us in fp32" in done.output
+    assert "is still the deployment from before" in done.output
+    kept = [name for name in before if "model" in name or name.endswith(".toml")]
+    assert len(kept) == 4 and all(contents(out)[name] == before[name] for name in kept)
+    page = (out / "report.html").read_text()
+    assert "not faster than fp32" in page and "still the deployment from before" in page
+    other = tmp_path / "other"
+    done = quantize("--data", data, "-o", str(other), "--objective", "memory")
+    assert done.exit_code == 0 and (other / "plan.toml").exists()
+
+
+def test_debug_looks_at_queries_from_all_over_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, labelled = ratings("wnd")
+    labelled.save(tmp_path / "d")
+    seen = []
+    monkeypatch.setattr(debugged, "debug", lambda model, plan, data: seen.append(data) or [])
+    for seed in ("0", "0", "1"):
+        quantize("--data", str(tmp_path / "d"), "--debug", "--seed", seed)
+    groups = [set(data.groups) for data in seen]
+    assert len(groups[0]) > 100 > len(set(labelled.part(0, 2048).groups))
+    assert all(data.rows == debugged.DEBUG_ROWS for data in seen)
+    same, other = (not np.array_equal(seen[0].batch.values, s.batch.values) for s in seen[1:])
+    assert (same, other) == (False, True)
 
 
 def test_debug_ranks_the_planted_channel_first_and_draws_it(tmp_path: Path) -> None:

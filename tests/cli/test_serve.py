@@ -24,6 +24,7 @@ from recstack.cli.serve import serve
 from recstack.data import random_batch
 from recstack.errors import RecstackError
 from recstack.model import Model, zoo
+from recstack.schedule import Costs, ScheduleConfig
 from recstack.tune import Deployment
 
 NCF = zoo.build("ncf", seed=0, rows_scale=0.001)
@@ -97,6 +98,20 @@ def test_a_plan_is_served_until_a_signal(folder: Path, options: tuple[str, ...])
             text = page.read().decode()
         word = {"": "accepted", "--adapt": "adapt_windows", "--monitor": "monitor_alarm"}
         assert f"recstack_sut_{word[options[0] if options else '']}" in text
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_a_plan_of_slack_is_served_without_adapting(folder: Path) -> None:
+    """`tune` tries that policy unless told: --adapt says that there is nothing to choose."""
+    costs = Costs(busy=(1,), service_us=((10.0, 20.0),))
+    schedule = ScheduleConfig(lanes=1, policy="slack", costs=costs, target_ms=10.0)
+    Deployment(model="m", schedule=schedule).save(folder / "slack.toml")
+    with serving(folder, "slack.toml", "--name", "shop", "--adapt") as (process, port):
+        status, _ = post(port, "shop/infer", infer(NCF, 3))
+        assert status == 200
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page:
+            assert "adapt_windows" not in page.read().decode()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 

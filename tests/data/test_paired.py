@@ -9,7 +9,7 @@ from sklearn.metrics import ndcg_score
 from recstack.data.metrics import auc, bootstrap, hit_rate, log_loss, ndcg, normalised_entropy
 from recstack.data.paired import PairedTest
 from recstack.data.paired_metrics import metric_of, parse_metric
-from recstack.errors import ConfigError
+from recstack.errors import ConfigError, Unprovable
 
 ROWS = 3000
 
@@ -173,12 +173,132 @@ def test_no_change_seen_does_not_mean_that_there_is_none() -> None:
     assert (moved.low, moved.high) == pytest.approx((-3e-3, 3e-3), rel=0.02)
 
 
+def right(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return (scores > 0.5) == labels
+
+
+right.higher_is_better = True
+
+
+@pytest.mark.parametrize(
+    ("metric", "reach"), [(parse_metric("ndcg@5"), 3.0), (metric_of(right, "right"), 3.0)]
+)
+def test_metrics_of_few_changes_claim_no_certainty_either(metric, reach: float) -> None:
+    """No change among 500 queries of 20 rows: up to 3 of 500 may change, and all their rows."""
+    rng = np.random.default_rng(4)
+    labels = (np.arange(10_000) % 20 == 0).astype(float)[:, None]
+    before = 0.2 + 0.6 * rng.random((10_000, 1))
+    test = PairedTest(labels, before, np.arange(0, 10_001, 20))
+    moved = 0.5 + (before - 0.5) * (1 + 1e-9)
+    same, found = (test.compare(metric, s, relative=False, level=0.9)[0] for s in (before, moved))
+    assert (same.harm.low, same.harm.high, same.identical) == (0, 0, True)
+    assert (found.harm.value, found.identical) == (0, False)
+    assert found.harm.high == pytest.approx(reach / 500, rel=0.05)
+    assert found.harm.low == pytest.approx(-reach / 500, rel=0.05)
+
+
+def test_a_smooth_loss_is_resampled_as_it_is_though_some_rows_round_to_no_change() -> None:
+    def square(y: np.ndarray, s: np.ndarray) -> np.ndarray:
+        return (y - s) ** 2
+
+    labels, before, after = scores(0.05)
+    labels[:5], before[:5], after[:5] = 1, 1e-20, 2e-20  # 1 - 1e-20 is 1
+    test = PairedTest(labels, before, ONE_EACH)
+    found = test.compare(metric_of(square, "square"), after, relative=False)[0].harm
+    change = square(labels, after) - square(labels, before)
+    assert found.high - found.low == pytest.approx(3.92 * change.std() / ROWS**0.5, rel=0.05)
+
+
+def test_a_whole_group_may_change_unseen() -> None:
+    rng = np.random.default_rng(4)
+    labels = (np.arange(20_000) % 20 == 0).astype(float)[:, None]
+    before = rng.standard_normal((20_000, 1))
+    test = PairedTest(labels, before, np.arange(0, 20_001, 20), np.arange(1000) // 10)
+    found = test.compare(parse_metric("hr@10"), 2 * before, relative=False, level=0.9)[0]
+    assert found.groups == 100
+    assert found.harm.high == pytest.approx(3e-2, rel=0.05)
+
+
+@pytest.mark.parametrize("chance", [0.005, 0.02, 0.05])
+def test_the_bad_end_is_past_the_truth_as_often_as_it_says_also_of_rare_changes(
+    chance: float,
+) -> None:
+    """60 groups of 5 rows; a group goes wrong, all of it, with a chance; 400 data sets."""
+    rng = np.random.default_rng(7)
+    group = np.repeat(np.arange(60), 5)
+    labels, before = np.ones((300, 1)), np.where(rng.random((300, 1)) < 0.9, 0.8, 0.2)
+    truth = chance * (before > 0.5).mean()
+    held = 0
+    for seed in range(400):
+        wrong = (rng.random(60) < chance)[group][:, None]
+        after = np.where(wrong, 0.1, before + 1e-6)
+        test = PairedTest(labels, before, np.arange(301), group, resamples=500, seed=seed)
+        found = test.compare(metric_of(right, "right"), after, relative=False, level=0.95)[0]
+        held += found.harm.high >= truth
+    assert held / 400 > 0.96  # 0.975 but for chance; 1 - (1 - chance) ** 60 by resampling alone
+
+
+def test_auc_of_unchanged_order_is_as_certain_as_the_moves_are_small() -> None:
+    rng = np.random.default_rng(6)
+    labels = (rng.random((400, 1)) < 0.5).astype(float)
+    before = np.linspace(0, 1, 400)[:, None] + 0.2 * labels
+    off = rng.uniform(-0.5, 0.5, (400, 1))
+    test = PairedTest(labels, before, np.arange(401))
+    metric, highs = parse_metric("auc"), []
+    for reach in (1e-6, 1e-2, 0.3):
+        at = before + reach * off
+        order = np.argsort(np.argsort(before[:, 0]))
+        after = np.sort(at[:, 0])[order][:, None]  # moved, and no pair turned
+        found = test.compare(metric, after, relative=False)[0]
+        assert found.harm.value == 0 and not found.identical
+        highs.append(found.harm.high)
+    assert 0 < highs[0] < highs[1] < highs[2]
+    assert highs[0] == pytest.approx(3 / 200 / 200, rel=0.5)
+    assert test.compare(metric, before, relative=False)[0].harm.high == 0
+
+
+def test_the_bad_end_of_the_candidate_is_that_of_its_own_interval() -> None:
+    labels, before, after = scores(0.05)
+    test = PairedTest(labels, before, ONE_EACH, GROUPS, resamples=4000)
+    for name, slow in (("auc", auc), ("logloss", log_loss)):
+        found = test.compare(parse_metric(name), after, relative=False)[0]
+        twin = bootstrap(slow, labels[:, 0], after[:, 0], groups=GROUPS, resamples=800)
+        wanted = twin.low if name == "auc" else twin.high
+        assert found.worst == pytest.approx(wanted, abs=0.08 * (twin.high - twin.low))
+
+
+def test_scores_that_are_not_finite_are_infinitely_worse() -> None:
+    labels, before, after = scores(0.05)
+    labels[1] = np.nan
+    test = PairedTest(labels, before, ONE_EACH, resamples=10)
+    for at, finite in ((0, False), (1, True)):
+        broken = after.copy()
+        broken[at] = np.nan
+        for name in ("ne", "logloss", "auc"):
+            found = test.compare(parse_metric(name), broken, relative=True)[0]
+            assert np.isfinite(found.candidate) == finite
+            assert (found.harm.low == np.inf) != finite
+    with pytest.raises(ConfigError, match="finite scores to compare with, got inf - at row 0"):
+        PairedTest(labels, np.where(np.arange(ROWS)[:, None] == 0, np.inf, before), ONE_EACH)
+
+
+@pytest.mark.parametrize("name", ["auc", "ne"])
+def test_resamples_of_one_class_are_left_out(name: str) -> None:
+    labels, before = np.array([[0.0], [1.0]]), np.array([[0.2], [0.7]])
+    test = PairedTest(labels, before, np.arange(3), resamples=100)
+    found = test.compare(parse_metric(name), before + 0.1, relative=True)[0]
+    assert np.isfinite([found.harm.low, found.harm.high, found.worst]).all()
+
+
 def test_metrics_that_scores_cannot_change_are_refused() -> None:
     labels, before, after = scores(0.05)
     one_class = PairedTest(labels * 0, before, ONE_EACH, resamples=10)
     for name in ("ne", "auc"):
-        with pytest.raises(ConfigError, match="expected both classes in labels, got 0 ones"):
+        with pytest.raises(Unprovable, match="expected both classes in labels, got 0 ones"):
             one_class.compare(parse_metric(name), after, relative=True)
+    perfect = metric_of(lambda y, s: np.zeros_like(y), "perfect")
+    with pytest.raises(Unprovable, match=r"expected perfect to differ between rows, got 0\.0"):
+        one_class.compare(perfect, after, relative=False)
     tens = PairedTest(labels, before, np.arange(0, ROWS + 1, 10), resamples=10)
     with pytest.raises(ConfigError, match=r"more than 10 rows for hr@10.* at most 10"):
         tens.compare(parse_metric("hr@10"), after, relative=False)

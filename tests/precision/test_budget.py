@@ -13,8 +13,10 @@ BUDGET = Budget(5e-4, relative=True)
 
 
 def comparison(value: float, low: float, high: float, groups: int = 500) -> Comparison:
-    harm = Interval(value, low, high)
-    return Comparison("ne", False, 0, 0.7, 0.7 * (1 + value), harm, True, 0.95, 10_000, groups)
+    harm, after, worst = Interval(value, low, high), 0.7 * (1 + value), 0.705
+    return Comparison(
+        "ne", False, 0, 0.7, after, harm, True, 0.95, 10_000, groups, worst, identical=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,8 @@ def test_budgets_are_shares_or_in_the_unit(text: str, wanted: Budget | None) -> 
         (comparison(9e-4, 6e-4, 12e-4), "exceeded"),
         (comparison(6e-4, 4e-4, 8e-4), "unproven"),
         (comparison(1e-6, -1e-6, 1e-6, groups=29), "unproven"),
-        (comparison(0, 0, 0, groups=3), "within"),
+        (comparison(0, 0, 0, groups=3), "unproven"),
+        (replace(comparison(0, 0, 0, groups=3), identical=True), "within"),
     ],
 )
 def test_the_bad_end_of_the_interval_decides(found: Comparison, outcome: str) -> None:
@@ -62,5 +65,23 @@ def test_a_floor_holds_whatever_the_reference() -> None:
     found = comparison(0, -1e-5, 1e-5)
     assert judge([found], replace(BUDGET, floor=0.71)).outcome == "within"
     assert judge([found], replace(BUDGET, floor=0.69)).outcome == "exceeded"
-    higher = replace(found, higher_is_better=True)
+    higher = replace(found, higher_is_better=True, worst=0.695)
     assert judge([higher], replace(BUDGET, floor=0.71)).outcome == "exceeded"
+    assert judge([higher], replace(BUDGET, floor=0.69)).outcome == "within"
+
+
+def test_a_floor_within_the_interval_is_not_proven() -> None:
+    found = comparison(0, -1e-5, 1e-5)  # 0.7, at worst 0.705
+    judged = judge([found], replace(BUDGET, floor=0.702))
+    assert (judged.outcome, judged.rows_needed) == ("unproven", 62_500)
+    assert "reaches 0.705000, past the floor 0.702" in judged.reason
+    higher = replace(found, higher_is_better=True, worst=0.695)
+    assert judge([higher], replace(BUDGET, floor=0.698)).outcome == "unproven"
+
+
+def test_scores_that_are_not_finite_exceed_any_budget() -> None:
+    nan, inf = float("nan"), float("inf")
+    found = replace(comparison(0, inf, inf), candidate=nan, worst=nan)
+    judged = judge([comparison(0, -1e-5, 1e-5), replace(found, task=1)], BUDGET)
+    assert (judged.outcome, judged.worst.task) == ("exceeded", 1)
+    assert "not all finite" in judged.reason

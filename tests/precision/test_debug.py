@@ -79,3 +79,12 @@ def test_errors_and_histograms_by_hand() -> None:
     assert (found.low, found.high) == (3, 8)
     assert sum(found.reference) == sum(found.quantised) == 2
     assert histogram(before * 0, before * 0).low == -0.5
+
+
+def test_histograms_and_errors_of_values_that_are_not_finite() -> None:
+    before = np.array([1.0, 5.0, np.inf, -np.inf, np.nan], np.float32)
+    found = histogram(before, np.array([np.nan, 2.0, 9.0, np.inf, 3.0], np.float32))
+    assert (found.low, found.high) == (1, 9)
+    assert (sum(found.reference), sum(found.quantised)) == (2, 3)
+    assert histogram(before * np.nan, before * np.nan).high == 0.5
+    assert error(before, before).sqnr_db == -MOST_DB

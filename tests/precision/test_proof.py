@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recstack.data import LabelledData
-from recstack.data.paired_metrics import parse_metric
+from recstack.data.paired_metrics import metric_of, parse_metric
 from recstack.errors import ConfigError
 from recstack.precision.budget import parse_budget
 from recstack.precision.plan import uniform
@@ -12,6 +12,10 @@ from recstack.precision.proof import check_labels, prove
 from tests.precision.movielens import planted, ratings
 
 NE = parse_metric("ne")
+
+
+def right(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    return (scores > 0.5) != labels
 
 
 @pytest.mark.parametrize("name", ["wnd", "din"])
@@ -50,3 +54,16 @@ def test_labels_must_be_of_every_output() -> None:
     two = LabelledData(data.inputs, data.batch, np.repeat(data.labels, 2, axis=1), data.groups)
     with pytest.raises(ConfigError, match="labels of 1 tasks"):
         check_labels(model, two)
+
+
+@pytest.mark.parametrize("metric", ["auc", f"{__name__}:right"])
+def test_a_few_rows_whose_order_stays_prove_nothing(metric: str) -> None:
+    model, data = ratings("wnd")
+    first, second = np.unique(data.groups)[:2]
+    few = data.take(np.concatenate([np.flatnonzero(data.groups == g)[:4] for g in (first, second)]))
+    labels = np.array([0, 1, 0, 1, 1, 0, 0, 1], np.float32)[:, None]
+    few = LabelledData(few.inputs, few.batch, labels, few.groups)
+    of = metric_of(right, metric) if ":" in metric else parse_metric(metric)
+    proof = prove(model, uniform(model, "fp16", "fp32"), few, of, parse_budget("0.05%"))
+    assert proof.judgement.worst.candidate == proof.judgement.worst.reference
+    assert proof.judgement.outcome == "unproven"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,10 +10,12 @@ from recstack.engine.table import TableExecutor
 from recstack.loadtest import drive, make_queries, make_traffic, sizes
 from recstack.loadtest.null import empty_query
 from recstack.loadtest.sla import SLA, parse
-from recstack.schedule import Dispatcher, LoopDispatcher, ScheduleConfig
+from recstack.schedule import AcceleratorConfig, Dispatcher, LoopDispatcher, ScheduleConfig
 from recstack.serve.exposition import expose
 from recstack.serve.metrics import Metrics
 from recstack.tune import AdaptiveDispatcher, OnlineConfig
+from recstack.tune.adaptive import Meter
+from recstack.tune.trial import Window
 from recstack.types import SUT
 from tests.tune.queueing import curve
 
@@ -72,6 +75,51 @@ def test_metrics_show_what_adapting_does() -> None:
     assert stats["adapt_trials"] == 0
     assert 'recstack_sut_adapt_windows{model="m"}' in page
     assert 'recstack_sut_chunk_rows{model="m"} 8.0' in page
+
+
+def test_an_error_is_told_and_adapting_goes_on() -> None:
+    said: list[str] = []
+    schedule = ScheduleConfig(lanes=1, cores=(), chunk_rows=8, merge_rows=0)
+    sut = AdaptiveDispatcher(sleeping_lanes(schedule), parse("p95<=10s"), FAST, say=said.append)
+    real, left = sut.controller.step, iter([True, True])
+
+    def step(window: Window) -> ScheduleConfig:
+        if next(left, False):
+            raise ArithmeticError("planted")
+        return real(window)
+
+    sut.controller.step = step  # type: ignore[method-assign]
+    try:
+        until = time.monotonic() + 20
+        while not sut.stats()["adapt_windows"] and time.monotonic() < until:
+            load(sut, 200.0, 60, 0)
+        stats = sut.stats()
+    finally:
+        sut.close()
+    assert stats["adapt_windows"] >= 1
+    assert stats["adapt_errors"] == 2
+    assert len(said) == 1 and "planted" in said[0]
+
+
+def test_the_time_of_a_device_is_shared_among_all_lanes() -> None:
+    device = AcceleratorConfig(device="cpu", lanes=1)
+    schedule = ScheduleConfig(lanes=1, chunk_rows=8, merge_rows=0, accelerator=device)
+    sut = sleeping_lanes(ScheduleConfig(lanes=1, cores=(), chunk_rows=8, merge_rows=0))
+    try:
+        load(sut, 500.0, 40, 0)
+        stats = sut.stats()
+    finally:
+        sut.close()
+    both_ns = 2 * 10**9
+    after = replace(stats, counters={**stats.counters, "busy_ns": both_ns})
+    meter = Meter(schedule, replace(FAST, window_queries=10))
+    nothing = sleeping_lanes(ScheduleConfig(lanes=1, cores=(), chunk_rows=8, merge_rows=0))
+    try:
+        meter.begin(0, nothing.stats())
+    finally:
+        nothing.close()
+    window = meter.end(10**9, after)
+    assert window is not None and window.busy == 1.0
 
 
 def test_closing_twice_and_draining_from_a_loop() -> None:

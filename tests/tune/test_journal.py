@@ -30,6 +30,7 @@ def test_answers_are_asked_for_once_also_by_the_next_process(tmp_path: Path) -> 
     assert first.answer("probe", Probe, lambda: PROBE) == PROBE
     curves = {"": {1: 2.0}}
     assert first.answer("curves", dict[str, dict[int, float]], lambda: curves) == curves
+    first.close()
     again = Journal(path, ABOUT)
     assert len(again) == 3
     assert again.answer("a", float, never) == 0.1
@@ -43,6 +44,7 @@ def test_a_line_cut_short_is_dropped_and_the_rest_kept(tmp_path: Path) -> None:
     journal = Journal(path, ABOUT)
     for name in "abc":
         journal.answer(name, float, lambda: 1.0)
+    journal.close()
     whole = path.read_bytes()
     path.write_bytes(whole[:-7])
     again = Journal(path, ABOUT)
@@ -64,6 +66,43 @@ def test_another_search_and_another_file_are_refused(tmp_path: Path) -> None:
             Journal(path, ABOUT)
     with pytest.raises(ConfigError, match="cannot write"):
         Journal(tmp_path / "none" / "journal.jsonl", ABOUT)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [b"\x08\0\0\0\0\0\0\0no journal", b"one\ntwo\nthree", b'{"format": 1}\n{"question": "cut sho',
+     b'{"x": 1}', b"\xff\xfe\nmore"],
+)  # fmt: skip
+def test_a_file_that_is_no_journal_of_this_search_is_left_as_it_was(
+    found: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "weights.bin"
+    path.write_bytes(found)
+    with pytest.raises((ConfigError, DataError), match="journal"):
+        Journal(path, ABOUT)
+    assert path.read_bytes() == found
+
+
+def test_a_header_cut_short_is_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    Journal(path, ABOUT).close()
+    whole = path.read_bytes()
+    for length in (0, 1, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with Journal(path, ABOUT) as journal:
+            journal.answer("a", float, lambda: 1.0)
+        assert path.read_bytes().startswith(whole) and len(Journal(path, ABOUT)) == 1
+
+
+def test_two_searches_do_not_write_one_journal(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    with Journal(path, ABOUT) as journal:
+        journal.answer("a", float, lambda: 1.0)
+        before = path.read_bytes()
+        with pytest.raises(ConfigError, match="a search that is running"):
+            Journal(path, ABOUT)
+        assert path.read_bytes() == before
+    assert len(Journal(path, ABOUT)) == 1
 
 
 def test_an_answer_of_another_kind_is_an_error(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from recstack import _native
-from recstack.loadtest import make_traffic, sizes
+from recstack.loadtest import arrivals, make_traffic, sizes
 from recstack.loadtest.sla import parse
 from recstack.schedule import ScheduleConfig
 from recstack.tune import Candidate
@@ -23,18 +25,25 @@ START = ScheduleConfig(lanes=4, chunk_rows=32, merge_rows=0)
 def window(schedule: ScheduleConfig, qps: float, seed: int, costs: list[float] = COSTS) -> Window:
     """A window of 600 queries in virtual time."""
     plan = make_traffic(qps, 600, seed=seed, distribution=sizes.Production())
-    scheduled, rows = plan.scheduled_ns.tolist(), plan.rows.tolist()
+    return windowed(schedule, plan.scheduled_ns, plan.rows, costs)
+
+
+def windowed(
+    schedule: ScheduleConfig, scheduled_ns: np.ndarray, sizes_rows: np.ndarray, costs: list[float]
+) -> Window:
+    """Some queries in virtual time."""
+    scheduled, rows = scheduled_ns.tolist(), sizes_rows.tolist()
     latency = play(Candidate(schedule), costs, scheduled, rows)
     histogram = _native.Histogram()
     for value in latency.astype(int).tolist():
         histogram.record(value)
-    chunks = np.ceil(plan.rows / schedule.chunk_rows)
+    chunks = np.ceil(sizes_rows / schedule.chunk_rows)
     work_ns = float(
-        sum(c * costs[int(np.ceil(r / c))] for c, r in zip(chunks, plan.rows, strict=True))
+        sum(c * costs[int(np.ceil(r / c))] for c, r in zip(chunks, sizes_rows, strict=True))
     )
-    span_ns = max(scheduled[-1], int((plan.scheduled_ns + latency).max()))
+    span_ns = max(scheduled[-1], int((scheduled_ns + latency).max()))
     busy = min(work_ns / (schedule.lanes * span_ns), 1.0)
-    return Window(scheduled[-1] / 1e9, 0, histogram.snapshot(), busy, work_ns / plan.rows.sum())
+    return Window(scheduled[-1] / 1e9, 0, histogram.snapshot(), busy, work_ns / sizes_rows.sum())
 
 
 def live(controller: Controller, qps: float, windows: int, seed: int = 0, costs=COSTS):
@@ -73,6 +82,44 @@ def test_a_load_change_is_followed_and_then_left_alone() -> None:
     ran = live(controller, busy, 300, seed=2)
     assert set(ran) == {controller.schedule}
     assert controller.counts.trials == trials
+
+
+def test_lanes_that_become_slower_are_noticed() -> None:
+    """The load stays, what a chunk costs grows fourfold: larger chunks are tried and kept."""
+    start = START.model_copy(update={"chunk_rows": 64})
+    controller = Controller(start, SLA)
+    cheap = table(curve(lambda n: 100 + 5.0 * n))
+    live(controller, 1000.0, 150, costs=cheap)
+    before, settled = controller.counts.trials, controller.schedule
+    live(controller, 1000.0, 100, seed=1, costs=cheap)
+    assert controller.counts.trials == before, "nothing has changed"
+    live(controller, 1000.0, 200, seed=2, costs=table(curve(lambda n: 500 + 5.0 * n)))
+    assert controller.counts.trials > before
+    assert controller.schedule.chunk_rows > settled.chunk_rows
+
+
+def mmpp_windows(qps: float, windows: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Arrivals and sizes of windows of two seconds, of a process that bursts for about as long."""
+    process = arrivals.parse("mmpp:burst=4,calm_s=10,burst_s=2")
+    count = int(qps * 2 * windows)
+    plan = make_traffic(qps, count, seed=seed, process=process, distribution=sizes.Production())
+    ends = np.searchsorted(plan.scheduled_ns, 2 * 10**9 * np.arange(1, windows + 1))
+    for i, (begin, end) in enumerate(itertools.pairwise([0, *ends.tolist()])):
+        if end - begin >= 30:
+            yield plan.scheduled_ns[begin:end] - i * 2 * 10**9, plan.rows[begin:end]
+
+
+def test_bursts_that_come_again_are_no_change_of_load() -> None:
+    """Once it has seen how the load varies, a re-tune is rare: not one per burst."""
+    controller = Controller(START, SLA)
+    schedule, trials = controller.schedule, []
+    for scheduled, rows in mmpp_windows(500.0, 600, seed=0):
+        schedule = controller.step(windowed(schedule, scheduled, rows, COSTS))
+        trials.append(controller.counts.trials)
+    bursts = len(trials) // 6
+    assert trials[-1] > 0, "bursts put the limit at risk: something is tried"
+    late = trials[-1] - trials[len(trials) // 3]
+    assert late <= bursts // 5, (late, bursts)
 
 
 def test_when_the_limit_cannot_be_met_attempts_become_rare() -> None:

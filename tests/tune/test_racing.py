@@ -106,6 +106,59 @@ def test_without_time_the_baseline_stays() -> None:
     assert found.best.candidate == baseline
 
 
+@pytest.mark.parametrize("checks", range(3))
+def test_a_check_without_time_leaves_what_was_raced(checks: int) -> None:
+    """Time ends before the check has a rate of both: the race's rates stand."""
+    fresh: list[int] = []
+
+    def probe(candidate: Candidate, rate_qps: float, seed: int) -> Probe:
+        fresh.extend([seed] if seed else [])
+        limit = 100.0 if candidate.schedule.chunk_rows == 125 else 80.0
+        # With fresh random numbers the first probe of each fails.
+        passed = rate_qps <= limit * (0.9 if seed else 1.0)
+        return Probe(rate_qps, "pass" if passed else "fail", 0, 100, 1, 1.0)
+
+    baseline, sla = Candidate(static_schedule(CORES, LARGEST)), parse("p95<=15ms")
+    whole = Race(SPACE, baseline, probe, lambda c: 90.0, sla, CONFIG).run()
+    searched = len(whole.trials[0].found.probes)
+    fresh.clear()
+    left = iter([True] * (searched + checks))
+    found = Race(
+        SPACE, baseline, probe, lambda c: 90.0, sla, CONFIG, checking=lambda: next(left, False)
+    ).run()
+    assert len(fresh) == checks
+    assert not found.checked and not found.better and not found.complete
+    assert found.baseline is found.trials[0]
+    assert 75 < found.best.found.low_qps <= 80
+
+
+@pytest.mark.parametrize("outcome", ["undecided", "invalid"])
+def test_a_baseline_that_was_not_seen_to_fail_is_not_beaten(outcome: str) -> None:
+    def probe(candidate: Candidate, rate_qps: float, seed: int) -> Probe:
+        leads = candidate.schedule.chunk_rows == 125
+        above = "fail" if leads or not seed else outcome
+        passed = rate_qps <= (120.0 if leads else 100.0)
+        return Probe(rate_qps, "pass" if passed else above, 0, 100, 1, 1.0)  # type: ignore[arg-type]
+
+    baseline = Candidate(static_schedule(CORES, LARGEST))
+    found = Race(SPACE, baseline, probe, lambda c: 90.0, parse("p95<=15ms"), CONFIG).run()
+    assert found.checked and found.leader.found.low_qps > found.baseline.found.high_qps
+    assert not found.better
+
+
+def test_an_undecided_probe_is_asked_again_where_the_leader_passes() -> None:
+    def probe(candidate: Candidate, rate_qps: float, seed: int) -> Probe:
+        limit = 120.0 if candidate.schedule.chunk_rows == 125 else 100.0
+        above = "undecided" if seed and rate_qps < 1.12 * limit else "fail"
+        return Probe(rate_qps, "pass" if rate_qps <= limit else above, 0, 100, 1, 1.0)  # type: ignore[arg-type]
+
+    baseline = Candidate(static_schedule(CORES, LARGEST))
+    found = Race(SPACE, baseline, probe, lambda c: 90.0, parse("p95<=15ms"), CONFIG).run()
+    assert found.better
+    assert found.baseline.found.high_outcome == "undecided"
+    assert found.baseline.found.probes[-1].outcome == "fail"
+
+
 def test_a_prediction_knows_what_is_hopeless() -> None:
     predict = guess({"": CURVES["linear"]}, parse("p95<=1ms"))
     assert predict(Candidate(ScheduleConfig(lanes=2, chunk_rows=1000, merge_rows=0))) == 0.0

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import recstack as rs
+from recstack.errors import ConfigError
 from recstack.loadtest import SLA, sizes
 from recstack.loadtest.search import Probe
 from recstack.schedule import AcceleratorConfig, Costs
@@ -153,3 +156,63 @@ def test_a_journal_answers_for_what_it_knows(tmp_path: Path) -> None:
     assert lines >= 3
     again, _ = tuned(budget_s=60.0, space=plans, journal=tmp_path / "j.jsonl")
     assert again.trials[0] == first.trials[0]
+
+
+def test_a_journal_answers_for_its_own_engines_only(tmp_path: Path) -> None:
+    """One journal, one plan without a name: another instruction set, precision or shape differs."""
+    small, large = (rs.zoo.build("ncf", rows_scale=scale) for scale in (0.001, 0.002))
+    configs = [
+        (small, rs.EngineConfig(isa="scalar")),
+        (small, rs.EngineConfig(isa="avx2")),
+        (small, rs.EngineConfig(isa="avx2", precision="bf16")),
+        (large, rs.EngineConfig(isa="avx2")),
+    ]
+    for i, (model, config) in enumerate(configs):
+        path = tmp_path / f"{i}.jsonl"
+        quick(rs.compile(model, config), path)
+        for k, (other, changed) in enumerate(configs):
+            if k == i:
+                quick(rs.compile(other, changed), path)
+                continue
+            with pytest.raises(ConfigError, match="journal of this search"):
+                quick(rs.compile(other, changed), path)
+
+
+def test_a_journal_is_of_so_many_cores_and_such_queries(tmp_path: Path) -> None:
+    engine = rs.compile(rs.zoo.build("ncf", rows_scale=0.001))
+    quick(engine, tmp_path / "j.jsonl", cores=1)
+    with pytest.raises(ConfigError, match="cores = 1 instead of 2"):
+        quick(engine, tmp_path / "j.jsonl", cores=2)
+    with pytest.raises(ConfigError, match="zipf"):
+        quick(engine, tmp_path / "j.jsonl", cores=1, indices="zipf:1.05")
+
+
+def quick(
+    engine: rs.Engine, path: Path, cores: int = 1, indices: str = "uniform", **change: object
+) -> Tuned:
+    """As soon as it has begun, the budget is spent."""
+    config = TuneConfig(cores=cores, budget_s=1e-9, **change)  # type: ignore[arg-type]
+    factory = random_queries(engine.model, 0, indices)
+    return tune(engine, factory, sizes.Fixed(16), SLA(95.0, 10**8), config, journal=path)
+
+
+def test_a_spent_budget_measures_no_costs(tmp_path: Path) -> None:
+    engine = rs.compile(rs.zoo.build("ncf", rows_scale=0.001))
+    began = time.monotonic()
+    found = quick(engine, tmp_path / "j.jsonl", slack=True, costs_s=60.0)
+    assert time.monotonic() - began < 10.0
+    assert not found.complete and not found.trials[0].found.probes
+    (curves,) = (
+        line["answer"] for line in map(json.loads, (tmp_path / "j.jsonl").read_text().splitlines())
+        if "question" in line
+    )  # fmt: skip
+    assert list(curves[""]) == ["1"]
+
+
+@pytest.mark.parametrize(("mix", "chunk"), [(sizes.Fixed(64), 32), (sizes.MLPerf(), 350)])
+def test_the_baseline_cuts_the_largest_of_its_own_sizes(mix: sizes.Sizes, chunk: int) -> None:
+    engine = rs.compile(rs.zoo.build("ncf", rows_scale=0.001))
+    factory = random_queries(engine.model, 0)
+    config = TuneConfig(cores=2, budget_s=1e-9)
+    found = tune(engine, factory, mix, SLA(95.0, 10**8), config)
+    assert found.baseline.schedule.chunk_rows == chunk

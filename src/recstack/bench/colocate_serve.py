@@ -32,6 +32,7 @@ from recstack.types import Query
 PER_SIZE = 4
 BACK = 0.9
 MOST_BACK = 8
+LEAST = 0.2  # of the first rate; the queries of a run at lower ones take minutes to come
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +58,11 @@ class Verified:
 def alone_qps(
     engine: Engine, core: int, sla: SLA, traffic: Traffic, start_qps: float, runs: int = 2
 ) -> Found:
-    """A model's QPS@SLA on a lane of one core with nothing beside it."""
+    """A model's QPS@SLA on a lane of one core with nothing beside it; 0 where a small share of
+    `start_qps`, which the lane works off with ease, misses the SLA."""
     config = SearchConfig(
-        start_qps=start_qps, tolerance=0.05, confidence=0.9, runs=runs, probes=16,
-        seed=traffic.seed,
+        start_qps=start_qps, min_qps=LEAST * start_qps, max_qps=1e3 * start_qps, tolerance=0.05,
+        confidence=0.9, runs=runs, probes=16, seed=traffic.seed,
     )  # fmt: skip
     with _serving(engine, [core]) as dispatcher:
         return qps_at_sla(
@@ -76,20 +78,20 @@ def verify(
     traffic: Traffic,
     watch: Callable[[str], None] = lambda text: None,
 ) -> Verified:
-    """Run all models of a placement at once at its rates, and at less until all meet their SLAs.
+    """Run all models of a placement at once at its rates, and at less until all meet their SLAs;
+    on the way at the demand itself, where the placement promises more.
 
     A model has one dispatcher with a lane on each of its cores. Raises ConfigError for fewer cores
     than lanes.
     """
     if len(cores) < len(placement.lanes):
         raise ConfigError(f"expected {len(placement.lanes)} cores, got {len(cores)}")
-    factor = 1.0
     with ExitStack() as stack:
         dispatchers = {
             m: stack.enter_context(_serving(engines[m], [cores[i] for i in placement.lanes_of(m)]))
             for m in placement.qps
         }
-        for attempt in range(MOST_BACK + 1):
+        for attempt, factor in enumerate(_factors(placement.scale)):
             rates = {m: factor * qps for m, qps in placement.qps.items()}
             tails = _all_at_once(dispatchers, engines, rates, slas, traffic, attempt)
             missed = [m for m, tail in tails.items() if tail > slas[m].limit_ns]
@@ -98,8 +100,18 @@ def verify(
                 return Verified(
                     factor * placement.scale, rates, {m: t / 1e6 for m, t in tails.items()}
                 )
-            factor *= BACK
     return Verified(0.0, dict.fromkeys(rates, 0.0), {m: t / 1e6 for m, t in tails.items()})
+
+
+def _factors(scale: float) -> list[float]:
+    """Of the modelled rates; at 1 / scale they are the demand.
+
+    >>> [round(f, 3) for f in _factors(1.15)][:3]
+    [1.0, 0.9, 0.87]
+    """
+    down = {BACK**k for k in range(MOST_BACK + 1)}
+    demand = {1.0 / scale} if min(down) < 1.0 / scale < 1.0 else set()
+    return sorted(down | demand, reverse=True)
 
 
 def _all_at_once(

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from recstack.errors import ConfigError
 
-MOST_TRIED = 2_000_000
+MOST_TRIED = 200_000
+MOST_STARTS, MOST_ROUNDS = 6, 200
 Lanes = tuple[tuple[str, ...], ...]
 
 
@@ -24,13 +25,15 @@ class Placement:
     """Models on lanes.
 
     lanes: the models of each lane. scale: how many times the demand is served. qps: by model.
-    load: share of each lane's time that is used at those rates.
+    load: share of each lane's time that is used at those rates. exact: all were tried; else it was
+    found by local search and a better one may exist.
     """
 
     lanes: Lanes
     scale: float
     qps: Mapping[str, float]
     load: tuple[float, ...]
+    exact: bool = True
 
     def lanes_of(self, model: str) -> list[int]:
         """Where a model has a copy."""
@@ -54,7 +57,10 @@ class Costs:
 
 
 def place(lanes: int, demand: Mapping[str, float], costs: Costs) -> Placement:
-    """The placement that serves the demand the most times; an exact search over all.
+    """The placement that serves the demand the most times.
+
+    An exact search over all, where these are at most `MOST_TRIED`; else a local one from a few
+    starts, which changes the models of one lane at a time while that is better.
 
     Parameters
     ----------
@@ -63,8 +69,7 @@ def place(lanes: int, demand: Mapping[str, float], costs: Costs) -> Placement:
 
     Raises
     ------
-    ConfigError: no lanes, a demand that is not positive, a model that meets its SLA at no rate, or
-        too many placements to try.
+    ConfigError: no lanes, a demand that is not positive, or a model that meets its SLA at no rate.
 
     >>> costs = Costs({"a": 100.0, "b": 100.0}, {m: {"a": 2.0, "b": 1.0} for m in "ab"})
     >>> best = place(2, {"a": 1.0, "b": 1.0}, costs)
@@ -78,8 +83,49 @@ def place(lanes: int, demand: Mapping[str, float], costs: Costs) -> Placement:
         raise ConfigError(f"expected models that meet their SLA alone, got {', '.join(hopeless)}")
     subsets = (1 << len(names)) - 1
     if math.comb(subsets + lanes, lanes) > MOST_TRIED:
-        raise ConfigError(f"expected fewer models or lanes, got {len(names)} on {lanes}")
+        return search(lanes, demand, costs)
     return max((serve(p, demand, costs) for p in _all(names, lanes)), key=_value)
+
+
+def search(lanes: int, demand: Mapping[str, float], costs: Costs) -> Placement:
+    """A placement that no change to one lane makes better; arguments as of `place`."""
+    starts = sorted((serve(p, demand, costs) for p in _starts(lanes, demand, costs)), key=_value)
+    found = (_improved(start, demand, costs) for start in starts[-MOST_STARTS:])
+    return replace(max(found, key=_value), exact=False)
+
+
+def _starts(lanes: int, demand: Mapping[str, float], costs: Costs) -> Iterator[Lanes]:
+    """On each number of lanes: all models on all of them, and to each model lanes of its own."""
+    names = tuple(demand)
+    counts = dict.fromkeys(names, 1)
+    for used in range(1, lanes + 1):
+        idle: Lanes = ((),) * (lanes - used)
+        yield (names,) * used + idle
+        if used > len(names):
+            counts[max(names, key=lambda m: demand[m] / costs.alone_qps[m] / counts[m])] += 1
+        if used >= len(names):
+            yield (*((m,) for m in names for _ in range(counts[m])), *idle)
+
+
+def _improved(best: Placement, demand: Mapping[str, float], costs: Costs) -> Placement:
+    for _ in range(MOST_ROUNDS):
+        tried = (serve(lanes, demand, costs) for lanes in _neighbours(best.lanes, tuple(demand)))
+        better = max(tried, key=_value, default=best)
+        if _value(better) <= _value(best):
+            break
+        best = better
+    return best
+
+
+def _neighbours(lanes: Lanes, names: Sequence[str]) -> Iterator[Lanes]:
+    """One lane with a model more, a model less, or another one alone; each model somewhere."""
+    for i in {lane: i for i, lane in enumerate(lanes)}.values():
+        own = set(lanes[i])
+        others = {m for k, lane in enumerate(lanes) if k != i for m in lane}
+        changed = {tuple(m for m in names if m in own ^ {n}) for n in names}
+        for lane in (changed | {(n,) for n in names}) - {lanes[i]}:
+            if others | set(lane) == set(names):
+                yield _in_order((*lanes[:i], lane, *lanes[i + 1 :]))
 
 
 def serve(lanes: Lanes, demand: Mapping[str, float], costs: Costs) -> Placement:
@@ -105,7 +151,11 @@ def _all(names: Sequence[str], lanes: int) -> Iterator[Lanes]:
     ]
     for chosen in itertools.combinations_with_replacement(subsets, lanes):
         if len({m for models in chosen for m in models}) == len(names):
-            yield tuple(sorted(chosen, key=lambda s: (not s, s)))
+            yield _in_order(chosen)
+
+
+def _in_order(lanes: Iterable[tuple[str, ...]]) -> Lanes:
+    return tuple(sorted(lanes, key=lambda models: (not models, models)))
 
 
 def _value(found: Placement) -> tuple[float, float, int]:

@@ -66,13 +66,16 @@ def bench(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Time batches, answers compared first, contenders in turn, fresh inputs each time."""
+    """Time batches, answers compared first, contenders in turn, fresh inputs each time.
+
+    With --colocate: exit 1 where a model misses its SLA alone or the --demand is not served.
+    """
     if colocate:
         config_of_lanes = ColocateConfig(
             rounds=rounds, round_s=round_ms / 1e3, inputs=inputs, isa=isa, seed=seed
         )
-        run_colocate(colocate, config_of_lanes, demand, sla, rows_scale, out, json)
-        return
+        met = run_colocate(colocate, config_of_lanes, demand, sla, rows_scale, out, json)
+        raise typer.Exit(0 if met else 1)
     if not model:
         raise ConfigError("expected a MODEL, or --colocate MODEL,MODEL")
     asked = chosen(peers)

@@ -20,6 +20,7 @@ from recstack.errors import ConfigError
 from recstack.loadtest import SLA, sizes
 from recstack.loadtest import sla as sla_forms
 from recstack.model import Model
+from recstack.tune.live import null_record
 
 DEFAULT_MS = 100
 
@@ -27,15 +28,30 @@ DEFAULT_MS = 100
 def colocate(
     names: str, config: ColocateConfig, demand: str, sla: str, rows_scale: float,
     out: Path | None, json: bool,
-) -> None:  # fmt: skip
-    """Measure the matrix, then recommend a placement on all cores and check it live."""
-    models = {name: open_model(name, rows_scale, config.seed) for name in _list(names)}
+) -> bool:  # fmt: skip
+    """Measure the matrix, then recommend a placement on all cores and check it live.
+
+    Whether every model meets its SLA alone and the demand, where one was given, was served. The
+    file in `out` is written after the matrix and again at the end.
+    """
+    asked = _list(names)
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise ConfigError(f"expected two cores to co-locate on, got {len(cores)}")
+    slas = {name: _target(name, sla) for name in asked}
+    wanted = _demand(demand, asked)
+    models = {name: open_model(name, rows_scale, config.seed) for name in asked}
+    records: list[dict[str, Any]] = []
+
+    def keep(record: dict[str, Any]) -> None:
+        records.append(record)
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            results.write(out / "colocate.jsonl", "bench", records, seed=config.seed)
+
     matrix = measure(models, config, cores, _say)
+    keep(matrix.to_record())
     engines = _engines(models, config.isa)
-    slas = {name: _target(name, sla) for name in models}
     traffic = Traffic(sizes.Production(), seed=config.seed)
     alone = {}
     for i, name in enumerate(models):
@@ -44,21 +60,25 @@ def colocate(
         found = alone_qps(engines[name], cores[0], slas[name], traffic, start_qps)
         _say(f"{name} alone: {found.low_qps:.0f} qps at {slas[name]}")
         alone[name] = found.low_qps
+    placed = [name for name in models if alone[name] > 0]
+    wanted = {name: (wanted or alone)[name] for name in placed}
     beside = [dict(zip(matrix.models, row, strict=True)) for row in matrix.slowdown]
     costs = Costs(alone, dict(zip(matrix.models, beside, strict=True)))
-    wanted = _demand(demand, alone)
-    best = place(len(cores), wanted, costs)
-    everywhere = serve((tuple(models),) * len(cores), wanted, costs)
-    checked = [verify(p, engines, slas, cores, traffic, _say) for p in (best, everywhere)]
-    record = _record(best, everywhere, checked, slas, wanted, costs)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        records = [matrix.to_record(), record]
-        results.write(out / "colocate.jsonl", "bench", records, seed=config.seed)
+    tried: list[tuple[str, Placement, Verified]] = []
+    if placed:
+        best = place(len(cores), wanted, costs)
+        everywhere = serve((tuple(placed),) * len(cores), wanted, costs)
+        for label, one in (("recommended", best), ("all on every lane", everywhere)):
+            tried.append((label, one, verify(one, engines, slas, cores, traffic, _say)))
+    record = _record(tried, slas, wanted, costs)
+    keep(record)
+    keep(null_record(max(alone.values())))
+    met = len(placed) == len(models) and (not demand or tried[0][2].scale >= 1.0)
     if json:
-        print_json({"matrix": matrix.to_record(), "placement": record})
+        print_json({"matrix": matrix.to_record(), "placement": record, "met": met})
     else:
-        _show(matrix, best, everywhere, checked, slas)
+        _show(matrix, tried, slas, alone)
+    return met
 
 
 def _list(names: str) -> list[str]:
@@ -68,17 +88,22 @@ def _list(names: str) -> list[str]:
     return found
 
 
-def _demand(text: str, alone: Mapping[str, float]) -> dict[str, float]:
-    """`rm1=200,wnd=500`; without it, of each model as much of what a lane of its own serves."""
+def _demand(text: str, names: Sequence[str]) -> dict[str, float]:
+    """`rm1=200,wnd=500`; without it none: of each model as much of what a lane of its own serves.
+
+    Raises ConfigError.
+    """
     if not text:
-        return dict(alone)
+        return {}
     try:
         pairs = dict(part.split("=") for part in text.split(","))
         wanted = {name.strip(): float(rate) for name, rate in pairs.items()}
     except ValueError:
         wanted = {}
-    if wanted.keys() != alone.keys():
-        raise ConfigError(f"expected --demand {'=QPS,'.join(alone)}=QPS, got {text!r}")
+    if wanted.keys() != set(names) or not all(0 < rate < math.inf for rate in wanted.values()):
+        raise ConfigError(
+            f"expected --demand {'=QPS,'.join(names)}=QPS, each above 0, got {text!r}"
+        )
     return wanted
 
 
@@ -94,26 +119,28 @@ def _engines(models: Mapping[str, Model], isa: str) -> dict[str, Engine]:
 
 
 def _record(
-    best: Placement, everywhere: Placement, checked: Sequence[Verified],
-    slas: Mapping[str, SLA], wanted: Mapping[str, float], costs: Costs,
+    tried: Sequence[tuple[str, Placement, Verified]], slas: Mapping[str, SLA],
+    wanted: Mapping[str, float], costs: Costs,
 ) -> dict[str, Any]:  # fmt: skip
+    """hopeless: models that meet their SLA at no rate, not even alone; they are placed nowhere."""
     return {
         "record": "placement", "origin": "measured",
         "slas": {name: str(sla) for name, sla in slas.items()}, "demand": dict(wanted),
         "alone_qps": dict(costs.alone_qps),
+        "hopeless": [name for name, qps in costs.alone_qps.items() if qps <= 0],
         "placements": [
-            {"label": label, "lanes": p.lanes, "modelled_scale": p.scale, "modelled_qps": p.qps,
+            {"label": label, "lanes": p.lanes, "searched": "all" if p.exact else "locally",
+             "modelled_scale": p.scale, "modelled_qps": p.qps,
              "load": p.load, "scale": v.scale, "qps": v.qps,
              "tail_ms": {m: t if math.isfinite(t) else None for m, t in v.tail_ms.items()}}
-            for label, p, v in zip(("recommended", "all on every lane"), (best, everywhere),
-                                   checked, strict=True)
+            for label, p, v in tried
         ],
     }  # fmt: skip
 
 
 def _show(
-    matrix: Matrix, best: Placement, everywhere: Placement, checked: Sequence[Verified],
-    slas: Mapping[str, SLA],
+    matrix: Matrix, tried: Sequence[tuple[str, Placement, Verified]], slas: Mapping[str, SLA],
+    alone: Mapping[str, float],
 ) -> None:  # fmt: skip
     rows = [
         (name, f"{matrix.alone_us[i]:.0f}", f"{matrix.bytes_per_flop[i]:.3f}",
@@ -124,22 +151,23 @@ def _show(
     title = f"Slowdown on a lane beside another, {matrix.rows} rows (measured; bytes modelled)"
     console.print(table(title, heads, rows))
     console.print(matrix.trend(), soft_wrap=True)
+    for name, qps in alone.items():
+        if qps <= 0:
+            console.print(f"{name} misses {slas[name]} alone, at any rate: not placed")
+    if not tried:
+        return
     console.print()
-    lines = []
-    for label, p, v in zip(("recommended", "all on every lane"), (best, everywhere), checked,
-                           strict=True):  # fmt: skip
-        for m in p.qps:
-            where = ",".join(str(i) for i in p.lanes_of(m))
-            lines.append(
-                (f"{label}: {m}", where, f"{p.qps[m]:.0f}", f"{v.qps[m]:.0f}",
-                 f"{v.tail_ms[m]:.1f}", str(slas[m]))
-            )  # fmt: skip
+    lines = [
+        (f"{label}: {m}", ",".join(str(i) for i in p.lanes_of(m)), f"{p.qps[m]:.0f}",
+         f"{v.qps[m]:.0f}", f"{v.tail_ms[m]:.1f}", str(slas[m]))
+        for label, p, v in tried
+        for m in p.qps
+    ]  # fmt: skip
     heads = ("placement", "lanes", "modelled QPS", "measured QPS", "tail ms", "SLA")
     console.print(table("Placement: all models at once (rates measured where held)", heads, lines))
-    console.print(
-        f"demand served: recommended {checked[0].scale:.2f}x, all on every lane "
-        f"{checked[1].scale:.2f}x",
-    )
+    served = ", ".join(f"{label} {v.scale:.2f}x" for label, _, v in tried)
+    how = "the best of all" if tried[0][1].exact else "found by local search, too many to try all"
+    console.print(f"demand served: {served}; recommended: {how}", soft_wrap=True)
 
 
 def _say(text: str) -> None:

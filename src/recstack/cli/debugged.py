@@ -18,8 +18,8 @@ DEBUG_ROWS = 2048
 def show_debug(
     model: Model, plan: PrecisionPlan, data: LabelledData, out: Path | None, seed: int, json: bool
 ) -> None:
-    """Run fp32 and the plan side by side on the first rows; print what each op loses."""
-    part = next(data.chunks(DEBUG_ROWS), data)
+    """Run fp32 and the plan side by side on some rows; print what each op loses."""
+    part = data.sample(DEBUG_ROWS, seed)
     reports = debug(model, plan, part)
     records = [report.to_record() for report in reports]
     if out is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -46,7 +45,7 @@ from recstack.machine.power import Energy
 from recstack.model import Model
 from recstack.tune import Deployment, compile_deployment, random_queries
 from recstack.tune.live import load_deployment, measure_null
-from recstack.tune.policies import Setting
+from recstack.tune.setting import Setting
 
 
 def load(
@@ -95,10 +94,15 @@ def load(
         "indices": indices,
         "different queries": f"{factory.different}",
     }
+    records = [_load_record(url, qps, target, described, run, energy)]
+    if out:  # at once: what follows may fail
+        results.write(out, "load", records, seed=seed)
     typical = factory(0, int(np.median(run.rows))) if url else None
     null = measure_null(qps, over_http=typical)
     if out:
-        _write(out, url, qps, target, described, run, energy, null, seed)
+        records.append({"record": "null", **null.to_record()})
+        results.write(out, "load", records, seed=seed)
+        progress.print(f"wrote {out}", style="dim")
     met = _show(qps, target, described, run, energy, null, json)
     raise typer.Exit(0 if met else 1)
 
@@ -113,11 +117,11 @@ def _setting(
     return live_setting(engine, costs, lanes, sizes, indices=indices, seed=seed, model=model.name)
 
 
-def _write(
-    out: Path, url: str | None, qps: float, target: SLA, described: dict[str, str],
-    run: LoadResult, energy: Energy | None, null: NullLatency, seed: int,
-) -> None:  # fmt: skip
-    """The run and the null system as a result file."""
+def _load_record(
+    url: str | None, qps: float, target: SLA, described: dict[str, str], run: LoadResult,
+    energy: Energy | None,
+) -> dict[str, Any]:  # fmt: skip
+    """The run as a record of a result file."""
     verdict = judge(run, target)
     record: dict[str, Any] = {
         "record": "load", "label": url or "in process", "rate_qps": qps,
@@ -126,8 +130,7 @@ def _write(
     }  # fmt: skip
     if energy:
         record["energy"] = energy.to_record(_answered(run))
-    results.write(out, "load", [record, {"record": "null", **null.to_record()}], seed=seed)
-    progress.print(f"wrote {out}", style="dim")
+    return record
 
 
 def _show(

@@ -23,14 +23,18 @@ from recstack.loadtest import (
     make_traffic,
 )
 from recstack.loadtest.sizes import Sizes
-from recstack.loadtest.timeline import ACCELERATOR, LANE, timeline_record
+from recstack.loadtest.timeline import timeline_record
 from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig
 from recstack.simulate import simulate
 from recstack.tune import random_queries, start, trace_schedule
-from recstack.tune.policies import POLICIES, Setting, compare, traced
+from recstack.tune.live import null_record
+from recstack.tune.policies import POLICIES, compare, traced
+from recstack.tune.setting import Setting
+from recstack.tune.timeline import lane_kinds
 
 KIND = "policies"
 TRACED_QUERIES, TRACED_CHUNKS = 300, 20_000
+SIMULATED_WARMUP = 0.05
 PoliciesOption = Annotated[
     str | None,
     typer.Option(help=f"Compare policies instead, comma-separated: {','.join(POLICIES)}, or all."),
@@ -44,10 +48,11 @@ def simulated_setting(
     costs: Costs, lanes: int, sizes: Sizes, *, accelerator: AcceleratorConfig | None = None,
     seed: int = 0, **key: Any,
 ) -> Setting:  # fmt: skip
-    """Virtual time. key: what records say of it."""
+    """Virtual time, the first twentieth of each run left out: lanes start with nothing to do, and
+    a search runs the same share of the same arrivals at every rate. key: what records say of it."""
 
     def run(schedule: ScheduleConfig, traffic: Traffic, deadline_ns: int | None) -> LoadResult:
-        warmup = traffic.rows.size // 20
+        warmup = int(SIMULATED_WARMUP * traffic.rows.size)
         return simulate(schedule, traffic, deadline_ns=deadline_ns, warmup=warmup, seed=seed).run
 
     def trace(
@@ -57,9 +62,7 @@ def simulated_setting(
         done = simulate(
             schedule, traffic, deadline_ns=deadline_ns, seed=seed, trace_chunks=TRACED_CHUNKS
         )
-        beside = schedule.accelerator.lanes if schedule.accelerator else 0
-        kinds = [LANE] * schedule.lanes + [ACCELERATOR] * beside
-        return timeline_record(done.run, done.chunks, kinds, label=label)
+        return timeline_record(done.run, done.chunks, lane_kinds(schedule), label=label)
 
     return Setting(
         "simulated", lanes, costs, sizes, costs.capacity_qps(_mean_rows(sizes), lanes), run, trace,
@@ -72,14 +75,15 @@ def live_setting(
     engine: Engine | HybridEngine, costs: Costs, lanes: int, sizes: Sizes, /, *,
     indices: str = "uniform", seed: int = 0, **key: Any,
 ) -> Setting:  # fmt: skip
-    """This machine's lanes, in process. key: what records say of it."""
+    """This machine's lanes, in process; the driver finds where a run's warm-up ends. key: what
+    records say of it."""
     factory = random_queries(engine.model, seed, indices)
 
     def run(schedule: ScheduleConfig, traffic: Traffic, deadline_ns: int | None) -> LoadResult:
         dispatcher = start(engine, schedule)
         try:
             queries = make_queries(factory, traffic.rows)
-            config = DriverConfig(deadline_ns=deadline_ns, warmup=traffic.rows.size // 20)
+            config = DriverConfig(deadline_ns=deadline_ns)
             return drive(dispatcher, queries, traffic.scheduled_ns, config=config)
         finally:
             dispatcher.close(drain=False)
@@ -122,6 +126,9 @@ def compare_policies(
         for made in compare(setting, names, limit, watch=_watch):
             keep(made)
     keep(list(traced(setting, records, limits[len(limits) // 2])))
+    if setting.origin == "measured":
+        rates = [r["low_qps"] for r in records if r["record"] == "qps_at_sla"]
+        keep([null_record(max(rates, default=0.0))])
     if out:
         progress.print(f"wrote {out}", style="dim")
     found = [r for r in records if r["record"] == "qps_at_sla"]
@@ -163,6 +170,9 @@ def _show(setting: Setting, found: list[dict[str, Any]], loads: list[dict[str, A
     heads = ("SLA", "policy", "QPS@SLA", "chunk", "refused", "goodput 1.2x", "2x")
     title = f"Policies on {setting.lanes} lanes ({setting.origin}; goodput as a share of its peak)"
     console.print(table(title, heads, rows))
+    for f in found:
+        for reason in f["reasons"]:
+            console.print(f"{f['sla']} {f['policy']}: {reason}", style="yellow", soft_wrap=True)
 
 
 def _watch(probe: Any) -> None:

@@ -80,3 +80,8 @@ def print_quantised(record: dict[str, Any], out: Path | None, holds: bool) -> No
     if out is not None:
         what = "plan, model, deployment and report" if holds else "report"
         console.print(f"wrote {what} to {out}{os.sep}", soft_wrap=True)
+        if record["deployment"] == "before":
+            console.print(
+                f"{out / 'plan.toml'} is still the deployment from before: not of this report",
+                soft_wrap=True,
+            )

@@ -20,7 +20,7 @@ from recstack.data.labelled import read_labelled
 from recstack.data.paired_metrics import Metric, metric_of, parse_metric
 from recstack.engine import EngineConfig
 from recstack.engine.precision import FORMATS
-from recstack.errors import ConfigError
+from recstack.errors import ConfigError, Unprovable
 from recstack.precision.budget import parse_budget
 from recstack.precision.plan import PrecisionPlan, read_plan, uniform
 from recstack.precision.proof import prove
@@ -30,7 +30,7 @@ from recstack.tune.quantise import QuantiseConfig
 from recstack.tune.quantise.costs import plan_bytes, plan_ns
 from recstack.tune.quantise.deploy import deploy
 from recstack.tune.quantise.publish import publish as publish_plan
-from recstack.tune.quantise.record import proof_record
+from recstack.tune.quantise.record import precision_record, proof_record
 
 
 class Objective(enum.StrEnum):
@@ -93,28 +93,39 @@ def quantize(
         return
     measure, limit = _metric(metric), parse_budget(budget, floor)
     notes: Mapping[str, str] = {}
-    if given is None:
-        config = QuantiseConfig.model_validate(
-            {"objective": objective.value, "rows": rows, "seed": seed,
-             "tables": _formats(tables, tuple(RowFormat), "--tables"),
-             "layers": _formats(layers, FORMATS, "--layers"),
-             "activations": "static" if static else "dynamic"}
-        )  # fmt: skip
-        found = quantise_shown(made, labelled, measure, limit, config, engine, out)
-        record, chosen, notes = found.to_record(made, metric, limit), found.plan, found.notes
-    elif publish:
-        kept = publish_plan(made, given, labelled, measure, limit, engine=engine, seed=seed)
-        record, chosen, notes = kept.to_record(made, metric, limit), kept.plan, kept.notes
-    else:
-        proof = prove(made, given, labelled, measure, limit, config=engine, seed=seed)
-        record, chosen = proof_record(made, measure.name, proof), given
+    chosen = PrecisionPlan()
+    try:
+        if given is None:
+            config = QuantiseConfig.model_validate(
+                {"objective": objective.value, "rows": rows, "seed": seed,
+                 "tables": _formats(tables, tuple(RowFormat), "--tables"),
+                 "layers": _formats(layers, FORMATS, "--layers"),
+                 "activations": "static" if static else "dynamic"}
+            )  # fmt: skip
+            found = quantise_shown(made, labelled, measure, limit, config, engine, out)
+            record, chosen, notes = found.to_record(made, metric, limit), found.plan, found.notes
+        elif publish:
+            kept = publish_plan(made, given, labelled, measure, limit, engine=engine, seed=seed)
+            record, chosen, notes = kept.to_record(made, metric, limit), kept.plan, kept.given_up
+        else:
+            proof = prove(made, given, labelled, measure, limit, config=engine, seed=seed)
+            record, chosen = proof_record(made, measure.name, proof), given
+    except Unprovable as error:
+        reason = f"the data cannot prove the budget: {error}"
+        record = precision_record(made, metric, limit, verdict="too_small", reason=reason)
     holds = publish or record["verdict"] == "proven"
+    ns = plan_ns(made, chosen, rows, seed, engine) if holds else None
+    if ns and given is None and objective is Objective.LATENCY and ns[1] >= ns[0]:
+        record |= {"verdict": "not_faster", "reason": _not_faster(record["reason"], rows, ns)}
+        holds = False
     record |= {
         "rows": rows,
         "bytes": [plan_bytes(made, PrecisionPlan()), plan_bytes(made, chosen)],
-        "ns": plan_ns(made, chosen, rows, seed, engine) if holds else None,
+        "ns": ns,
     }
     if out is not None:
+        before = "before" if (out / "plan.toml").exists() else "none"
+        record["deployment"] = "new" if holds else before
         results.write(out / "quantize.jsonl", "quantize", [record], seed=seed)
         write_report([out / "quantize.jsonl"], out / "report.html")
         if holds:
@@ -135,6 +146,11 @@ def _make(out: Path, model: str) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"cannot make the folder {out}: {error.strerror}") from error
+
+
+def _not_faster(reason: str, rows: int, ns: tuple[float, float]) -> str:
+    fp32, plan = (f"{v / 1e3:,.1f} us" for v in ns)
+    return f"{reason}; but {rows} rows take {plan} in the whole plan and {fp32} in fp32"
 
 
 def _metric(text: str) -> Metric:

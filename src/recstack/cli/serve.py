@@ -22,6 +22,7 @@ from recstack.tune import (
     read_deployment,
     start,
 )
+from recstack.tune.adaptive import adaptable
 from recstack.tune.deployment import read_reference
 from recstack.tune.guard import Guard, GuardConfig
 
@@ -92,8 +93,17 @@ def _plain(
         progress.print(problem, style="yellow")
     if target is None:
         return dispatcher
+    if not adaptable(deployment.schedule):
+        progress.print(
+            f"nothing to adapt: the plan's policy {deployment.schedule.policy!r} cuts and merges "
+            "by the backlog on its own (`recstack tune --no-slack` plans fixed chunks)",
+            style="yellow", soft_wrap=True,
+        )  # fmt: skip
+        return dispatcher
     progress.print(f"adapting to {target}", style="dim")
-    return AdaptiveDispatcher(dispatcher, target)
+    return AdaptiveDispatcher(
+        dispatcher, target, say=lambda line: progress.print(line, style="yellow", soft_wrap=True)
+    )
 
 
 def _guard(

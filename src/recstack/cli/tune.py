@@ -31,12 +31,14 @@ from recstack.schedule import AcceleratorConfig
 from recstack.tune import (
     Deployment,
     TuneConfig,
+    Tuned,
     compile_deployment,
     random_queries,
     read_deployment,
     trace_tuned,
 )
 from recstack.tune import tune as tune_engines
+from recstack.tune.live import null_record
 
 
 def tune(
@@ -66,7 +68,7 @@ def tune(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Tune chunks, lanes, threads, merging and plan; exit 1 if nothing meets the SLA."""
+    """Tune chunks, lanes, threads, merging and plan; exit 1, no plan if nothing meets the SLA."""
     if not Path(model).is_dir():
         raise ConfigError(
             f"expected a model folder (`recstack zoo NAME --out FOLDER`), got {model!r}"
@@ -90,23 +92,40 @@ def tune(
             journal=journal,
             watch=watch,
         )
-    plan, _ = plans[found.best.candidate.plan]
-    qps = round(found.best.found.low_qps, 1)
-    changed = {"schedule": found.best.schedule, "sla": sla, "sizes": sizes, "qps": qps}
-    plan.model_copy(update=changed).save(out)
+    met = found.best.found.low_qps > 0
+    if met:
+        plan, _ = plans[found.best.candidate.plan]
+        qps = round(found.best.found.low_qps, 1)
+        changed = {"schedule": found.best.schedule, "sla": sla, "sizes": sizes, "qps": qps}
+        plan.model_copy(update=changed).save(out)
     if results is not None:
-        made = engines[found.best.candidate.plan]
-        pool, mix = random_queries(made.model, seed), size_forms.parse(sizes)
+        records = found_records(found)
+        write_results(results, "tune", records, seed=seed)
         rate = max(found.baseline.found.low_qps, 1.0)
-        traced = trace_tuned(made, found, pool, mix, rate, seed=seed)
-        write_results(results, "tune", [*found_records(found), *traced], seed=seed)
+        pool = random_queries(plans[first][1], seed)
+        records += trace_tuned(engines, found, pool, size_forms.parse(sizes), rate, seed=seed)
+        write_results(results, "tune", [*records, null_record(rate)], seed=seed)
     if json:
         memory = engines[found.best.candidate.plan].memory.to_record()
-        print_json({"plan": str(out), "memory": memory, **tuned_record(found)})
+        written = str(out) if met else None
+        print_json({"plan": written, "memory": memory, **tuned_record(found)})
     else:
-        console.print(tuned_table(found, sla, sizes))
-        console.print(f"\nwrote {out}" + ("" if found.complete else " (stopped by --budget-s)"))
-    raise typer.Exit(0 if found.best.found.low_qps > 0 else 1)
+        if found.trials[0].found.probes:
+            console.print(tuned_table(found, sla, sizes))
+        console.print("\n" + _ended(found, sla, out, met), soft_wrap=True)
+    raise typer.Exit(0 if met else 1)
+
+
+def _ended(found: Tuned, sla: str, out: Path, met: bool) -> str:
+    """What was written, and whether --budget-s ended the search."""
+    if met:
+        return f"wrote {out}" + ("" if found.complete else " (stopped by --budget-s)")
+    why = f"no rate that was tried meets {sla}"
+    if not found.trials[0].found.probes:
+        why = "--budget-s ended before the first probe"
+    elif not found.complete:
+        why += " before --budget-s ended"
+    return f"{why}: no plan written" + (f", {out} left as it is" if out.exists() else "")
 
 
 def _plan(path: Path, engine: EngineConfig, out: Path) -> tuple[Deployment, Model]:

@@ -109,6 +109,15 @@ class LabelledData:
         chosen = np.isin(group, first)
         return self.take(np.flatnonzero(chosen)), self.take(np.flatnonzero(~chosen))
 
+    def sample(self, rows: int, seed: int) -> LabelledData:
+        """Whole queries drawn at random, in order, of about so many rows; all of fewer."""
+        if self.rows <= rows:
+            return self
+        order = np.random.default_rng(seed).permutation(self.queries)
+        sizes = np.diff(self.batch.query_offsets)[order]
+        count = max(int(np.searchsorted(np.cumsum(sizes), rows, side="right")), 1)
+        return self.take(np.sort(order[:count]))
+
     def chunks(self, rows: int) -> Iterator[LabelledData]:
         """The data in order, in parts of about `rows` rows, whole queries each."""
         offsets, begin = self.batch.query_offsets, 0

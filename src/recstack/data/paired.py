@@ -9,8 +9,7 @@ difference.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from recstack.data.metrics import Interval
 from recstack.data.paired_metrics import Floats, Metric
-from recstack.errors import ConfigError
+from recstack.errors import ConfigError, Unprovable
 
 RESAMPLES = 10_000
 MOST_BLOCKS = 2000
@@ -32,6 +31,8 @@ class Comparison:
     harm: how much worse the candidate is, with its interval; below 0 it is better. With `relative`
     it is a share of the reference's value, else in the metric's own unit. level: of the interval,
     two-sided. groups: how many independent groups there were of queries that count.
+    worst: the bad end of the candidate's own interval. identical: every score is the reference's.
+    Where a candidate's score is not finite, candidate and worst are NaN and the harm is infinite.
     """
 
     metric: str
@@ -44,6 +45,8 @@ class Comparison:
     level: float
     rows: int
     groups: int
+    worst: float
+    identical: bool
 
 
 class PairedTest:
@@ -52,7 +55,8 @@ class PairedTest:
     labels, reference: (R, tasks), NaN labels left out. query_offsets: (Q + 1,) int32. groups: (Q,),
     queries of one group are drawn together; None: each on its own. Over 2,000 groups are gathered
     at random into as many blocks, which are drawn: their sums are independent and alike, too.
-    Raises ConfigError for shapes that do not fit and when a task has no label.
+    Raises ConfigError for shapes that do not fit and for a reference that is not finite, Unprovable
+    when a task has no label.
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13.
     """
 
@@ -74,6 +78,13 @@ class PairedTest:
             raise ConfigError(
                 f"expected labels and scores ({rows}, tasks), got {self.labels.shape} and "
                 f"{self.reference.shape}"
+            )
+        broken = ~np.isfinite(self.reference) & ~np.isnan(self.labels)
+        if broken.any():
+            row, task = (int(i) for i in np.argwhere(broken)[0])
+            raise ConfigError(
+                f"expected finite scores to compare with, got {self.reference[row, task]} - at row "
+                f"{row}, task {task}"
             )
         self._query = np.repeat(np.arange(queries), np.diff(self._offsets))
         rng = np.random.default_rng(seed)
@@ -109,7 +120,11 @@ class PairedTest:
     ) -> Comparison:
         known = ~np.isnan(self.labels[:, task])
         if not known.any():
-            raise ConfigError(f"expected labels for task {task}, got none")
+            raise Unprovable(f"expected labels for task {task}, got none")
+        if not np.isfinite(scores[known]).all():
+            same = self._compare(metric, self.reference[:, task], task, relative, level)
+            none = Interval(np.inf, np.inf, np.inf)
+            return replace(same, candidate=np.nan, worst=np.nan, harm=none, identical=False)
         query = self._query[known]
         sizes = np.bincount(query, minlength=len(self._block))
         parts = metric.parts(
@@ -119,51 +134,56 @@ class PairedTest:
             np.concatenate([[0], np.cumsum(sizes)]),
         )
         at = query if parts.per == "row" else np.arange(len(self._block))
-        block, counted = self._block[at], self._group[at][parts.values.any(axis=1)]
+        counts = parts.values.any(axis=1)
+        groups = len(np.unique(self._group[at][counts]))
         sums = np.stack(
-            [np.bincount(block, c, minlength=self._blocks) for c in parts.values.T], axis=1
+            [np.bincount(self._block[at], c, minlength=self._blocks) for c in parts.values.T],
+            axis=1,
         ).astype(np.float64)
 
-        def harm(at: Floats) -> Floats:
+        def values(at: Floats) -> tuple[Floats, Floats, Floats]:
+            """Of reference and candidate, and the harm; not finite where `at` has one class."""
             with np.errstate(divide="ignore", invalid="ignore"):
                 before, after = parts.value(at)
                 worse = before - after if metric.higher_is_better else after - before
-                return worse / np.abs(before) if relative else worse
+                return before, after, worse / np.abs(before) if relative else worse
 
-        whole = sums.sum(axis=0, keepdims=True)
-        before, after = (float(v[0]) for v in parts.value(whole))
+        before, after, harm = (float(v[0]) for v in values(sums.sum(axis=0, keepdims=True)))
         tail = 50 * (1 - level)
-        low, high = (
-            self._end(harm, sums, unseen, share)
-            for unseen, share in zip(parts.unseen_sums(), (tail, 100 - tail), strict=True)
+        gains, loses = (
+            self._resampled(sums, unseen) for unseen in parts.unseen_sums(counts.sum() / groups)
         )
-        interval = Interval(float(harm(whole)[0]), low, high)
-        rows, groups = int(known.sum()), len(np.unique(counted))
+        _, _, least = values(gains)
+        _, afters, most = values(loses)
         return Comparison(
             metric.name,
             metric.higher_is_better,
             task,
             before,
             after,
-            interval,
+            Interval(harm, _end(least, tail), _end(most, 100 - tail)),
             relative,
             level,
-            rows,
+            int(known.sum()),
             groups,
+            _end(afters, tail if metric.higher_is_better else 100 - tail),
+            np.array_equal(self.reference[:, task], scores, equal_nan=True),
         )
 
-    def _end(
-        self, harm: Callable[[Floats], Floats], sums: Floats, unseen: Floats, share: float
-    ) -> float:
-        """The percentile `share` of the harm over all resamples, each with its unseen units."""
-        harms = np.concatenate(
+    def _resampled(self, sums: Floats, unseen: Floats) -> Floats:
+        """The sums of every resample, (n, sums), each with its unseen units."""
+        return np.concatenate(
             [
-                harm(part.astype(np.float64) @ sums + extra[:, None] * unseen)
+                part.astype(np.float64) @ sums + extra[:, None] * unseen
                 for part, extra in zip(self._drawn, self._extra, strict=True)
             ]
         )
-        harms = harms[np.isfinite(harms)]  # a resample of one class alone has no such metric
-        return float(np.percentile(harms, share)) if harms.size else (-np.inf, np.inf)[share > 50]
+
+
+def _end(values: Floats, share: float) -> float:
+    """The percentile `share`; where no resample has a value, as of one class, infinite."""
+    values = values[np.isfinite(values)]
+    return float(np.percentile(values, share)) if values.size else (-np.inf, np.inf)[share > 50]
 
 
 def _draw(rng: np.random.Generator, blocks: int, resamples: int) -> list[NDArray[np.uint16]]:

@@ -56,7 +56,7 @@ def save(
         partial.mkdir()
         (partial / "model.json").write_text(description_text(description), encoding="utf-8")
         _save_weights(partial, weights)
-        _replace(partial, folder)
+        replace_model(partial, folder)
     except OSError as error:
         raise ModelFileError(f"cannot write the model: {error.strerror}", str(folder)) from error
     except ValueError as error:
@@ -65,8 +65,11 @@ def save(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _replace(partial: Path, folder: Path) -> None:
-    """Move `partial` to `folder`, replacing a model there but no other folder."""
+def replace_model(partial: Path, folder: Path) -> None:
+    """Move `partial` to `folder`, replacing a model there but no other folder.
+
+    Raises ModelFileError for another folder, OSError when the disk refuses.
+    """
     if folder.exists():
         if any(folder.iterdir()) and not (folder / "model.json").exists():
             raise ModelFileError("expected a model folder or none, got another folder", str(folder))

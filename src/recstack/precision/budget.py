@@ -20,7 +20,8 @@ Outcome = Literal["within", "exceeded", "unproven"]
 class Budget:
     """How much worse a metric may be: a share of the reference's value, or in its own unit.
 
-    floor: what the metric itself may not be worse than, whatever the reference's.
+    floor: what the metric itself may not be worse than, whatever the reference's; the bad end of
+    its interval decides.
     """
 
     limit: float
@@ -57,9 +58,10 @@ def parse_budget(text: str, floor: float | None = None) -> Budget:
 class Judgement:
     """What comparisons, one per task, say about a budget.
 
-    within: the bad end of every task's interval is within it. exceeded: some interval lies past it.
-    unproven: neither. worst: the task that decides. rows_needed: rows that would about prove what
-    the estimate says, where it lies within the budget and the interval does not.
+    within: the bad end of every task's interval is within it. exceeded: some interval lies past it,
+    or a score is not finite. unproven: neither. worst: the task that decides. rows_needed: rows
+    that would about prove what the estimate says, where it keeps the budget and the interval does
+    not.
     """
 
     outcome: Outcome
@@ -73,6 +75,10 @@ def judge(found: Sequence[Comparison], budget: Budget) -> Judgement:
 
     Under 30 independent groups prove nothing: too few for a bootstrap to hold its level.
     """
+    if broken := next((c for c in found if not math.isfinite(c.candidate)), None):
+        return Judgement(
+            "exceeded", broken, None, f"scores of task {broken.task} are not all finite"
+        )
     worst = max(found, key=lambda c: c.harm.high)
     shown = (
         f"{worst.metric} {worst.reference:.6f} -> {worst.candidate:.6f}: worse by "
@@ -80,42 +86,46 @@ def judge(found: Sequence[Comparison], budget: Budget) -> Judgement:
         f"{budget.show(worst.harm.high)}] ({worst.level:.4g} level, {worst.rows:,} rows, "
         f"{worst.groups:,} groups)"
     )
-    below = [c for c in found if _worse(c, budget.floor)]
-    if below:
-        which = f"{below[0].metric} of task {below[0].task} is {below[0].candidate:.6f}"
-        return Judgement("exceeded", below[0], None, f"{which}, past the floor {budget.floor}")
-    identical = all(c.harm.low == c.harm.high == 0 for c in found)
+    if below := next((c for c in found if _past(c, c.candidate, budget.floor)), None):
+        which = f"{below.metric} of task {below.task} is {below.candidate:.6f}"
+        return Judgement("exceeded", below, None, f"{which}, past the floor {budget.floor}")
     if any(c.harm.low > budget.limit for c in found):
         return Judgement("exceeded", worst, None, f"{shown} is past {budget}")
-    if min(c.groups for c in found) < LEAST_GROUPS and not identical:
+    if min(c.groups for c in found) < LEAST_GROUPS and not all(c.identical for c in found):
         fewest = min(found, key=lambda c: c.groups)
-        needed = math.ceil(fewest.rows * LEAST_GROUPS / max(fewest.groups, 1))
         return Judgement(
             "unproven",
             worst,
-            needed,
+            math.ceil(fewest.rows * LEAST_GROUPS / max(fewest.groups, 1)),
             f"{shown}: {fewest.groups} independent groups prove nothing, expected at least "
             f"{LEAST_GROUPS}",
         )
-    if worst.harm.high <= budget.limit:
-        return Judgement("within", worst, None, f"{shown} is within {budget}")
-    return Judgement(
-        "unproven",
-        worst,
-        _rows_needed(worst, budget),
-        f"{shown}: the interval reaches past {budget}",
-    )
+    if worst.harm.high > budget.limit:
+        room, reach = budget.limit - worst.harm.value, worst.harm.high - worst.harm.value
+        needed = _rows_needed(worst.rows, room, reach)
+        return Judgement("unproven", worst, needed, f"{shown}: the interval reaches past {budget}")
+    if doubtful := next((c for c in found if _past(c, c.worst, budget.floor)), None):
+        assert budget.floor is not None
+        room, reach = (abs(end - doubtful.candidate) for end in (budget.floor, doubtful.worst))
+        needed = _rows_needed(doubtful.rows, room, reach)
+        which = f"{doubtful.metric} of task {doubtful.task} is {doubtful.candidate:.6f}"
+        return Judgement(
+            "unproven",
+            doubtful,
+            needed,
+            f"{which}, its interval reaches {doubtful.worst:.6f}, past the floor {budget.floor}",
+        )
+    return Judgement("within", worst, None, f"{shown} is within {budget}")
 
 
-def _worse(found: Comparison, floor: float | None) -> bool:
+def _past(found: Comparison, value: float, floor: float | None) -> bool:
     if floor is None:
         return False
-    return found.candidate < floor if found.higher_is_better else found.candidate > floor
+    return value < floor if found.higher_is_better else value > floor
 
 
-def _rows_needed(found: Comparison, budget: Budget) -> int | None:
-    """Rows at which the interval, which narrows with their root, would end at the budget."""
-    room, reach = budget.limit - found.harm.value, found.harm.high - found.harm.value
-    if room <= 0 or not math.isfinite(reach):
+def _rows_needed(rows: int, room: float, reach: float) -> int | None:
+    """Rows at which an interval, which narrows with their root, would reach as far as room."""
+    if not (room > 0 and math.isfinite(reach)):
         return None
-    return math.ceil(found.rows * (reach / room) ** 2)
+    return math.ceil(rows * (reach / room) ** 2)

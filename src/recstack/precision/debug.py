@@ -124,7 +124,8 @@ def debug(model: Model, plan: PrecisionPlan, data: LabelledData) -> list[OpRepor
 
 def error(reference: Floats, quantised: Floats) -> Error:
     """How far `quantised` is from `reference`, arrays of one shape."""
-    off = quantised.astype(np.float64) - reference
+    with np.errstate(invalid="ignore"):
+        off = quantised.astype(np.float64) - reference
     power, noise = float(np.square(reference, dtype=np.float64).sum()), float(np.square(off).sum())
     largest = float(np.abs(off).max(initial=0.0))
     if not np.isfinite(noise):
@@ -137,15 +138,12 @@ def error(reference: Floats, quantised: Floats) -> Error:
 
 def histogram(reference: Floats, quantised: Floats) -> Histogram:
     """Both arrays in the same bins; what is not finite is left out."""
-    ends = [float(f(v)) for v in (reference, quantised) for f in (np.min, np.max)]
-    finite = [e for e in ends if np.isfinite(e)] or [0.0]
-    low, high = min(finite), max(finite)
+    finite = [v[np.isfinite(v)].astype(np.float64) for v in (reference, quantised)]
+    every = np.concatenate(finite) if any(v.size for v in finite) else np.zeros(1)
+    low, high = float(every.min()), float(every.max())
     if low == high:
         low, high = low - 0.5, high + 0.5
-    counts = [
-        np.histogram(v[np.isfinite(v)].astype(np.float64), BINS, (low, high))[0]
-        for v in (reference, quantised)
-    ]
+    counts = [np.histogram(v, BINS, (low, high))[0] for v in finite]
     return Histogram(low, high, *(tuple(int(n) for n in c) for c in counts))
 
 

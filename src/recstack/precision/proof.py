@@ -67,13 +67,14 @@ def prove(
     """Score `data` with the fp32 `model` and with the plan, and judge the paired difference.
 
     config: of both engines, but for the precision. level: of the two-sided interval, whose bad end
-    decides. Raises ConfigError for a plan or labels that do not fit the model.
+    decides. Raises ConfigError for a plan or labels that do not fit the model and for scores of the
+    model that are not finite, Unprovable for data that can prove nothing.
     """
     check_labels(model, data)
     config = config or EngineConfig()
     reference = score(compile(model, config.model_copy(update={"precision": "fp32"})), data)
-    candidate = score(compile(*apply(model, plan, config)), data)
     test = paired_test(data, reference, resamples=resamples, seed=seed)
+    candidate = score(compile(*apply(model, plan, config)), data)
     found = test.compare(metric, candidate, relative=budget.relative, level=level)
     return Proof(plan, budget, judge(found, budget))
 

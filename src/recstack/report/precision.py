@@ -22,6 +22,7 @@ VERDICTS = {
     "proven": "proven within the budget",
     "too_small": "not proven: the data are too small",
     "not_within": "not proven: no plan keeps the budget",
+    "not_faster": "proven within the budget, but not faster than fp32",
 }
 
 
@@ -38,6 +39,10 @@ def _search(document: Document, entry: Entry[Precision], index: int) -> Markup:
         ("verdict", VERDICTS[data.verdict]),
         ("budget", f"{data.metric} worse by at most {data.budget}"),
     ]
+    if data.deployment == "before":
+        pairs.append(
+            ("plan.toml beside it", "still the deployment from before, not of this report")
+        )
     if data.bytes:
         pairs.append(("tables and layers, fp32 and plan", _pair(data.bytes, "bytes")))
     if data.ns:
@@ -62,23 +67,24 @@ def _tried(data: Precision, index: int) -> Markup:
     per_cent = 100.0 if data.relative else 1.0
     limit = data.limit * per_cent
     # A plan far past the budget would squeeze all others into a line: its interval is cut.
-    reach = [v for t in data.tried for v in (t.harm.low * per_cent, t.harm.high * per_cent)]
+    finite = [(n, t, t.harm) for n, t in enumerate(data.tried, start=1) if t.harm is not None]
+    reach = [v * per_cent for _, _, harm in finite for v in (harm.low, harm.high)]
     axis = Axis(
         linear([0.0, limit, *(min(max(v, -4 * limit), 4 * limit) for v in reach)], zero=True),
         f"{data.metric} worse by ({'%' if data.relative else data.metric})",
     )
     rows = []
-    for number, t in enumerate(data.tried, start=1):
-        ends = (t.harm.low * per_cent, t.harm.high * per_cent)
+    for number, t, harm in finite:
+        ends = (harm.low * per_cent, harm.high * per_cent)
         name = f"{number}, {t.rows} rows"
-        shown = figures(t.harm.value * per_cent)
+        shown = figures(harm.value * per_cent)
         rows.append(
             Row(
                 name, f"{t.outcome}, cost {_cost(t.cost, data.unit)}",
                 of="s0" if t.rows == "proof" else "s1", interval=ends,
                 marks=[
                     (limit, "tick", "s2", f"budget: {data.budget}"),
-                    (t.harm.value * per_cent, "dot", "s0" if t.rows == "proof" else "s1", shown),
+                    (harm.value * per_cent, "dot", "s0" if t.rows == "proof" else "s1", shown),
                 ],
             )
         )  # fmt: skip
@@ -98,8 +104,9 @@ def _tried(data: Precision, index: int) -> Markup:
 
 
 def _numbers(number: int, t: Tried) -> tuple[str, ...]:
-    ends = (t.harm.value, t.harm.low, t.harm.high)
-    return (str(number), t.rows, *(f"{v:.3e}" for v in ends), figures(t.cost), t.outcome)
+    ends = (t.harm.value, t.harm.low, t.harm.high) if t.harm else ()
+    shown = [f"{v:.3e}" for v in ends] or ["not finite"] * 3
+    return (str(number), t.rows, *shown, figures(t.cost), t.outcome)
 
 
 def _chosen(data: Precision) -> Markup:

@@ -2,13 +2,14 @@
 
 space, predict        what may be chosen; a guess at what is good
 queries               queries of a size, for traffic
-rig, journal          measures a candidate; remembers every answer
+rig, journal, about   measures a candidate; remembers every answer; what answers depend on
 racing -> tuning      the search, and the search on this machine
 deployment            plan.toml: what was chosen
 online, trial, adaptive re-tunes a running dispatcher
 live                  a deployment under load in process
 timeline              what lanes ran, for a page
-policies              static, deeprecsched and slack put to the same traffic
+policies, setting     static, deeprecsched and slack put to the same traffic; where
+turns, climb          the same on a live machine; the climb of a chunk by paired runs
 """
 
 from recstack.tune.adaptive import AdaptiveDispatcher

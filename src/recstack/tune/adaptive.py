@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from recstack.clock import RealClock
 from recstack.errors import ConfigError
 from recstack.loadtest import SLA
-from recstack.schedule import LoopDispatcher, Stats
+from recstack.schedule import LoopDispatcher, ScheduleConfig, Stats
 from recstack.tune.online import Controller, OnlineConfig
+from recstack.tune.timeline import lane_kinds
 from recstack.tune.trial import Window
 from recstack.types import Clock, Completion, Query
 
@@ -19,11 +20,16 @@ LONGEST = 10.0  # windows, after which few answers are enough
 FEW = 30
 
 
-class Meter:
-    """Makes windows of a dispatcher's counters and histograms."""
+def adaptable(schedule: ScheduleConfig) -> bool:
+    """Whether there is a chunk size to choose: the policy "slack" chooses as it goes."""
+    return schedule.policy == "fixed"
 
-    def __init__(self, lanes: int, config: OnlineConfig) -> None:
-        self._lanes = lanes
+
+class Meter:
+    """Makes windows of a dispatcher's counters and histograms; an accelerator's lanes count too."""
+
+    def __init__(self, schedule: ScheduleConfig, config: OnlineConfig) -> None:
+        self._lanes = len(lane_kinds(schedule))
         self._config = config
         self._since: tuple[int, Stats] | None = None
 
@@ -55,7 +61,8 @@ class Meter:
 class AdaptiveDispatcher:
     """Owns a LoopDispatcher, passes queries on to it and keeps its schedule good for `sla`.
 
-    Implements `recstack.types.SUT`; an event loop drains it like the dispatcher itself.
+    Implements `recstack.types.SUT`; an event loop drains it like the dispatcher itself. say: told
+    when adapting fails, which ends no query and not adapting either.
     """
 
     def __init__(
@@ -64,12 +71,14 @@ class AdaptiveDispatcher:
         sla: SLA,
         config: OnlineConfig | None = None,
         clock: Clock | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        if dispatcher.config.policy != "fixed":
+        if not adaptable(dispatcher.config):
             raise ConfigError(
-                f"expected the policy 'fixed' to adapt, got {dispatcher.config.policy!r}: "
-                "it has no chunk size to choose"
+                f"expected the policy 'fixed' to adapt, got {dispatcher.config.policy!r}, which "
+                "cuts and merges by the backlog on its own: run it without adapting"
             )
+        self._say, self._told, self._errors = say, "", 0
         self._dispatcher = dispatcher
         self.controller = Controller(dispatcher.config, sla, config)
         self._config = self.controller.config
@@ -107,7 +116,7 @@ class AdaptiveDispatcher:
             **self._dispatcher.stats().counters,
             "adapt_windows": counts.windows, "adapt_trials": counts.trials,
             "adapt_kept": counts.kept, "adapt_dropped": counts.dropped,
-            "adapt_aborted": counts.aborted,
+            "adapt_aborted": counts.aborted, "adapt_errors": self._errors,
             "adapt_trying": float(self.controller.state == "trial"),
             "chunk_rows": schedule.chunk_rows, "merge_rows": schedule.merge_rows,
             "merge_window_us": schedule.merge_window_us,
@@ -121,15 +130,27 @@ class AdaptiveDispatcher:
         self._dispatcher.close(drain=drain)
 
     def _adapt(self) -> None:
-        meter = Meter(self._dispatcher.config.lanes, self._config)
-        look_s = self._config.window_s / LOOKS
-        while not self._closed.wait(look_s):
-            window = meter.end(self._clock.now_ns(), self._dispatcher.stats())
-            if window is None:
-                continue
-            wanted = self.controller.step(window)
-            if wanted != self._dispatcher.config:
-                self._dispatcher.reconfigure(wanted)
-                if self._closed.wait(SETTLE * self._config.window_s):
-                    return
-            meter.begin(self._clock.now_ns(), self._dispatcher.stats())
+        meter = Meter(self._dispatcher.config, self._config)
+        while not self._closed.wait(self._config.window_s / LOOKS):
+            try:
+                self._look(meter)
+            except Exception as error:  # whatever it was, queries are served as before
+                self._report(error)
+
+    def _look(self, meter: Meter) -> None:
+        window = meter.end(self._clock.now_ns(), self._dispatcher.stats())
+        if window is None:
+            return
+        wanted = self.controller.step(window)
+        if wanted != self._dispatcher.config:
+            self._dispatcher.reconfigure(wanted)
+            if self._closed.wait(SETTLE * self._config.window_s):
+                return
+        meter.begin(self._clock.now_ns(), self._dispatcher.stats())
+
+    def _report(self, error: Exception) -> None:
+        """Count an error, and say it once for as long as it is the same."""
+        self._errors += 1
+        if (told := f"adapting failed and goes on: {error!r}") != self._told:
+            self._told = told
+            self._say(told)

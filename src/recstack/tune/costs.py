@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Sequence
 
@@ -16,8 +17,10 @@ from recstack.model import Model
 from recstack.schedule import Costs, measure_costs
 from recstack.schedule.measure import likely
 from recstack.tune.deployment import executor_factory
+from recstack.tune.queries import QueryFactory
 from recstack.types import Executor
 
+CURVE_ROWS = (1, 16, 64, 256, 1000)
 ROUNDS = 3  # of which the fastest counts: what else the machine does only makes them slower
 
 
@@ -73,6 +76,26 @@ def executor_costs(
         spread=likely(typical / typical.mean()),
         what=what,
     )
+
+
+def measure_curve(
+    engine: Engine | HybridEngine, factory: QueryFactory, until_s: float = math.inf
+) -> dict[int, float]:
+    """Nanoseconds for a few batch sizes on one core, the fastest of a few runs.
+
+    until_s: of the monotonic clock; nothing is begun after it but the first run.
+    """
+    curve: dict[int, float] = {}
+    for rows in CURVE_ROWS:
+        batch = factory(0, rows).batch
+        for _ in range(5):
+            if curve and time.monotonic() >= until_s:
+                return curve
+            began = time.perf_counter_ns()
+            engine.run(batch)
+            taken = float(time.perf_counter_ns() - began)
+            curve[rows] = min(curve.get(rows, math.inf), taken)
+    return curve
 
 
 def _round(executor: Executor, queries: Sequence[Batch], seconds: float) -> NDArray[np.float64]:

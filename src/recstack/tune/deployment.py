@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from recstack.tune.guard import GuardConfig
 from recstack.types import Executor, Query, Scores
 
 Array = NDArray[Any]
+Engines = Engine | HybridEngine | Mapping[str, Engine | HybridEngine]
+"""One, or alternatives by name."""
 
 
 class Deployment(BaseModel):

@@ -9,11 +9,13 @@ JSON lines: first what the answers depend on, then one answer each, written by o
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -27,8 +29,9 @@ class Journal:
     """Answers by question; in memory alone without a path.
 
     about: what the answers depend on; JSON. The rest of a line that a crash cut short is dropped.
-    Raises ConfigError when the file is of another search or cannot be written, DataError when it is
-    no journal.
+    No other process may use the file until `close`, which leaving a `with` block calls. Raises
+    ConfigError when the file is of another search, is in use or cannot be written, DataError when
+    it is no journal; the file is then as it was.
     """
 
     def __init__(self, path: Path | None, about: Mapping[str, Any]) -> None:
@@ -36,11 +39,25 @@ class Journal:
         self._answers: dict[str, Any] = {}
         if path is None:
             return
-        expected = json.loads(json.dumps({"format": FORMAT, **about}))
-        if path.exists() and (lines := _whole_lines(path)):
-            self._read(lines, expected)
-        else:
-            self._append(expected)
+        self._file = _locked(path)
+        self._close = weakref.finalize(self, os.close, self._file)
+        try:
+            self._start(json.loads(json.dumps({"format": FORMAT, **about})))
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others use the file; what would be filed after this is kept in memory alone."""
+        if self._path is not None:
+            self._close()
+            self._path = None
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -53,12 +70,28 @@ class Journal:
         adapter = TypeAdapter(kind)
         if question not in self._answers:
             found = json.loads(json.dumps(adapter.dump_python(ask(), mode="json")))
-            self._append({"question": question, "answer": found})
+            self._append(_line({"question": question, "answer": found}))
             self._answers[question] = found
         try:
             return adapter.validate_python(self._answers[question])
         except ValidationError as error:
             raise DataError(f"{self._path}: {question}: {error}") from None
+
+    def _start(self, expected: dict[str, Any]) -> None:
+        """Read the lines that end; only then cut off a tail without an end."""
+        header = _line(expected)
+        try:
+            data = _bytes(self._file)
+            whole = data[: data.rfind(b"\n") + 1]
+            if not whole and not header.startswith(data):
+                raise DataError(f"{self._path}:1: expected a journal, got another file")
+            self._read(whole.decode("utf-8").splitlines(), expected)
+            if len(whole) < len(data):
+                os.ftruncate(self._file, len(whole))
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{self._path}: cannot read a journal: {error}") from error
+        if not whole:
+            self._append(header)
 
     def _read(self, lines: list[str], expected: dict[str, Any]) -> None:
         for number, line in enumerate(lines, start=1):
@@ -83,29 +116,40 @@ class Journal:
                 f"{', '.join(differ)}: remove it or choose another place"
             )
 
-    def _append(self, line: Mapping[str, Any]) -> None:
+    def _append(self, line: bytes) -> None:
         if self._path is None:
             return
-        data = (json.dumps(line) + "\n").encode()
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                if os.write(descriptor, data) != len(data):
-                    raise OSError("the disk is full")
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            if os.write(self._file, line) != len(line):
+                raise OSError("the disk is full")
+            os.fsync(self._file)
         except OSError as error:
             raise ConfigError(f"cannot write {self._path}: {error.strerror or error}") from error
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """The lines that end; a tail without an end is cut off the file."""
+def _line(data: Mapping[str, Any]) -> bytes:
+    return (json.dumps(data) + "\n").encode()
+
+
+def _locked(path: Path) -> int:
+    """The file, open to be read and appended to by this process alone."""
     try:
-        data = path.read_bytes()
-        whole = data[: data.rfind(b"\n") + 1]
-        if len(whole) < len(data):
-            os.truncate(path, len(whole))
-        return whole.decode("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read a journal: {error}") from error
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            raise
+    except BlockingIOError:
+        raise ConfigError(
+            f"{path}: expected a journal that nobody uses, got one of a search that is running: "
+            "wait for it or choose another place"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+    return file
+
+
+def _bytes(file: int) -> bytes:
+    with os.fdopen(os.dup(file), "rb") as reader:
+        return reader.read()

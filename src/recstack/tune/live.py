@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +51,13 @@ def load_deployment(
     return run, meter.energy if meter else None
 
 
+def null_record(rate_qps: float, *, over_http: Query | None = None) -> dict[str, Any]:
+    """`measure_null` as a record of a result file: it stands beside everything measured live."""
+    return {"record": "null", **measure_null(rate_qps, over_http=over_http).to_record()}
+
+
 def measure_null(rate_qps: float, *, over_http: Query | None = None) -> NullLatency:
-    """The generator alone at `rate_qps`, and the way to a model that does next to nothing.
+    """The generator alone at about `rate_qps`, and the way to a model that does next to nothing.
 
     That is a dispatcher over a model of one weight, or a server that sends the same bytes always.
     At no less than 500 and no more than 5000 queries/s: it takes seconds, and few queries.

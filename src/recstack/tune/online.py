@@ -1,8 +1,8 @@
 """Keeps a running dispatcher's schedule good: a climb on live traffic, with hysteresis.
 
     watch    nothing to do while the percentile is well within the limit and no lane is short of
-             time; else, when load or cost have changed since the schedule settled, or a wait that
-             doubles with each vain attempt is over: trial
+             time; else, when load or cost have changed since the schedule settled, by more than
+             they have varied of late, or a wait that doubles with each vain attempt is over: trial
     trial    the schedule in use and a neighbour (chunk size, merge window) run in turn, a window
              each, until a sequential test on the pairs of windows decides; a neighbour that misses
              the limit by far while the schedule in use does not is dropped at once
@@ -15,6 +15,8 @@ only says how long that has lasted, lane time per row. A neighbour must be bette
 from __future__ import annotations
 
 import math
+import statistics
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -35,7 +37,9 @@ class OnlineConfig:
     confidence: with which a neighbour must be better, over all looks at it.
     margin: by which share it must be better.
     pairs: at most so many pairs of windows per neighbour.
-    change: the share by which rate or lane time per row must differ from when it settled.
+    change: the share by which rate or lane time per row must differ from when it settled, beyond
+        three standard deviations of the last `memory` windows: bursts that come again and again are
+        no change. It is blind for as long to a change that is no larger than the one before it.
     at_risk: the share of the limit from which the percentile is worth work; busy: the share of lane
         time.
     saturated: the share of lane time from which lanes count as short of it.
@@ -49,6 +53,7 @@ class OnlineConfig:
     margin: float = 0.05
     pairs: int = 8
     change: float = 0.25
+    memory: int = 32
     at_risk: float = 0.5
     busy: float = 0.7
     saturated: float = 0.95
@@ -58,8 +63,9 @@ class OnlineConfig:
     most_window_us: float = 10_000.0
 
     def __post_init__(self) -> None:
-        if self.pairs < 4:
-            raise ConfigError(f"expected pairs >= 4, got {self.pairs}")
+        for name, least in (("pairs", 4), ("memory", 2)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"expected {name} >= {least}, got {getattr(self, name)}")
         for name in ("confidence", "at_risk", "busy", "saturated"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"expected {name} in (0, 1), got {getattr(self, name)}")
@@ -87,11 +93,23 @@ class Controller:
         self._sla = sla
         self._settled: Window | None = None
         self._wait = self._vain = 0
+        # Logarithms of the last windows' rate, and lane time per row of the schedule in use.
+        self._rates: deque[float] = deque(maxlen=self.config.memory)
+        self._costs: deque[float] = deque(maxlen=self.config.memory)
         self._neighbours: Iterator[ScheduleConfig] = iter(())
         self._trial: Trial | None = None
 
     def step(self, window: Window) -> ScheduleConfig:
         """What is to run now, given what ran until now."""
+        own = self._trial is None or self._trial.own_runs
+        wanted = self._step(window)
+        if window.qps > 0:
+            self._rates.append(math.log(window.qps))
+        if window.row_ns > 0 and own:
+            self._costs.append(math.log(window.row_ns))
+        return wanted
+
+    def _step(self, window: Window) -> ScheduleConfig:
         self.counts.windows += 1
         if self.state == "watch":
             self._wait = max(self._wait - 1, 0)
@@ -119,13 +137,18 @@ class Controller:
     def _differs(self, window: Window, other: Window, cost: bool = True) -> bool:
         """Whether the load is another; with `cost`, or what a row takes.
 
-        Two counts of a steady Poisson process differ too: by so much it is no change.
+        Two counts of a steady Poisson process differ too, and those of a bursty one by as much as
+        they did of late: by so much it is no change.
         """
         counts = (window.latency.count + window.refused, other.latency.count + other.refused)
-        noise = 3.0 * math.sqrt(sum(1.0 / max(n, 1) for n in counts))
-        most = math.log1p(self.config.change) + noise
-        pairs = [(window.qps, other.qps), (window.row_ns, other.row_ns)][: 1 + cost]
-        return any(a <= 0 or b <= 0 or abs(math.log(a / b)) > most for a, b in pairs)
+        steady = math.sqrt(sum(1.0 / max(n, 1) for n in counts))
+        pairs = [(window.qps, other.qps, self._rates), (window.row_ns, other.row_ns, self._costs)]
+        for a, b, recent in pairs[: 1 + cost]:
+            varied = statistics.pstdev(recent) if len(recent) > 1 else 0.0
+            most = math.log1p(self.config.change) + 3.0 * max(steady, varied)
+            if a <= 0 or b <= 0 or abs(math.log(a / b)) > most:
+                return True
+        return False
 
     def _begin(self, window: Window, *, changed: bool) -> None:
         """A round over the neighbours of the schedule in use; after a change, the next one."""
@@ -151,6 +174,7 @@ class Controller:
             self.counts.kept += 1
             step = _direction(self.schedule, self._trial.other)
             self.schedule, self._vain = self._trial.other, -1
+            self._costs.clear()  # those of another schedule
             # On in the direction that helped; what was left behind is not tried again.
             self._neighbours = (
                 n for n in neighbours(self.schedule, self.config)

@@ -7,15 +7,27 @@ from collections.abc import Callable
 import numpy as np
 
 from recstack.data import random_batch, streams
+from recstack.loadtest.sizes import Sizes
 from recstack.model import Model
 from recstack.types import Query
 
+SAMPLE = 100_000
 QueryFactory = Callable[[int, int], Query]
 """`factory(index, rows)`: query `index` of a schedule, of so many rows."""
 
 
 POOL_BYTES = 256 << 20
 LEAST_BYTES = 64 << 10  # that a query counts for: few rows are soon made, but not for nothing
+
+
+def largest_rows(sizes: Sizes) -> int:
+    """The largest query to come: of a hundred thousand.
+
+    >>> from recstack.loadtest.sizes import parse
+    >>> [largest_rows(parse(form)) for form in ("fixed:64", "mlperf", "production")]
+    [64, 700, 1000]
+    """
+    return int(sizes.sample(SAMPLE, np.random.default_rng(0)).max())
 
 
 class QueryPool:
@@ -26,11 +38,17 @@ class QueryPool:
 
     per_size: so many queries of each size at most.
     most_bytes: of all their arrays; the first query of a size is made all the same.
+    what: of which kind its queries are, for a journal of what was measured with them.
     """
 
     def __init__(
-        self, factory: QueryFactory, per_size: int | None = None, most_bytes: int = POOL_BYTES
+        self,
+        factory: QueryFactory,
+        per_size: int | None = None,
+        most_bytes: int = POOL_BYTES,
+        what: str = "",
     ) -> None:
+        self.what = what
         self._factory = factory
         self._per_size = per_size
         self._most_bytes = most_bytes
@@ -74,5 +92,6 @@ def random_queries(model: Model, seed: int, indices: str = "uniform") -> QueryPo
     if isinstance(stream, streams.Reuse):
         stream = stream.recorded(np.random.default_rng(seed))
     return QueryPool(
-        lambda index, rows: Query(index, random_batch(model, rows, seed + index, indices=stream))
+        lambda index, rows: Query(index, random_batch(model, rows, seed + index, indices=stream)),
+        what=f"random, seed {seed}, {indices} indices",
     )

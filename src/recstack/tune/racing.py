@@ -7,7 +7,8 @@
    price of an exhaustive search is spent. No candidate that was tried is then known to be better
    than the leader by more than the tolerance.
 4. Check: leader and baseline are searched again, probe by probe in turn, with fresh random numbers.
-   The leader is better only if it then passes where the baseline does not.
+   The leader is better only if it then passes where the baseline fails; that a probe of the
+   baseline was undecided, or its generator too late, does not count.
 
 All probes of 1 to 3 share their random numbers.
 """
@@ -27,7 +28,7 @@ Prober = Callable[[Candidate, float, int], Probe]
 """`probe(candidate, rate_qps, seed)`: one rate, until its test decides."""
 Predict = Callable[[Candidate], float]
 MOST_ROUNDS = 8
-CHECK_PROBES = 14  # about as many as the check takes
+CHECK_PROBES = 16  # about as many as the check takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Tuned:
 
     trials: every one, in order, the baseline's first.
     baseline, leader: as found again with fresh random numbers, where `checked`; else as in the
-        race.
+        race: a check that time cut short before it had a rate of both says nothing.
     better: the check showed the leader to be better than the baseline.
     untried: candidates that the sweep did not come to.
     complete: nothing was left out for lack of time.
@@ -122,14 +123,33 @@ class Race:
         assert self._leader is not None
         if self._leader is first:
             return self._result(first, first, checked=False, better=False, complete=complete)
-        again = [self._again(first), self._again(self._leader)]
-        complete = self._alternate([(first, again[0]), (self._leader, again[1])]) and complete
+        return self._check(first, self._leader, complete)
+
+    def _check(self, first: Trial, raced: Trial, complete: bool) -> Tuned:
+        """Both again, side by side."""
+        own, other = (search_again(trial.found, self._config) for trial in (first, raced))
+        complete = self._alternate([(first, own), (raced, other)]) and complete
+        rate = other.found(self._sla).low_qps
+        if not complete and not (rate and own.found(self._sla).low_qps):
+            return self._result(first, raced, checked=False, better=False, complete=False)
+        better = rate > 0 and self._fails(first.candidate, own, rate)
         baseline, leader = (
-            Trial(t.candidate, s.found(self._sla, self._origin))
-            for t, s in zip((first, self._leader), again, strict=True)
+            Trial(trial.candidate, search.found(self._sla, self._origin))
+            for trial, search in ((first, own), (raced, other))
         )
-        better = leader.found.low_qps >= baseline.found.high_qps
         return self._result(baseline, leader, checked=True, better=better, complete=complete)
+
+    def _fails(self, candidate: Candidate, search: Search, rate: float) -> bool:
+        """Whether a candidate fails at a rate; one more probe where its search leaves that open."""
+        found = search.found(self._sla)
+        if any(p.outcome == "fail" and p.rate_qps <= rate for p in found.probes):
+            return True
+        if found.high_qps > rate or not self._checking():
+            return False
+        probe = self._probe(candidate, rate, search.config.seed)
+        if probe.outcome != "pass":
+            search.tell(probe)
+        return probe.outcome == "fail"
 
     def _first(self) -> Trial:
         config = self._config
@@ -215,9 +235,6 @@ class Race:
         if self._leader is None or trial.found.low_qps > self._leader.found.low_qps:
             self._leader = trial
         return trial
-
-    def _again(self, trial: Trial) -> Search:
-        return search_again(trial.found, self._config)
 
     def _alternate(self, pairs: list[tuple[Trial, Search]]) -> bool:
         """Probe for each search in turn; whether all came to their end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from recstack.engine import Engine, HybridEngine
 from recstack.loadtest import DriverConfig, LoadResult, drive, make_queries, make_traffic
 from recstack.loadtest.outcome import OK
 from recstack.loadtest.sizes import Sizes
-from recstack.loadtest.timeline import LANE, timeline_record
+from recstack.loadtest.timeline import ACCELERATOR, LANE, timeline_record
 from recstack.schedule import LoopDispatcher, ScheduleConfig
-from recstack.tune.deployment import start
+from recstack.tune.deployment import Engines, start
 from recstack.tune.queries import QueryFactory
 from recstack.tune.racing import Tuned
 
@@ -39,14 +40,24 @@ def trace_schedule(
 
 
 def trace_tuned(
-    engine: Engine | HybridEngine, found: Tuned, factory: QueryFactory, sizes: Sizes, qps: float,
+    engines: Engines, found: Tuned, factory: QueryFactory, sizes: Sizes, qps: float,
     *, seed: int = 0,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """What lanes run at `qps` under the baseline and under the best schedule of a tuning."""
+    """What lanes run at `qps` under the baseline and under the best schedule of a tuning, each on
+    the engine of its plan."""
+    plans = engines if isinstance(engines, Mapping) else {"": engines}
     return [
-        trace_schedule(engine, trial.schedule, factory, sizes, qps, label=label, seed=seed)
+        trace_schedule(
+            plans[trial.candidate.plan], trial.schedule, factory, sizes, qps, label=label, seed=seed
+        )
         for label, trial in (("baseline", found.baseline), ("tuned", found.best))
     ]
+
+
+def lane_kinds(schedule: ScheduleConfig) -> list[str]:
+    """Of each lane of a timeline: those on cores, then the accelerator's."""
+    beside = schedule.accelerator.lanes if schedule.accelerator else 0
+    return [LANE] * schedule.lanes + [ACCELERATOR] * beside
 
 
 def trace(
@@ -63,7 +74,7 @@ def trace(
     chunks = dispatcher.traced()
     dispatcher.begin_trace(0)
     chunks[:, 2:4] -= _zero_ns(run, chunks)
-    return timeline_record(run, chunks, [LANE] * dispatcher.config.lanes, label=label, **key)
+    return timeline_record(run, chunks, lane_kinds(dispatcher.config), label=label, **key)
 
 
 def _zero_ns(run: LoadResult, chunks: NDArray[np.int64]) -> int:

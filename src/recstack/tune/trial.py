@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,24 +78,36 @@ class Trial:
             usual = max(statistics.median(own), self._sla.limit_ns)
             if other[-1] > 2.0 * usual:
                 return "abort"
-        pairs = min(len(own), len(other))
-        if self._count % 2 or pairs < 3:
+        if self._count % 2:
             return None
-        gains = [_log_ratio(a, b) for a, b in zip(own, other, strict=False)]
-        mean = statistics.fmean(gains)
-        if mean <= 0:
-            return "drop"
-        if pairs >= 4:
-            spread = max(statistics.stdev(gains), 1e-9) / math.sqrt(pairs)
-            # Looks at 4 to `pairs` pairs, each with its part of what may go wrong.
-            spare = (1.0 - self._confidence) / (self._pairs - 3)
-            needed = student_t(1.0 - spare, pairs - 1)
-            if (mean - math.log1p(self._margin)) / spread > needed:
-                return "keep"
-        return "drop" if pairs >= self._pairs else None
+        gains = [log_ratio(a, b) for a, b in zip(own, other, strict=False)]
+        return decide(gains, confidence=self._confidence, margin=self._margin, pairs=self._pairs)
 
     def _side(self) -> int:
         return (0, 1, 1, 0)[self._count % 4]
+
+
+def decide(
+    gains: Sequence[float], *, confidence: float, margin: float, pairs: int
+) -> Literal["keep", "drop"] | None:
+    """Whether the other is better by more than `margin`, from the logarithms of pairs' ratios.
+
+    "drop" where it is not better in the mean from three pairs on, or not surely after `pairs` >= 4;
+    None: another pair. confidence: of "keep", over all looks.
+    """
+    n = len(gains)
+    if n < 3:
+        return None
+    mean = statistics.fmean(gains)
+    if mean <= 0:
+        return "drop"
+    if n >= 4:
+        spread = max(statistics.stdev(gains), 1e-9) / math.sqrt(n)
+        # Looks at 4 to `pairs` pairs, each with its part of what may go wrong.
+        spare = (1.0 - confidence) / (pairs - 3)
+        if (mean - math.log1p(margin)) / spread > student_t(1.0 - spare, n - 1):
+            return "keep"
+    return "drop" if n >= pairs else None
 
 
 def student_t(share: float, degrees: int) -> float:
@@ -113,7 +126,7 @@ def student_t(share: float, degrees: int) -> float:
     return z + sum((term / degrees**i for i, term in enumerate(terms, start=1)), 0.0)
 
 
-def _log_ratio(own: float, other: float) -> float:
+def log_ratio(own: float, other: float) -> float:
     """How much better the other is; two infinite ones are equal."""
     if math.isinf(own) or math.isinf(other):
         return 0.0 if own == other else math.copysign(math.log(4.0), own - other)

@@ -23,20 +23,21 @@ from recstack.errors import ConfigError
 from recstack.loadtest import SLA, SearchConfig
 from recstack.loadtest.search import Probe
 from recstack.loadtest.sizes import Sizes
-from recstack.schedule import AcceleratorConfig
-from recstack.tune.costs import engine_costs, executor_costs
-from recstack.tune.deployment import accelerator_factories, start
+from recstack.schedule import AcceleratorConfig, Costs
+from recstack.tune.about import about_engine, about_machine
+from recstack.tune.costs import engine_costs, executor_costs, measure_curve
+from recstack.tune.deployment import Engines, accelerator_factories, start
 from recstack.tune.journal import Journal
 from recstack.tune.predict import CostModel
-from recstack.tune.queries import QueryFactory, QueryPool
+from recstack.tune.queries import QueryFactory, QueryPool, largest_rows
 from recstack.tune.racing import Race, Tuned
 from recstack.tune.rig import Rig, RunConfig, measure_on
 from recstack.tune.space import Candidate, Space, schedule_space, static_schedule
 
-Engines = Engine | HybridEngine | Mapping[str, Engine | HybridEngine]
 START_SHARE = 0.3
 RACE_SHARE = 0.65
-CURVE_ROWS = (1, 16, 64, 256, 1000)
+COSTS_SHARE = 0.1
+"""Of the budget, for the costs of all plans; they are not measured once it is spent."""
 
 
 SEARCH = SearchConfig(min_qps=1.0, max_qps=1e5, tolerance=0.05, confidence=0.9, runs=2, probes=16)
@@ -47,12 +48,13 @@ class TuneConfig:
     """How to tune.
 
     cores: cores to share out; None: all that this process may use.
-    largest_rows: the largest query, which sets the static chunk.
+    largest_rows: the largest query, which sets the static chunk; None: of a sample of the sizes.
     run: the length of one run.
     search: of each candidate; with this `seed`, the same for every candidate (common random
         numbers).
     budget_s: no new probe is begun after this, and none of the race after its larger part, so that
-        time is left for the check beside the baseline; None: no limit.
+        time is left for the check beside the baseline; None: no limit. Curves and costs that are
+        measured first come out of it, but for one run of each engine.
     accelerator: a device that may be used as well, measured first where its costs are not given;
         None: none.
     slack: try the policy "slack" as well, on costs that are measured first, for `costs_s`.
@@ -60,7 +62,7 @@ class TuneConfig:
     """
 
     cores: int | None = None
-    largest_rows: int = 1000
+    largest_rows: int | None = None
     run: RunConfig = field(default_factory=RunConfig)
     search: SearchConfig = SEARCH
     budget_s: float | None = None
@@ -89,7 +91,8 @@ def tune(
         its weights are shared by all lanes of every candidate.
     factory: makes query `index` of so many rows.
     space: what may be chosen; None: chunk size x lanes x threads x merging x plan.
-    journal: a file that keeps every probe, so that a search cut short goes on where it was.
+    journal: a file that keeps every probe, so that a search cut short goes on where it was: the
+        same question about the same engines on the same machine.
     watch: told of every probe, for progress.
 
     Raises
@@ -100,26 +103,36 @@ def tune(
     plans = engines if isinstance(engines, Mapping) else {"": engines}
     if not plans:
         raise ConfigError("expected at least one engine, got none")
-    cores = config.cores or len(os.sched_getaffinity(0))
+    what = getattr(factory, "what", "")
     factory = QueryPool(factory)
     until_s = math.inf if config.budget_s is None else time.monotonic() + config.budget_s
     start_until_s = until_s - (1 - START_SHARE) * (config.budget_s or 0.0)
     race_until_s = until_s - (1 - RACE_SHARE) * (config.budget_s or 0.0)
-    search = replace(config.search, seed=config.seed)
+    config = replace(
+        config,
+        cores=config.cores or len(os.sched_getaffinity(0)),
+        largest_rows=config.largest_rows or largest_rows(sizes),
+        search=replace(config.search, seed=config.seed),
+    )
+    cores, largest, search = config.cores or 1, config.largest_rows or 1, config.search
     asked = {
-        **asdict(replace(config, search=search, accelerator=None)), "budget_s": None,
+        **asdict(replace(config, accelerator=None)), "budget_s": None,
         "accelerator": config.accelerator and config.accelerator.model_dump(mode="json"),
-        "sla": str(sla), "sizes": repr(sizes),
-        "models": {name: engine.model.name for name, engine in plans.items()},
+        "sla": str(sla), "sizes": repr(sizes), "queries": what, "machine": about_machine(),
+        **{f"engine {name}".strip(): about_engine(engine) for name, engine in plans.items()},
     }  # fmt: skip
     kept = Journal(journal, asked)
     curves = kept.answer(
         "curves", dict[str, dict[int, float]],
-        lambda: {name: measure_curve(engine, factory) for name, engine in plans.items()},
+        lambda: {name: measure_curve(made, factory, start_until_s) for name, made in plans.items()},
     )  # fmt: skip
     model = CostModel(curves, sizes.sample(1000, np.random.default_rng(config.seed)))
     devices = _Devices(plans)
-    space = space or _space(plans, devices, sla, cores, config, kept)
+    if space is None:
+        costs = _Costs(plans, config, kept, start_until_s)
+        slack = costs.of_cores(sla) if config.slack else {}
+        device = costs.of_device()
+        space = schedule_space(cores, largest, plans=tuple(plans), slack=slack, accelerator=device)
     rig = Rig(
         lambda candidate: start(
             plans[candidate.plan], candidate.schedule, accelerators=devices.of(candidate)
@@ -133,7 +146,7 @@ def tune(
     try:
         return Race(
             space,
-            Candidate(static_schedule(cores, config.largest_rows), next(iter(plans))),
+            Candidate(static_schedule(cores, largest), next(iter(plans))),
             rig.probe,
             lambda candidate: model.qps(candidate.schedule, candidate.plan, sla),
             sla,
@@ -144,22 +157,7 @@ def tune(
         ).run()
     finally:
         rig.close()
-
-
-def _space(
-    plans: Mapping[str, Engine | HybridEngine], devices: _Devices, sla: SLA, cores: int,
-    config: TuneConfig, journal: Journal,
-) -> Space:  # fmt: skip
-    """Chunk size x lanes x threads x merging x plan, and what is to be tried beside them."""
-    slack = journal.answer(
-        "slack", dict[str, dict[str, Any]], lambda: _slack(plans, sla, cores, config)
-    )
-    device = config.accelerator and journal.answer(
-        "device", AcceleratorConfig, partial(devices.measured, config.accelerator, config)
-    )
-    return schedule_space(
-        cores, config.largest_rows, plans=tuple(plans), slack=slack, accelerator=device
-    )
+        kept.close()
 
 
 class _Devices:
@@ -180,47 +178,70 @@ class _Devices:
             self._made[key] = accelerator_factories(model, device)
         return self._made[key]
 
-    def measured(self, device: AcceleratorConfig, config: TuneConfig) -> AcceleratorConfig:
-        """An accelerator with its costs, measured where they are not given."""
-        if device.costs is not None:
+
+class _Spent(Exception):
+    """Nothing more is to be measured."""
+
+
+class _Costs:
+    """What batches cost, measured where the journal does not know it; of nothing once the share of
+    the budget that the start has is spent."""
+
+    def __init__(
+        self, plans: Mapping[str, Engine | HybridEngine], config: TuneConfig, journal: Journal,
+        until_s: float,
+    ) -> None:  # fmt: skip
+        self._plans, self._config, self._journal = plans, config, journal
+        self._until_s = until_s
+        self._seconds = config.costs_s
+        if config.budget_s is not None:
+            self._seconds = min(config.costs_s, COSTS_SHARE * config.budget_s / len(plans))
+
+    def of_cores(self, sla: SLA) -> dict[str, dict[str, Any]]:
+        """What the policy "slack" needs to know, by plan."""
+        try:
+            return {
+                plan: {
+                    "costs": self._journal.answer(
+                        f"costs {plan}", Costs, partial(self._measure, engine)
+                    ),
+                    "target_ms": sla.limit_ms,
+                }
+                for plan, engine in self._plans.items()
+            }
+        except _Spent:
+            return {}
+
+    def of_device(self) -> AcceleratorConfig | None:
+        """The accelerator with its costs, measured where they are not given."""
+        device = self._config.accelerator
+        if device is None or device.costs is not None:
             return device
+        try:
+            return self._journal.answer(
+                "device", AcceleratorConfig, partial(self._measure_device, device)
+            )
+        except _Spent:
+            return None
+
+    def _measure(self, engine: Engine | HybridEngine) -> Costs:
+        self._check()
+        lanes, seed = self._config.cores, self._config.seed
+        return engine_costs(engine, lanes=lanes, seconds=self._seconds, seed=seed)
+
+    def _measure_device(self, device: AcceleratorConfig) -> AcceleratorConfig:
+        self._check()
         model = next(iter(self._plans.values())).model
         executor = compile(
             model, DeviceConfig(device=device.device, largest_rows=device.largest_rows)
         )
         costs = executor_costs(
             executor, model, largest_rows=1 << (device.largest_rows.bit_length() - 1),
-            seconds=config.costs_s, seed=config.seed,
+            seconds=self._seconds, seed=self._config.seed,
             what=f"{model.name}, {executor.device_name}",
         )  # fmt: skip
         return device.model_copy(update={"costs": costs})
 
-
-def _slack(
-    plans: Mapping[str, Engine | HybridEngine], sla: SLA, cores: int, config: TuneConfig
-) -> dict[str, dict[str, Any]]:
-    """What the policy "slack" needs to know, by plan; JSON."""
-    if not config.slack:
-        return {}
-    measured = {
-        plan: engine_costs(engine, lanes=cores, seconds=config.costs_s, seed=config.seed)
-        for plan, engine in plans.items()
-    }
-    return {
-        plan: {"costs": costs.model_dump(mode="json"), "target_ms": sla.limit_ms}
-        for plan, costs in measured.items()
-    }
-
-
-def measure_curve(engine: Engine | HybridEngine, factory: QueryFactory) -> dict[int, float]:
-    """Nanoseconds for a few batch sizes on one core, the fastest of a few runs."""
-    curve = {}
-    for rows in CURVE_ROWS:
-        batch = factory(0, rows).batch
-        taken = []
-        for _ in range(5):
-            began = time.perf_counter_ns()
-            engine.run(batch)
-            taken.append(time.perf_counter_ns() - began)
-        curve[rows] = float(min(taken))
-    return curve
+    def _check(self) -> None:
+        if time.monotonic() >= self._until_s:
+            raise _Spent

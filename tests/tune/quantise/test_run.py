@@ -14,7 +14,7 @@ from recstack.model.model import build
 from recstack.model.ops import Linear
 from recstack.precision.budget import parse_budget
 from recstack.precision.proof import prove
-from recstack.tune.quantise import QuantiseConfig, Quantised, quantise
+from recstack.tune.quantise import QuantiseConfig, Quantised, offer, quantise
 from recstack.tune.quantise.costs import plan_bytes
 from recstack.tune.quantise.measured import Scored, divergence
 from tests.precision.movielens import COLUMN, LAYER, planted, ratings
@@ -43,13 +43,36 @@ def test_the_search_splits_off_exactly_the_planted_column() -> None:
     assert others == {n: p for n, p in clean.plan.layers.layers.items() if n != LAYER}
 
 
-def test_the_search_moves_exactly_the_planted_layer_where_columns_cannot_be_split() -> None:
-    model, data = planted()
-    found = quantise(
-        model, data, NE, parse_budget("0.05%"), MEMORY.model_copy(update={"layers": ("bf16",)})
+def test_the_search_moves_exactly_the_planted_layer_where_columns_cannot_be_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(offer, "columns_that_stand_out", lambda *_: ())
+    found, clean = (
+        quantise(*of, NE, parse_budget("0.05%"), MEMORY).plan for of in (planted(), ratings("wnd"))
     )
-    assert found.outcome.verdict == "proven"
-    assert found.plan.layer("relu").format == "bf16"
+    assert clean.layer(LAYER).format == "int8"
+    assert found.layer(LAYER).format == "fp16"
+    assert found.tables == clean.tables
+    kept = {n: p for n, p in found.layers.layers.items() if n != LAYER}
+    assert kept == {n: p for n, p in clean.layers.layers.items() if n != LAYER}
+
+
+def test_a_plan_whose_scores_are_not_finite_is_past_the_budget(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = Scored._scores
+
+    def scores(self, state, part):
+        found = real(self, state, part)
+        return found if self._plan(state).layer(LAYER).format == "fp32" else found * np.nan
+
+    monkeypatch.setattr(Scored, "_scores", scores)
+    model, data = ratings("wnd")
+    found = quantise(model, data, NE, parse_budget("0.05%"), MEMORY)
+    assert found.outcome.verdict == "proven" and found.plan.layer(LAYER).format == "fp32"
+    assert found.plan.layer("relu").format != "fp32"
+    record = found.to_record(model, "ne", parse_budget("0.05%"))
+    assert record["tried"][0]["harm"] is None and record["tried"][-1]["harm"]["high"] < 5e-4
 
 
 def test_layers_are_timed_and_int8_is_chosen_where_it_is_faster() -> None:

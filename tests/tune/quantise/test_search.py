@@ -62,7 +62,9 @@ class Known:
 
     def _judge(self, harm: float, level: float) -> Judgement:
         interval = Interval(harm, harm - self.width, harm + self.width)
-        found = Comparison("ne", False, 0, 1.0, 1 + harm, interval, True, level, 1000, 100)
+        found = Comparison(
+            "ne", False, 0, 1.0, 1 + harm, interval, True, level, 1000, 100, 2.0, identical=False
+        )
         return judge([found], BUDGET)
 
 

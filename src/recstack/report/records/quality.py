@@ -39,7 +39,7 @@ class Tried(BaseModel):
     rows: Literal["search", "proof"]
     cost: FiniteFloat
     outcome: Literal["within", "exceeded", "unproven"]
-    harm: Span
+    harm: Span | None
 
 
 class Chosen(BaseModel):
@@ -61,7 +61,7 @@ class Precision(Record):
     budget: str
     limit: FiniteFloat
     relative: bool
-    verdict: Literal["proven", "too_small", "not_within"]
+    verdict: Literal["proven", "too_small", "not_within", "not_faster"]
     reason: str
     objective: str
     unit: str
@@ -70,6 +70,7 @@ class Precision(Record):
     bytes: tuple[StrictInt, StrictInt] | None = None
     ns: tuple[FiniteFloat, FiniteFloat] | None = None
     rows: StrictInt = 0
+    deployment: Literal["new", "before", "none"] = "none"
 
 
 class OpError(Record):

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from recstack import _native, results
 from recstack.data.labelled import LabelledData
 from recstack.data.paired_metrics import Metric
 from recstack.engine import EngineConfig
+from recstack.engine.config import choose_isa
 from recstack.model import Model
+from recstack.model.digest import weights_digest
 from recstack.precision.budget import Budget
 from recstack.tune.quantise.config import QuantiseConfig
 
@@ -20,11 +25,17 @@ def about(
     model: Model, data: LabelledData, metric: Metric, budget: Budget, config: QuantiseConfig,
     engine: EngineConfig,
 ) -> dict[str, Any]:  # fmt: skip
-    """What the answers of a search depend on."""
+    """What the answers of a search depend on: inputs to the last bit, code and processor."""
+    machine = results.fingerprint()
     return {
+        "recstack": machine.recstack,
+        "native": _digest_native(),
+        "cpu": machine.cpu,
+        "isa": choose_isa(engine.isa),
         "model": _digest_model(model),
         "data": _digest_data(data),
         "metric": metric.name,
+        "metric_source": _digest(metric.source.encode()),
         "budget": str(budget),
         "floor": budget.floor,
         "config": config.model_dump(mode="json"),
@@ -33,14 +44,7 @@ def about(
 
 
 def _digest_model(model: Model) -> str:
-    """A digest of the description and of a part of every weight."""
-    h = hashlib.blake2b(model.description.model_dump_json().encode(), digest_size=12)
-    for name in sorted(model.weights):
-        array = model.weights[name]
-        flat = array.reshape(-1)
-        h.update(f"{name} {array.shape}".encode())
-        h.update(np.ascontiguousarray(flat[:: max(flat.size // 4096, 1)]).tobytes())
-    return h.hexdigest()
+    return _digest((model.description.model_dump_json() + weights_digest(model)).encode())
 
 
 def _digest_data(data: LabelledData) -> str:
@@ -51,3 +55,13 @@ def _digest_data(data: LabelledData) -> str:
             h.update(f"{name} {array.shape}".encode())
             h.update(np.ascontiguousarray(array).tobytes())
     return h.hexdigest()
+
+
+@cache
+def _digest_native() -> str:
+    """Of the extension's file: other kernels round otherwise."""
+    return _digest(Path(_native.__file__).read_bytes())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=12).hexdigest()

@@ -14,7 +14,7 @@ from recstack.data.labelled import LabelledData
 from recstack.data.paired import RESAMPLES, PairedTest
 from recstack.data.paired_metrics import Metric
 from recstack.engine import Engine, EngineConfig, HybridEngine, compile
-from recstack.errors import ConfigError
+from recstack.errors import Unprovable
 from recstack.model import Model
 from recstack.model.model import build
 from recstack.precision.budget import Budget, Judgement, judge
@@ -56,7 +56,7 @@ class Variants:
 class Scored:
     """Answers of `search.Measured`.
 
-    small: the part of the search rows that sensitivities are measured on.
+    small: the part of the search rows that sensitivities are measured on. greedy: of the plans.
     """
 
     def __init__(
@@ -70,10 +70,11 @@ class Scored:
         journal: Journal,
         config: EngineConfig,
         seed: int,
+        greedy: bool = True,
     ) -> None:
         self._variants, self._units, self._small, self._halves = variants, units, small, halves
         self._metric, self._budget, self._journal = metric, budget, journal
-        self._config, self._seed = config, seed
+        self._config, self._seed, self._greedy = config, seed, greedy
 
     def sensitivity(self, unit: int, rung: int) -> float:
         """How far the scores move with this one unit lowered (`divergence`)."""
@@ -102,7 +103,10 @@ class Scored:
         return self._journal.answer(f"{question} {self._name(state)} {level:.6g}", Judgement, ask)
 
     def _scores(self, state: State, data: LabelledData) -> NDArray[np.float32]:
-        return score(self._variants.engine(plan_of(self._units, state), self._config), data)
+        return score(self._variants.engine(self._plan(state), self._config), data)
+
+    def _plan(self, state: State) -> PrecisionPlan:
+        return plan_of(self._units, state, greedy=self._greedy)
 
     @cached_property
     def _fp32(self) -> Engine | HybridEngine:
@@ -121,15 +125,15 @@ class Scored:
         return first, second
 
     def _name(self, state: State) -> str:
-        text = plan_of(self._units, state).to_toml()
+        text = self._plan(state).to_toml()
         return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
 
 def search_and_proof(data: LabelledData, seed: int) -> tuple[LabelledData, LabelledData]:
-    """Rows to choose on and rows to prove on, of other groups. ConfigError for too few groups."""
+    """Rows to choose on and rows to prove on, of other groups. Unprovable for too few groups."""
     halves = data.halves(seed)
     if not all(half.rows for half in halves):
-        raise ConfigError(f"expected rows of at least two groups, got {data.rows} rows")
+        raise Unprovable(f"expected rows of at least two groups, got {data.rows} rows of fewer")
     return halves
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from recstack.data.labelled import LabelledData
 from recstack.data.paired_metrics import Metric
@@ -23,7 +21,7 @@ from recstack.tune.quantise.about import about
 from recstack.tune.quantise.config import Objective, QuantiseConfig
 from recstack.tune.quantise.measured import Scored, Variants, search_and_proof
 from recstack.tune.quantise.offer import units_of
-from recstack.tune.quantise.record import precision_record
+from recstack.tune.quantise.record import harm_record, precision_record
 from recstack.tune.quantise.search import Outcome, Step, search
 from recstack.tune.quantise.units import Unit, describe, plan_of
 
@@ -66,7 +64,7 @@ class Quantised:
         """As a record of a result file."""
         tried = [
             {"rows": s.rows, "cost": s.cost, "outcome": s.judgement.outcome,
-             "harm": asdict(s.judgement.worst.harm), "reason": s.judgement.reason}
+             "harm": harm_record(s.judgement), "reason": s.judgement.reason}
             for s in self.outcome.steps
         ]  # fmt: skip
         chosen = [
@@ -101,7 +99,7 @@ def quantise(
     how many of how many are; step: told of every plan that was tried.
 
     Raises ConfigError for a model whose tables are in few bits already, for labels that do not fit
-    it, for data with fewer than two groups, and for a journal of another search.
+    it and for a journal of another search, Unprovable for data that can prove nothing.
     """
     config, engine = config or QuantiseConfig(), engine or EngineConfig()
     check_labels(model, data)
@@ -111,27 +109,15 @@ def quantise(
             "quantise the original model"
         )
     halves = search_and_proof(data, config.seed)
-    small = _some(halves[0], config.small_rows, config.seed)
-    answers = Journal(journal, about(model, data, metric, budget, config, engine))
-    units = units_of(model, small, config, answers, watch)
-    scored = Scored(
-        Variants(model), units, small, halves, metric, budget, answers, engine, config.seed
-    )
-    outcome = search(units, scored, watch=step)
-    return Quantised(
-        plan_of(units, outcome.state), outcome, units, _notes(units, outcome, scored),
-        config.objective,
-    )  # fmt: skip
-
-
-def _some(data: LabelledData, rows: int, seed: int) -> LabelledData:
-    """Whole queries drawn at random, in order, of about so many rows."""
-    if data.rows <= rows:
-        return data
-    order = np.random.default_rng(seed).permutation(data.queries)
-    sizes = np.diff(data.batch.query_offsets)[order]
-    count = max(int(np.searchsorted(np.cumsum(sizes), rows, side="right")), 1)
-    return data.take(np.sort(order[:count]))
+    small = halves[0].sample(config.small_rows, config.seed)
+    with Journal(journal, about(model, data, metric, budget, config, engine)) as answers:
+        units = units_of(model, small, config, answers, watch)
+        scored = Scored(
+            Variants(model), units, small, halves, metric, budget, answers, engine, config.seed
+        )
+        outcome = search(units, scored, watch=step)
+        notes = _notes(units, outcome, scored)
+    return Quantised(plan_of(units, outcome.state), outcome, units, notes, config.objective)
 
 
 def _notes(units: tuple[Unit, ...], outcome: Outcome, scored: Scored) -> dict[str, str]:

@@ -78,12 +78,13 @@ def describe(precision: Precision) -> str:
     return str(precision) if isinstance(precision, RowFormat) else describe_layer(precision)
 
 
-def plan_of(units: Sequence[Unit], state: State) -> PrecisionPlan:
+def plan_of(units: Sequence[Unit], state: State, *, greedy: bool = True) -> PrecisionPlan:
     """The plan in which every unit has its rung."""
     chosen = [(u, u.ladder[rung].precision) for u, rung in zip(units, state, strict=True)]
     return PrecisionPlan(
         tables={u.name: p for u, p in chosen if isinstance(p, RowFormat)},
         layers=LayerPlan(layers={u.name: p for u, p in chosen if isinstance(p, LayerPrecision)}),
+        greedy=greedy,
     )
 
 
