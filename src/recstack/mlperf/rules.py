@@ -35,9 +35,9 @@ class Rules:
 
     loadgen: its name there. percentile: the tail that counts; None: throughput alone.
     limit_ns: of the percentile; None where the percentile itself is the result.
-    samples_per_query: 0: all in one query. min_samples: at least so many samples; queries, where
-    those are of several, as mlperf.conf has them. metric: the result, by its key in the log of
-    details.
+    samples_per_query: 0: all in one query. min_samples: at least so many samples, or queries where
+    those are of several, as mlperf.conf has them. metric: the result, by its key in LoadGen's
+    detailed log.
     """
 
     loadgen: str
