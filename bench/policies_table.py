@@ -115,8 +115,8 @@ def _cells(compared: Compared, setting: Setting) -> Iterator[str]:
 
 
 def _overload(compared: Compared, setting: Setting) -> Iterator[str]:
-    """Median and least goodput past the QPS@SLA, of its peak at any load, over models and SLAs;
-    the longest wait for a refusal."""
+    """Median and least goodput past the QPS@SLA, of the best at it or a lower load, over models and
+    SLAs; the longest wait for a refusal."""
     for policy in compared.policies:
         curves = [
             (sla, compared.at(setting, model, sla, policy))
@@ -125,7 +125,7 @@ def _overload(compared: Compared, setting: Setting) -> Iterator[str]:
         refusals = [x.longest_refusal_ms * 1e6 / sla.limit_ns for sla, of in curves for x in of]
         parts = [_kept([of for _, of in curves], rows) for rows in (False, True)]
         if refusals and all(parts):
-            yield (f"- goodput of {policy} past its QPS@SLA, of its peak: {parts[0]}; in "
+            yield (f"- goodput of {policy} past its QPS@SLA, of the best so far: {parts[0]}; in "
                    f"rows {parts[1]}; longest to a refusal {max(refusals):.2f} limits")  # fmt: skip
 
 

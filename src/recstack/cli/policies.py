@@ -24,6 +24,7 @@ from recstack.loadtest import (
 )
 from recstack.loadtest.sizes import Sizes
 from recstack.loadtest.timeline import timeline_record
+from recstack.report.compared import of_best
 from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig
 from recstack.simulate import simulate
 from recstack.tune import random_queries, start, trace_schedule
@@ -159,16 +160,15 @@ def _show(setting: Setting, found: list[dict[str, Any]], loads: list[dict[str, A
     rows = []
     for f in found:
         own = [r for r in loads if (r["policy"], r["sla"]) == (f["policy"], f["sla"])]
-        good = {r["of_qps_at_sla"]: r["goodput_qps"] for r in own}
-        peak = max(good.values(), default=0.0)
-        overload = [f"{good[s] / peak:.2f}" if peak else "-" for s in (1.2, 2.0)]
+        kept = of_best({r["of_qps_at_sla"]: r["goodput_qps"] for r in own})
+        overload = [f"{kept[s]:.2f}" if s in kept else "-" for s in (1.2, 2.0)]
         refused = next((f"{r['refused']:.1%}" for r in own if r["of_qps_at_sla"] == 1.0), "-")
         high = "" if f["high_qps"] is None else f"{f['high_qps']:.0f}"
         bracket = f"{f['low_qps']:.0f}..{high}"
         chunk = "-" if f["policy"] == "slack" else str(f["chunk_rows"])
         rows.append((f["sla"], f["policy"], bracket, chunk, refused, *overload))
     heads = ("SLA", "policy", "QPS@SLA", "chunk", "refused", "goodput 1.2x", "2x")
-    title = f"Policies on {setting.lanes} lanes ({setting.origin}; goodput as a share of its peak)"
+    title = f"Policies on {setting.lanes} lanes ({setting.origin}; goodput of the best so far)"
     console.print(table(title, heads, rows))
     for f in found:
         for reason in f["reasons"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -136,13 +136,21 @@ def geometric(values: Sequence[float]) -> tuple[float, float, float, float]:
 
 
 def kept(loads: Sequence[AtLoad], *, rows: bool = False) -> dict[float, float]:
-    """Goodput at each share of the QPS@SLA, over its peak at any of these loads.
+    """Goodput at each share of the QPS@SLA, of the best at it or any lower load (`of_best`).
 
     rows: of rows, not of queries.
     """
-    found = {
-        load.of_qps_at_sla: load.goodput_rows if rows else load.goodput_qps
-        for load in sorted(loads, key=lambda x: x.rate_qps)
-    }
-    peak = max(found.values(), default=0.0)
-    return {share: good / peak if peak else 0.0 for share, good in found.items()}
+    return of_best({x.of_qps_at_sla: x.goodput_rows if rows else x.goodput_qps for x in loads})
+
+
+def of_best(goodput: Mapping[float, float]) -> dict[float, float]:
+    """Goodput by load, over the best at that load or a lower one: 1 where more load costs none.
+
+    >>> of_best({1.0: 100.0, 2.0: 90.0, 4.0: 120.0})
+    {1.0: 1.0, 2.0: 0.9, 4.0: 1.0}
+    """
+    best, shares = 0.0, {}
+    for load in sorted(goodput):
+        best = max(best, goodput[load])
+        shares[load] = goodput[load] / best if best else 0.0
+    return shares

@@ -72,7 +72,7 @@ def _goodput(compared: Compared, setting: Setting, model: str, ident: str) -> Ma
     title = f"Goodput of {model}, {setting.name}, {sla}"
     columns = ["Policy", "of its QPS@SLA", "offered (queries/s)", "goodput (queries/s)"]
     columns += [
-        "of its peak",
+        "of the best so far",
         "goodput (rows/s)",
         "not answered",
         "longest to a refusal (ms)",
