@@ -132,10 +132,13 @@ def test_a_check_without_time_leaves_what_was_raced(checks: int) -> None:
     assert 75 < found.best.found.low_qps <= 80
 
 
-@pytest.mark.parametrize("outcome", ["undecided", "invalid"])
-def test_a_baseline_that_was_not_seen_to_fail_is_not_beaten(outcome: str) -> None:
+@pytest.mark.parametrize(("outcome", "better"), [("undecided", True), ("invalid", False)])
+def test_a_baseline_is_beaten_at_the_rate_of_the_leader(outcome: str, better: bool) -> None:
+    asked: list[float] = []
+
     def probe(candidate: Candidate, rate_qps: float, seed: int) -> Probe:
         leads = candidate.schedule.chunk_rows == 125
+        asked.extend([rate_qps] if candidate == baseline else [])
         above = "fail" if leads or not seed else outcome
         passed = rate_qps <= (120.0 if leads else 100.0)
         return Probe(rate_qps, "pass" if passed else above, 0, 100, 1, 1.0)  # type: ignore[arg-type]
@@ -143,7 +146,8 @@ def test_a_baseline_that_was_not_seen_to_fail_is_not_beaten(outcome: str) -> Non
     baseline = Candidate(static_schedule(CORES, LARGEST))
     found = Race(SPACE, baseline, probe, lambda c: 90.0, parse("p95<=15ms"), CONFIG).run()
     assert found.checked and found.leader.found.low_qps > found.baseline.found.high_qps
-    assert not found.better
+    assert found.better is better
+    assert asked[-1] == found.leader.found.low_qps
 
 
 def test_an_undecided_probe_is_asked_again_where_the_leader_passes() -> None:

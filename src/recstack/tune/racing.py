@@ -7,8 +7,8 @@
    price of an exhaustive search is spent. No candidate that was tried is then known to be better
    than the leader by more than the tolerance.
 4. Check: leader and baseline are searched again, probe by probe in turn, with fresh random numbers.
-   The leader is better only if it then passes where the baseline fails; that a probe of the
-   baseline was undecided, or its generator too late, does not count.
+   The leader is better only if it then passes at a rate at which the baseline, probed there too,
+   does not; a probe whose generator was too late does not count.
 
 All probes of 1 to 3 share their random numbers.
 """
@@ -132,15 +132,15 @@ class Race:
         rate = other.found(self._sla).low_qps
         if not complete and not (rate and own.found(self._sla).low_qps):
             return self._result(first, raced, checked=False, better=False, complete=False)
-        better = rate > 0 and self._fails(first.candidate, own, rate)
+        better = rate > 0 and self._falls_short(first.candidate, own, rate)
         baseline, leader = (
             Trial(trial.candidate, search.found(self._sla, self._origin))
             for trial, search in ((first, own), (raced, other))
         )
         return self._result(baseline, leader, checked=True, better=better, complete=complete)
 
-    def _fails(self, candidate: Candidate, search: Search, rate: float) -> bool:
-        """Whether a candidate fails at a rate; one more probe where its search leaves that open."""
+    def _falls_short(self, candidate: Candidate, search: Search, rate: float) -> bool:
+        """Whether a candidate does not pass at a rate; one probe there if it failed at none below."""
         found = search.found(self._sla)
         if any(p.outcome == "fail" and p.rate_qps <= rate for p in found.probes):
             return True
@@ -149,7 +149,7 @@ class Race:
         probe = self._probe(candidate, rate, search.config.seed)
         if probe.outcome != "pass":
             search.tell(probe)
-        return probe.outcome == "fail"
+        return probe.outcome in ("fail", "undecided")
 
     def _first(self) -> Trial:
         config = self._config
