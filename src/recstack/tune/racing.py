@@ -140,7 +140,7 @@ class Race:
         return self._result(baseline, leader, checked=True, better=better, complete=complete)
 
     def _falls_short(self, candidate: Candidate, search: Search, rate: float) -> bool:
-        """Whether a candidate does not pass at a rate; one probe there if it failed at none below."""
+        """Whether a candidate does not pass at a rate; probed there if it failed at none below."""
         found = search.found(self._sla)
         if any(p.outcome == "fail" and p.rate_qps <= rate for p in found.probes):
             return True
