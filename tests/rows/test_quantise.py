@@ -78,13 +78,17 @@ def error_bound(stored: np.ndarray, format: RowFormat, dim: int) -> np.ndarray:
     return scale / 2 + (most * scale + bias) * half_ulp + 2.0**-25 * (most + 1)
 
 
+def tables(columns: int) -> st.SearchStrategy[np.ndarray]:
+    return hnp.arrays(
+        np.float32,
+        st.tuples(st.integers(1, 20), st.integers(1, columns)),
+        elements=st.floats(-4e4, 4e4, width=32) | st.floats(-1, 1, width=32) | st.just(0.0),
+    )
+
+
 @settings(max_examples=150, deadline=None)
 @given(
-    hnp.arrays(
-        np.float32,
-        st.tuples(st.integers(1, 20), st.integers(1, 70)),
-        elements=st.floats(-4e4, 4e4, width=32) | st.floats(-1, 1, width=32) | st.just(0.0),
-    ),
+    tables(70),
     st.sampled_from(SCALED),
 )
 def test_no_element_is_further_off_than_half_a_step(table: np.ndarray, format: RowFormat) -> None:
@@ -97,11 +101,7 @@ def test_no_element_is_further_off_than_half_a_step(table: np.ndarray, format: R
 @pytest.mark.parametrize("greedy", [True, False])
 @settings(max_examples=100, deadline=None)
 @given(
-    hnp.arrays(
-        np.float32,
-        st.tuples(st.integers(1, 20), st.integers(1, 40)),
-        elements=st.floats(-4e4, 4e4, width=32) | st.floats(-1, 1, width=32) | st.just(0.0),
-    ),
+    tables(40),
     st.sampled_from(SMALL),
 )
 def test_half_a_step_between_the_ends_and_the_ends_beyond(

@@ -32,5 +32,10 @@ def about_engine(engine: Engine | HybridEngine) -> dict[str, Any]:
 def about_machine() -> dict[str, Any]:
     """This machine, and the build of recstack's native part that runs on it."""
     known = fingerprint().model_dump(mode="json", include={"cpu", "cores", "flags", "recstack"})
-    native = Path(_native.__file__).read_bytes()
-    return {**known, "build": hashlib.blake2b(native, digest_size=12).hexdigest()}
+    return {**known, "build": native_build()}
+
+
+@cache
+def native_build() -> str:
+    """A digest of the extension's file: other kernels take other times and round otherwise."""
+    return hashlib.blake2b(Path(_native.__file__).read_bytes(), digest_size=12).hexdigest()

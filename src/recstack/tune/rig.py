@@ -45,8 +45,8 @@ def measure_on(
     def measure(qps: float, seed: int) -> LoadResult:
         traffic = make_traffic(qps, run.queries(qps), seed=seed, distribution=sizes)
         queries = make_queries(factory, traffic.rows)
-        driver = DriverConfig(drain_ns=sla.hopeless_ns + 10**9, deadline_ns=sla.hopeless_ns)
-        return drive(sut, queries, traffic.scheduled_ns, config=driver, origin=origin)
+        config = DriverConfig.giving_up(sla)
+        return drive(sut, queries, traffic.scheduled_ns, config=config, origin=origin)
 
     return measure
 

@@ -75,7 +75,7 @@ def test_the_code_and_the_instruction_set_count(monkeypatch: pytest.MonkeyPatch)
     machine = replace_version(results.fingerprint())
     monkeypatch.setattr(results, "fingerprint", lambda: machine)
     assert differ(before, asked(isa="scalar")) == {"recstack"}
-    monkeypatch.setattr(about_module, "_digest_native", lambda: "another build")
+    monkeypatch.setattr(about_module, "native_build", lambda: "another build")
     assert differ(before, asked(isa="scalar")) == {"recstack", "native"}
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recstack import _native, results
+from recstack import results
 from recstack.data.labelled import LabelledData
 from recstack.data.paired_metrics import Metric
 from recstack.engine import EngineConfig
@@ -18,6 +16,7 @@ from recstack.engine.config import choose_isa
 from recstack.model import Model
 from recstack.model.digest import weights_digest
 from recstack.precision.budget import Budget
+from recstack.tune.about import native_build
 from recstack.tune.quantise.config import QuantiseConfig
 
 
@@ -29,7 +28,7 @@ def about(
     machine = results.fingerprint()
     return {
         "recstack": machine.recstack,
-        "native": _digest_native(),
+        "native": native_build(),
         "cpu": machine.cpu,
         "isa": choose_isa(engine.isa),
         "model": _digest_model(model),
@@ -55,12 +54,6 @@ def _digest_data(data: LabelledData) -> str:
             h.update(f"{name} {array.shape}".encode())
             h.update(np.ascontiguousarray(array).tobytes())
     return h.hexdigest()
-
-
-@cache
-def _digest_native() -> str:
-    """Of the extension's file: other kernels round otherwise."""
-    return _digest(Path(_native.__file__).read_bytes())
 
 
 def _digest(data: bytes) -> str:
