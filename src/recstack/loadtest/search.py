@@ -188,6 +188,8 @@ class Search:
         self._probes.append(probe)
         if probe.outcome == "pass":
             self._low = max(self._low, probe.rate_qps)
+            if self._high <= self._low:  # what did not decide at a lower rate has now passed
+                self._high, self._high_outcome = math.inf, None
         elif probe.rate_qps < self._high:
             self._high, self._high_outcome = probe.rate_qps, probe.outcome
 
