@@ -21,9 +21,9 @@ from recstack.errors import ConfigError
 from recstack.loadtest.correlation import design_effect
 from recstack.loadtest.metrics import latencies_ns
 from recstack.loadtest.outcome import LoadResult
-from recstack.loadtest.quantiles import beyond, within
 from recstack.loadtest.sla import SLA
 from recstack.loadtest.verdict import late_generator
+from recstack.quantiles import beyond, within
 from recstack.types import Origin
 
 Sample = LoadResult | NDArray[np.float64]
