@@ -96,15 +96,16 @@ class BagsStep final : public Step {
         tables[count + after] = view(c, tables_[first + count + after]);
         lookups += tables[count + after].lookups;
       }
-      const BadLookup bad = c.kernels->embag.bags({.tables = tables,
-                                                   .count = static_cast<int64_t>(count),
-                                                   .after = static_cast<int64_t>(after),
-                                                   .asked = first > begin || (whole && c.goes_on && asked_),
-                                                   .dim = dim_,
-                                                   .bags = c.entries(scope),
-                                                   .index_type = c.batch->index_type,
-                                                   .prefetch = prefetch_,
-                                                   .zeros = zeros_.data()});
+      const BadLookup bad =
+          c.kernels->embag.bags({.tables = tables,
+                                 .count = static_cast<int64_t>(count),
+                                 .after = static_cast<int64_t>(after),
+                                 .asked = first > begin || (whole && c.goes_on && asked_),
+                                 .dim = dim_,
+                                 .bags = c.entries(scope),
+                                 .index_type = c.batch->index_type,
+                                 .prefetch = prefetch_,
+                                 .zeros = zeros_.data()});
       if (bad.table >= 0) return out_of_range(c, tables_[first + bad.table], bad.lookup);
     }
     return {};

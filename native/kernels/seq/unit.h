@@ -24,9 +24,9 @@
 // ones, after an fp32 layer too.
 //
 // Accumulator: one fp32 chain per output in the order of the format, as kernels/gemm; sums add
-// up to 32 positions from 0 on (in trees of two of a set's vectors), then that to the sum so far, so
-// that a sum is that of the sums of each 32 positions, in order. Lanes are positions, so no narrow layer pads them. Takes 200 KB of stack, bf16 and int8 270
-// KB.
+// up to 32 positions from 0 on (in trees of two of a set's vectors), then that to the sum so far,
+// so that a sum is that of the sums of each 32 positions, in order. Lanes are positions, so no
+// narrow layer pads them. Takes 200 KB of stack, bf16 and int8 270 KB.
 #pragma once
 
 #include <cstdint>
