@@ -26,9 +26,9 @@ using Weight = nb::ndarray<const float, nb::c_contig, nb::device::cpu>;
 using StepWeight = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
 // kind, offset, column, stride, constant
 using OperandTuple = std::tuple<int, int64_t, int64_t, int64_t, std::optional<Weight>>;
-// kind, user scope, operands, ints, floats, weights
+// kind, user scope, operands, ints, floats, weights, turn
 using StepTuple = std::tuple<std::string, bool, std::vector<OperandTuple>, std::vector<int64_t>,
-                             std::vector<double>, std::vector<StepWeight>>;
+                             std::vector<double>, std::vector<StepWeight>, int64_t>;
 
 // Keeps a Python array alive from native code; lets go of it under the GIL.
 template <class Array>
@@ -40,13 +40,14 @@ std::shared_ptr<void> owner_of(const Array& array) {
 }
 
 StepSpec step_of(const StepTuple& given, std::vector<std::shared_ptr<void>>& owners) {
-  const auto& [kind, user, operands, ints, floats, weights] = given;
+  const auto& [kind, user, operands, ints, floats, weights, turn] = given;
   StepSpec spec{.kind = kind,
                 .scope = user ? Scope::user : Scope::item,
                 .operands = {},
                 .ints = ints,
                 .floats = floats,
-                .weights = {}};
+                .weights = {},
+                .turn = turn};
   for (const auto& [operand_kind, offset, column, stride, constant] : operands) {
     Operand operand{static_cast<Operand::Kind>(operand_kind), offset, column, stride, nullptr};
     if (constant) {

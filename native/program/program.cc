@@ -24,6 +24,7 @@ Program::Program(ProgramSpec spec, const std::vector<StepSpec>& steps,
   for (const StepSpec& step : steps) {
     StepPtr made = make_step(step, {kernels_, weights_});
     if (!made) throw std::invalid_argument("unknown step kind '" + step.kind + "'");
+    made->turn = step.turn;
     if (made->divides()) shared_floats_ += made->packed_floats();
     (step.scope == Scope::user ? user_steps_ : item_steps_).push_back(std::move(made));
   }

@@ -17,9 +17,10 @@
 
 namespace recstack {
 
-// Where a value lies. A workspace buffer of width w holds entry e at offset * capacity + e * w.
+// Where a value lies. A workspace buffer of width w holds entry e at offset * capacity + e * w. One
+// that is a thread's own is an item's, but in the workspace of the thread that runs the step.
 struct Operand {
-  enum class Kind : int32_t { item, user, dense, user_dense, output, constant };
+  enum class Kind : int32_t { item, user, dense, user_dense, output, constant, own };
   Kind kind = Kind::item;
   int64_t offset = 0;           // of the buffer, in floats per entry of capacity
   int64_t column = 0;           // of the value inside its buffer or the batch's dense columns
@@ -48,6 +49,9 @@ struct StepSpec {
   std::vector<int64_t> ints;
   std::vector<double> floats;
   std::vector<WeightView> weights;
+  int64_t turn = kNoTurn;  // Step::turn
+
+  static constexpr int64_t kNoTurn = -1;
 };
 
 struct Kernels {
@@ -84,6 +88,7 @@ struct Context {
   const Kernels* kernels = nullptr;
   float* item = nullptr;
   float* user = nullptr;
+  float* own = nullptr;  // item, but of a crew's member the one that it does not share
   float* out = nullptr;  // (rows, outputs) of this tile
   int64_t capacity = 0;  // entries per workspace buffer
   int64_t row0 = 0;
@@ -94,6 +99,9 @@ struct Context {
   FeatureCursor* cursors = nullptr;
   int part = 0;  // of a step that divides: which share this call is to do
   int parts = 1;
+  // Whether this thread also runs, and whole, the turn before this one and the one after it.
+  bool goes_on = true;
+  bool leads_on = true;
 
   // The share of `n` things that is this part's: [share(n, part), share(n, part + 1)).
   int64_t share(int64_t n, int which) const { return n * which / parts; }
@@ -110,6 +118,8 @@ struct Context {
     switch (v.kind) {
       case Operand::Kind::item:
         return item + v.offset * capacity + v.column;
+      case Operand::Kind::own:
+        return own + v.offset * capacity + v.column;
       case Operand::Kind::user:
         return user + v.offset * capacity + v.column;
       case Operand::Kind::dense:
@@ -140,6 +150,8 @@ class Step {
   virtual bool divides() const { return false; }
   virtual int64_t packed_floats() const { return 0; }
   const Scope scope;
+  // Steps in a row with turns from 0 on: one thread can run each turn whole, any of them at once.
+  int64_t turn = StepSpec::kNoTurn;
 };
 
 using StepPtr = std::unique_ptr<Step>;

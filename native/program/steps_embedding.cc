@@ -84,8 +84,8 @@ class BagsStep final : public Step {
       if (Status s = check_lengths_and_weights(c, tables_[t]); !s.ok()) return s;
     }
     // Which tables come next to this part of the step to come is only known of a step undivided.
-    const bool alone = c.parts == 1;
-    const size_t all = alone ? tables_.size() : end;
+    const bool whole = c.parts == 1;
+    const size_t all = whole && c.leads_on ? tables_.size() : end;
     BagTable tables[kTablesAtOnce + kTablesAfter];
     for (size_t first = begin; first < end; first += kTablesAtOnce) {
       const size_t count = std::min(kTablesAtOnce, end - first);
@@ -96,15 +96,16 @@ class BagsStep final : public Step {
         tables[count + after] = view(c, tables_[first + count + after]);
         lookups += tables[count + after].lookups;
       }
-      const BadLookup bad = c.kernels->embag.bags({.tables = tables,
-                                                   .count = static_cast<int64_t>(count),
-                                                   .after = static_cast<int64_t>(after),
-                                                   .asked = first > begin || (alone && asked_),
-                                                   .dim = dim_,
-                                                   .bags = c.entries(scope),
-                                                   .index_type = c.batch->index_type,
-                                                   .prefetch = prefetch_,
-                                                   .zeros = zeros_.data()});
+      const BadLookup bad =
+          c.kernels->embag.bags({.tables = tables,
+                                 .count = static_cast<int64_t>(count),
+                                 .after = static_cast<int64_t>(after),
+                                 .asked = first > begin || (whole && c.goes_on && asked_),
+                                 .dim = dim_,
+                                 .bags = c.entries(scope),
+                                 .index_type = c.batch->index_type,
+                                 .prefetch = prefetch_,
+                                 .zeros = zeros_.data()});
       if (bad.table >= 0) return out_of_range(c, tables_[first + bad.table], bad.lookup);
     }
     return {};

@@ -52,7 +52,7 @@ class KeyPanelsStep final : public Step {
 
 // "attention_unit": operands query, panels or plain keys, the first layer's bias if has_bias, out.
 // Item steps read panels of user scope by query.
-//   ints = positions, dim, plain keys (0 or 1), has_bias, result (0 scores, 1 sum, 2 sum added),
+//   ints = positions, dim, plain keys (0 or 1), has_bias, result (0 scores, 1 sum),
 //     format (0 fp32, 1 bf16, 2 int8), layers,
 //     then per layer n, activation, whether it has a product (the first) or a bias (the others),
 //     and of a unit in int8 whether it is (0: fp32, 1: int8, 2: with a range); then the outliers of

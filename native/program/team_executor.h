@@ -8,7 +8,7 @@
 namespace recstack {
 
 // Makes executors that share each run among `threads` threads, the caller's among them: by rows,
-// or, where rows are too few, each step by its tables or output columns.
+// or, where rows are too few, each step by its tables or output columns, branches alike by turns.
 class TeamFactory final : public ExecutorFactory {
  public:
   TeamFactory(std::shared_ptr<const Program> program, int threads)

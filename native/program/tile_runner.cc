@@ -17,6 +17,19 @@ std::pair<int64_t, int64_t> queries_of(const BatchView& batch, int64_t row_begin
   return {first, offsets[last] < row_end ? last + 1 : last};
 }
 
+// Where the turns end that begin with step i, if their work is worth a meeting and `parts` threads
+// with whole turns wait no longer than a third for each other; else the step after it.
+size_t end_of_turns(const std::vector<StepPtr>& steps, size_t i, int parts) {
+  size_t end = i + 1;
+  if (steps[i]->turn != 0) return end;
+  bool large = steps[i]->divides();
+  for (; end < steps.size() && steps[end]->turn >= steps[end - 1]->turn; ++end) {
+    large = large || steps[end]->divides();
+  }
+  const int64_t turns = steps[end - 1]->turn + 1, most = (turns + parts - 1) / parts;
+  return large && 3 * most * parts <= 4 * turns ? end : i + 1;
+}
+
 }  // namespace
 
 TileRunner::TileRunner(std::shared_ptr<const Program> program,
@@ -38,6 +51,7 @@ Status TileRunner::run(const BatchView& batch, int64_t row_begin, int64_t row_en
   crew_ = nullptr;
   context_.item = item_.data();
   context_.user = user_.data();
+  context_.own = item_.data();
   context_.part = 0;
   context_.parts = 1;
   return run_tiles(batch, row_begin, row_end, out);
@@ -157,18 +171,41 @@ Status TileRunner::run_steps(Scope scope) {
 // Threads meet where work was divided or will be; between two such places part 0 runs alone.
 Status TileRunner::run_steps_together(const std::vector<StepPtr>& steps) {
   Status status;
-  for (size_t i = 0; i < steps.size(); ++i) {
-    const bool divided = steps[i]->divides();
+  for (size_t i = 0, end; i < steps.size(); i = end) {
+    end = end_of_turns(steps, i, parts_);
+    const bool turns = end > i + 1, divided = turns || steps[i]->divides();
+    context_.own = turns ? item_.data() : crew_->item;
     context_.part = divided ? part_ : 0;
     context_.parts = divided ? parts_ : 1;
-    if (status.ok() && (divided || part_ == 0)) status = steps[i]->run(context_);
-    if (divided || i + 1 == steps.size() || steps[i + 1]->divides()) {
+    if (status.ok() && (divided || part_ == 0)) {
+      status = turns ? run_turns(steps, i, end) : steps[i]->run(context_);
+    }
+    const bool last = end == steps.size();
+    if (divided || last || steps[end]->divides() || end_of_turns(steps, end, parts_) > end + 1) {
       if (!all_well(status.ok())) {
         return status.ok() ? Status{.code = Status::Code::stopped} : status;
       }
     }
   }
   return {};
+}
+
+// This part's share of the turns that steps [begin, end) are, each whole.
+Status TileRunner::run_turns(const std::vector<StepPtr>& steps, size_t begin, size_t end) {
+  const int64_t turns = steps[end - 1]->turn + 1;
+  const int64_t first = context_.share(turns, part_), last = context_.share(turns, part_ + 1);
+  context_.part = 0;
+  context_.parts = 1;
+  Status status;
+  for (size_t i = begin; i < end && status.ok(); ++i) {
+    const int64_t turn = steps[i]->turn;
+    if (turn < first || turn >= last) continue;
+    context_.goes_on = turn > first;
+    context_.leads_on = turn + 1 < last;
+    status = steps[i]->run(context_);
+  }
+  context_.goes_on = context_.leads_on = true;
+  return status;
 }
 
 // Waits for the other threads; whether all say that they are well.

@@ -46,6 +46,7 @@ class TileRunner final : public Executor {
   Status run_rows();
   Status run_steps(Scope scope);
   Status run_steps_together(const std::vector<StepPtr>& steps);
+  Status run_turns(const std::vector<StepPtr>& steps, size_t begin, size_t end);
   bool all_well(bool well);
   Status check_finite(const float* x, int64_t columns, int64_t entry, int64_t entries, bool user);
 

@@ -1,4 +1,5 @@
 #include <deque>
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -162,19 +163,20 @@ void check_unit(Isa isa, WeightFormat format, int64_t positions, int64_t dim, in
 }
 
 // The sum of x as the kernel adds up positions: panels of two vectors, those added lane by lane,
-// the lanes folded in halves, then that to the sum so far.
+// the lanes folded in halves, then that to the sum of 32 so far, and that to the sum of all.
 float panel_sum(Isa isa, const std::vector<float>& x) {
   const size_t lanes = isa == Isa::scalar ? 4 : isa == Isa::avx2 ? 8 : 16;
-  float total = 0;
+  float total = 0, group = 0;
   for (size_t t = 0; t < x.size(); t += 2 * lanes) {
+    if (t % kUnitPositions == 0) total += std::exchange(group, 0.0f);
     std::vector<float> sums(lanes, 0.0f);
     for (size_t i = t; i < std::min(x.size(), t + 2 * lanes); ++i) sums[(i - t) % lanes] += x[i];
     for (size_t half = lanes / 2; half > 0; half /= 2) {
       for (size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
     }
-    total += sums[0];
+    group += sums[0];
   }
-  return total;
+  return total + group;
 }
 
 // The sum over positions of a layer is what adding up its scores, output by output, gives.
@@ -206,21 +208,23 @@ void check_sum(Isa isa, WeightFormat format, int64_t positions, int64_t n) {
   args.out_stride = n + 3;
   kernels.attention_unit(args);
   out.check_canaries();
-  // In two parts, the first of whole panels, and from the keys as they are.
-  const int64_t begin = positions < 2 * kUnitPositions ? 0 : kUnitPositions;
-  Output parts(rows, n, n + 3);
+  // Of each 32 positions by themselves, from the keys as they are; then their sums, in order.
+  Output parts(rows, n, n + 3), sums(rows, n, n + 3);
+  for (int64_t r = 0; r < rows; ++r) std::fill_n(sums.row(r), n, 0.0f);
   UnitArgs part = args;
   part.panels = keys.data();
   part.plain_keys = true;
-  part.positions = begin;
   part.out = parts.data();
-  kernels.attention_unit(part);
-  part.panels = keys.data() + begin * dim;
-  part.positions = positions - begin;
-  part.result = UnitResult::sum_added;
-  kernels.attention_unit(part);
-  parts.check_canaries();
-  for (int64_t r = 0; r < rows; ++r) CHECK_SAME_BITS(parts.row(r), out.row(r), n);
+  for (int64_t t = 0; t < positions; t += kUnitPositions) {
+    part.panels = keys.data() + t * dim;
+    part.positions = std::min(kUnitPositions, positions - t);
+    kernels.attention_unit(part);
+    parts.check_canaries();
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t j = 0; j < n; ++j) sums.row(r)[j] += parts.row(r)[j];
+    }
+  }
+  for (int64_t r = 0; r < rows; ++r) CHECK_SAME_BITS(sums.row(r), out.row(r), n);
   const std::vector<float> inputs = as_inputs(format, keys.data(), keys.size());
   const std::vector<float> weights = as_weights(format, layer.weight.data(), n * dim);
   for (int64_t j = 0; j < n; ++j) {

@@ -268,16 +268,26 @@ class Unit {
   alignas(64) float elements_[W::kRoundsX ? kUnitWidth * kPanel : 1];
 };
 
+// out (n,) += group, which is 0 again.
+RECSTACK_INLINE void end_group(float* group, int64_t n, float* out) {
+  for (int64_t j = 0; j < n; j += kLanes) {
+    const int64_t lanes = lesser(kLanes, n - j);
+    store_n(out + j, add(load_n(out + j, lanes), load_n(group + j, lanes)), lanes);
+    store_n(group + j, zero(), lanes);
+  }
+}
+
 template <class AnyUnit>
 void attention_unit(const UnitArgs& args) {
   AnyUnit unit(args);
   alignas(64) float hidden[2][kUnitWidth * kPanel];
   const int64_t outputs = args.layers[args.layer_count - 1].n;
   const bool total = args.result != UnitResult::scores;
+  alignas(64) float group[kUnitWidth] = {};
   for (int64_t r = 0; r < args.rows; ++r) {
     float* out = args.out + r * args.out_stride;
     unit.begin(r, args.entry_of_row == nullptr ? r : args.entry_of_row[r]);
-    for (int64_t j = 0; args.result == UnitResult::sum && j < outputs; ++j) out[j] = 0.0f;
+    for (int64_t j = 0; total && j < outputs; ++j) out[j] = 0.0f;
     for (int64_t t = 0; t < args.positions; t += kPanel) {
       const int64_t columns = lesser(kPanel, args.positions - t);
       unit.first(t, hidden[0]);
@@ -286,7 +296,9 @@ void attention_unit(const UnitArgs& args) {
       }
       const float* last = hidden[(args.layer_count - 1) % 2];
       if (total) {
-        add_positions(last, outputs, columns, out);
+        add_positions(last, outputs, columns, group);
+        const int64_t next = t + kPanel;
+        if (next >= args.positions || next % kUnitPositions == 0) end_group(group, outputs, out);
         continue;
       }
       for (int64_t i = 0; i < columns; i += kLanes) {

@@ -11,7 +11,7 @@
 //     x = keys[entry_of_row[r], t]; w = key_weight + product_weight * query[r]; b = bias[r]
 //     for layer in layers: x = activation(x @ w.T + b); w, b = the next layer's
 //     out[r, t] = x[0], or with `sum` out[r, j] += x[j] for all outputs of the last layer, from 0
-//     on, with `sum_added` from what it holds
+//     on
 //
 // bf16 rounds the folded weights and x of every layer; sums, biases and activations are fp32.
 //
@@ -24,9 +24,9 @@
 // ones, after an fp32 layer too.
 //
 // Accumulator: one fp32 chain per output in the order of the format, as kernels/gemm; sums add
-// up to 32 positions (a set of fewer lanes: two of its vectors) in a tree, then that to the sum so
-// far. Lanes are positions, so no narrow layer pads them. Takes 200 KB of stack, bf16 and int8 270
-// KB.
+// up to 32 positions from 0 on (in trees of two of a set's vectors), then that to the sum so far,
+// so that a sum is that of the sums of each 32 positions, in order. Lanes are positions, so no
+// narrow layer pads them. Takes 200 KB of stack, bf16 and int8 270 KB.
 #pragma once
 
 #include <cstdint>
@@ -73,7 +73,7 @@ struct UnitKeys {
   int64_t outlier_count = 0;
 };
 
-enum class UnitResult { scores, sum, sum_added };
+enum class UnitResult { scores, sum };
 
 struct UnitArgs {
   const float* query;  // (rows, dim), rows query_stride apart; read for products only

@@ -24,6 +24,7 @@ from recstack.engine.native.lower import lower
 from recstack.engine.native.passes import optimise
 from recstack.engine.native.placement import place_concatenations, place_inputs, place_outputs
 from recstack.engine.native.plan import Buffer, Place, Plan
+from recstack.engine.native.turns import mark_turns
 from recstack.engine.precision import FP32, DenseFormat, LayerPlan, check_plan
 from recstack.engine.reference.arrays import in_float32_range
 from recstack.engine.reference.registry import OPS
@@ -72,6 +73,7 @@ def make_plan(
             x = plan.operand(name, "item", in_place=True)
             lower_tensor.emit_copy(plan, "item", x, target, (n,), (1,), (1,))
         column += n
+    mark_turns(plan)
     return plan
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from recstack.engine.native.lower_attention import SUM_ADDED
 from recstack.engine.native.lower_dense import WEIGHT_FORMATS
 from recstack.engine.native.plan import Plan, Step
 from recstack.engine.precision import FP32, DenseFormat
@@ -60,11 +59,13 @@ def saved_bytes(plan: Plan) -> int:
 
 def products(plan: Plan) -> Iterator[Product]:
     """The products of the layers of `plan`, in the order in which they run."""
+    units = set[str]()
     for step in plan.steps:
         names = plan.layers.get(step.value, ())
         if names and step.kind == "attention_unit":
-            if step.ints[4] == SUM_ADDED:  # goes on with the weights of the step before
+            if step.value in units:  # the next keys of the same unit
                 continue
+            units.add(step.value)
             yield from _unit_products(plan, step, names)
         elif names and (format_ := _format(step)) is not None:
             elements = sum(weight.size for weight in step.weights if weight.ndim == 2)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from recstack.engine.native.lower import lowers
 from recstack.engine.native.lower_dense import dice_weights, emit_linear
 from recstack.engine.native.lower_dense8 import runs_in_int8
+from recstack.engine.native.lower_tensor import REDUCE
 from recstack.engine.native.plan import Place, Plan, ScopeName
 from recstack.engine.native.unit_sum import UnitSum, fits
 from recstack.engine.precision import FP32, LayerPrecision
@@ -24,7 +25,7 @@ from recstack.model.ops.sequence import FEATURE_ORDER
 
 ACTIVATIONS = ("none", "relu", "sigmoid", "tanh", "prelu", "dice")
 UNIT_POSITIONS = 32  # kUnitPositions of unit.h
-SCORES, SUM, SUM_ADDED = range(3)  # UnitResult
+SCORES, SUM = range(2)  # UnitResult
 
 Array = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -71,11 +72,14 @@ def unit_sum(plan: Plan, op: UnitSum) -> None:
         added = spread
     out = plan.result(op.output)
     layers = list(zip(op.layers, precisions, strict=True))
-    for i, keys in enumerate(op.groups()):
+    groups, n = list(op.groups()), weights[op.layers[-1].weight].shape[0]
+    sums = out if len(groups) == 1 else plan.new_buffer(scope, len(groups) * n)
+    for i, keys in enumerate(groups):
         if keys[0] in plan.waiting:
             plan.waiting[keys[0]]()
-        result = SUM_ADDED if i > 0 else SUM
-        _emit_unit(plan, scope, x, keys, [added], layers, (key, None), out, result)
+        _emit_unit(plan, scope, x, keys, [added], layers, (key, None), sums.part(i * n), SUM)
+    if sums is not out:
+        plan.emit("reduce", scope, [sums, out], [REDUCE["sum"], 1, len(groups), n])
 
 
 def fold_features(

@@ -1,7 +1,7 @@
 """Steps of the ops that read sparse features: all bags of one width and scope in one step.
 
-But bags that an attention unit takes group by group (unit_sum.py) are in steps of their own from
-the second group on, which wait until the unit wants them. Each step then prefetches the first rows
+But bags that an attention unit takes group by group (unit_sum.py) are in steps of their own, which
+wait until the unit wants them. Each step then prefetches the first rows
 of the one after it.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from recstack.engine.native.lower import lowers
 from recstack.engine.native.plan import Plan
-from recstack.engine.native.unit_sum import UnitSum
+from recstack.engine.native.unit_sum import KEYS_AT_ONCE, UnitSum
 from recstack.machine import Hint, Peaks
 from recstack.machine.peaks import usual_prefetch
 from recstack.model import feature_tables
@@ -48,8 +48,11 @@ def lower_bags(plan: Plan, peaks: Peaks | None) -> None:
         choose = peaks.prefetch if peaks and peaks.prefetches else usual_prefetch
         hint, distance, burst = choose(row_bytes)
         head = (width, HINTS[hint], distance, burst)
+        turns = {first: turn for first, turn in turns.items() if turn}
+        asked = False
         for (first, turn), after in zip(turns.items(), [*turns.values(), []][1:], strict=True):
-            emit = partial(_emit_bags, plan, turn, after[:TABLES_AHEAD], (*head, bool(first)))
+            emit = partial(_emit_bags, plan, turn, after[:TABLES_AHEAD], (*head, asked))
+            asked = True
             if first:
                 plan.waiting[first] = emit
             else:
@@ -59,7 +62,7 @@ def lower_bags(plan: Plan, peaks: Peaks | None) -> None:
 def _late_bags(plan: Plan) -> dict[str, str]:
     """Bag that waits -> the first of those that wait with it."""
     units = (op for op in plan.model.ops if isinstance(op, UnitSum))
-    groups = (group for op in units for group in list(op.groups())[1:])
+    groups = (group for op in units for group in op.groups() if len(op.inputs) - 1 > KEYS_AT_ONCE)
     return {name: group[0] for group in groups for name in group}
 
 

@@ -19,6 +19,8 @@ from recstack.model.ops import Op
 
 ScopeName = Literal["user", "item"]
 KINDS = {"item": 0, "user": 1, "dense": 2, "user_dense": 3, "output": 4, "constant": 5}
+OWN = 6
+NO_TURN = -1
 LINE_FLOATS = 16
 WAY_FLOATS = 256
 FOREVER = 1 << 60
@@ -26,13 +28,17 @@ FOREVER = 1 << 60
 
 @dataclass(slots=True, eq=False)
 class Buffer:
-    """`width` floats per entry of workspace or output, live from step `first` to `last`."""
+    """`width` floats per entry of workspace or output, live from step `first` to `last`.
+
+    own: in the workspace of the thread that runs the steps, which are of one turn (turns.py).
+    """
 
     kind: Literal["item", "user", "output"]
     width: int
     first: int = FOREVER
     last: int = -1
     offset: int = 0
+    own: bool = False
 
     def touch(self, step: int) -> None:
         """Keep the buffer live at `step`."""
@@ -48,6 +54,11 @@ class Place:
     stride: int = 0
     buffer: Buffer | None = None
     data: NDArray[np.float32] | None = None
+
+    @property
+    def native_kind(self) -> int:
+        """Operand::Kind of native/program/step.h."""
+        return OWN if self.buffer and self.buffer.own else KINDS[self.kind]
 
     def part(self, column: int) -> Place:
         """The place of what starts `column` floats further on in each entry."""
@@ -70,11 +81,12 @@ class Step:
     floats: tuple[float, ...] = ()
     weights: tuple[NDArray[Any], ...] = ()
     value: str = ""
+    turn: int = NO_TURN
 
     def to_native(self) -> tuple[Any, ...]:
         """The tuple that `_native.Program` takes."""
         operands = [
-            (KINDS[p.kind], p.buffer.offset if p.buffer else 0, p.column, p.stride, p.data)
+            (p.native_kind, p.buffer.offset if p.buffer else 0, p.column, p.stride, p.data)
             for p in self.operands
         ]
         return (
@@ -84,6 +96,7 @@ class Step:
             list(self.ints),
             list(self.floats),
             list(self.weights),
+            self.turn,
         )
 
 
