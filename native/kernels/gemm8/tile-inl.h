@@ -15,6 +15,7 @@ struct Tile8 {
   const Quantised* q;   // rows kRowStride apart
   const float* step;    // of each row
   const int32_t* zero;  // of each row
+  bool shifted;         // whether any of them is not 0
   const float* x;       // read for outliers
   const int32_t* start_of_row;
   int64_t column;       // j, from the first of args.layer
@@ -139,10 +140,15 @@ RECSTACK_INLINE void multiply8(const Tile8& tile, int64_t columns) {
     const V add_on = bias == nullptr ? zero()
                      : kFull         ? load(bias + c * kLanes)
                                      : load_n(bias + c * kLanes, lanes(c));
+    if (tile.shifted) {
+      RECSTACK_UNROLL
+      for (int m = 0; m < kRows; ++m) {
+        acc[m][c] = sub(acc[m][c], mul_low(set1_int(tile.zero[m]), sum));
+      }
+    }
     RECSTACK_UNROLL
     for (int m = 0; m < kRows; ++m) {
-      const I offset = mul_low(set1_int(tile.zero[m]), sum);
-      V y = mul(to_float(sub(acc[m][c], offset)), mul(set1(tile.step[m]), scale));
+      V y = mul(to_float(acc[m][c]), mul(set1(tile.step[m]), scale));
       if (bias != nullptr) y = add(y, add_on);
       if (clip) y = relu(y);
       put(m, c, y);
