@@ -23,7 +23,7 @@ struct Tile8 {
   int64_t panel_bytes;  // from panel to panel
   int64_t groups;
   float* out;
-  bool resume;  // sums go on from the bits that lie in `out`
+  bool resume;  // sums go on from the bits that lie in `out`, not from what zero points take
   bool last;    // sums end in this pass
 };
 
@@ -113,11 +113,14 @@ RECSTACK_INLINE void multiply8(const Tile8& tile, int64_t columns) {
   };
   I acc[kRows][kColumns];
   RECSTACK_UNROLL
-  for (int m = 0; m < kRows; ++m) {
+  for (int c = 0; c < kColumns; ++c) {
+    const I sum = load_ints(args.layer->sum + tile.column + c * kLanes);
     RECSTACK_UNROLL
-    for (int c = 0; c < kColumns; ++c) {
+    for (int m = 0; m < kRows; ++m) {
       const float* out = tile.out + m * args.out_stride + c * kLanes;
-      acc[m][c] = !tile.resume ? set1_int(0) : bits(kFull ? load(out) : load_n(out, lanes(c)));
+      acc[m][c] = tile.resume    ? bits(kFull ? load(out) : load_n(out, lanes(c)))
+                  : tile.shifted ? mul_low(set1_int(-tile.zero[m]), sum)
+                                 : set1_int(0);
     }
   }
   accumulate8<kRows, kVectors, kPanels>(tile, acc);
@@ -136,16 +139,9 @@ RECSTACK_INLINE void multiply8(const Tile8& tile, int64_t columns) {
   RECSTACK_UNROLL
   for (int c = 0; c < kColumns; ++c) {
     const V scale = load(args.layer->scale + tile.column + c * kLanes);
-    const I sum = load_ints(args.layer->sum + tile.column + c * kLanes);
     const V add_on = bias == nullptr ? zero()
                      : kFull         ? load(bias + c * kLanes)
                                      : load_n(bias + c * kLanes, lanes(c));
-    if (tile.shifted) {
-      RECSTACK_UNROLL
-      for (int m = 0; m < kRows; ++m) {
-        acc[m][c] = sub(acc[m][c], mul_low(set1_int(tile.zero[m]), sum));
-      }
-    }
     RECSTACK_UNROLL
     for (int m = 0; m < kRows; ++m) {
       V y = mul(to_float(acc[m][c]), mul(set1(tile.step[m]), scale));
