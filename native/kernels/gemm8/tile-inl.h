@@ -134,20 +134,21 @@ RECSTACK_INLINE void multiply8(const Tile8& tile, int64_t columns) {
   }
   const bool more =
       args.start != nullptr || args.layer->outlier_count > 0 || args.activation > Activation::relu;
-  const float* bias = args.bias == nullptr || more ? nullptr : args.bias + tile.column - args.first;
-  const bool clip = args.activation == Activation::relu && !more;
+  const float* bias = more ? nullptr : args.bias;
+  // What changes no value, where there is no bias or no relu.
+  const V least = args.activation == Activation::relu && !more ? zero() : set1(-__builtin_inff());
   RECSTACK_UNROLL
   for (int c = 0; c < kColumns; ++c) {
     const V scale = load(args.layer->scale + tile.column + c * kLanes);
-    const V add_on = bias == nullptr ? zero()
-                     : kFull         ? load(bias + c * kLanes)
-                                     : load_n(bias + c * kLanes, lanes(c));
+    V add_on = set1(-0.0f);
+    if (bias != nullptr) {
+      const float* at = bias + tile.column - args.first + c * kLanes;
+      add_on = kFull ? load(at) : load_n(at, lanes(c));
+    }
     RECSTACK_UNROLL
     for (int m = 0; m < kRows; ++m) {
-      V y = mul(to_float(acc[m][c]), mul(set1(tile.step[m]), scale));
-      if (bias != nullptr) y = add(y, add_on);
-      if (clip) y = relu(y);
-      put(m, c, y);
+      const V y = mul(to_float(acc[m][c]), mul(set1(tile.step[m]), scale));
+      put(m, c, max(least, add(y, add_on)));
     }
   }
   if (more) finish_rows<kRows>(tile, kFull ? kColumns * kLanes : columns);
