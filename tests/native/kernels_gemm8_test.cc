@@ -56,10 +56,11 @@ struct Case {
   Activation activation = Activation::none;
   bool bias = false;
   std::vector<int32_t> outliers = {};
-  bool fixed = false;  // one range for all rows
+  bool fixed = false;  // one range for all rows, from low * part to high * part
   bool start = false;
   float low = -1, high = 1;  // of x
   bool extreme = false;      // q is 0 or 255, weights +-127
+  float part = 0.5f;
 };
 
 struct Packed {
@@ -127,7 +128,7 @@ float want(const Layer& layer, const Case& c, const Twin& twin, int64_t r, int64
     high = std::fmax(high, x[i]);
   }
   if (!finite) return std::numeric_limits<float>::quiet_NaN();
-  const RowScale8 s = c.fixed ? scale_of(c.low / 2, c.high / 2) : scale_of(low, high);
+  const RowScale8 s = c.fixed ? scale_of(c.low * c.part, c.high * c.part) : scale_of(low, high);
   int64_t sum = 0;
   for (int64_t i = 0; i < c.k; ++i) {
     const float clamped = std::fmin(std::fmax(x[i] * s.inverse, -s.zero), 255.0f - s.zero);
@@ -160,7 +161,7 @@ void check_layer(Isa isa, const Case& c) {
   const Layer layer(isa, c);
   const Packed packed(kernels, layer.w, c.n, c.k, layer.w_stride, c.outliers);
   const Twin twin = quantise_weights(layer.w.data(), c.n, c.k, layer.w_stride, c.outliers);
-  const RowScale8 fixed = kernels.row_scale(c.low / 2, c.high / 2);
+  const RowScale8 fixed = kernels.row_scale(c.low * c.part, c.high * c.part);
   Output out(c.rows, c.n, c.n + 7);
   Gemm8Args args = {.x = layer.x.data(),
                     .rows = c.rows,
@@ -303,6 +304,23 @@ void run(Isa isa) {
       }
     }
   }
+  // Values past a fixed range: some steps, past int16, past int32, and past float32.
+  for (float part : {0.2f, 1e-2f, 2e-3f, 1e-6f, 1e-10f, 1e-30f}) {
+    for (int64_t k : {15, 64, 150, 1100}) {
+      for (float high : {0.0f, 1.0f, 3e20f}) {
+        check_layer(isa, {.rows = 18,
+                          .n = 20,
+                          .k = k,
+                          .outliers = {2},
+                          .fixed = true,
+                          .low = -high / 3,
+                          .high = high,
+                          .part = part});
+      }
+    }
+  }
+  // Outliers past anything beside small values.
+  check_layer(isa, {.rows = 3, .n = 9, .k = 70, .outliers = {1, 66}, .high = 1e-30f});
   // Passes over a long k, some of which end inside a group or a vector.
   for (int64_t k : {511, 512, 513, 1024, 1025, 1100, 2048, 2049, 2051, 4100}) {
     for (int64_t n : {5, 16, 33}) {

@@ -41,18 +41,26 @@ void gemm_u8s8(const Gemm8Args& args) {
   for (int64_t g = 0, r = 0; args.n > 0 && g < groups; ++g) {
     const int64_t end = args.rows * (g + 1) / groups;
     const float* x = args.x + r * args.x_stride;
-    find_scales(x, args.x_stride, end - r, layer, args.range, scales);
+    bool shifted = false;
     int64_t t = 0;
     do {
       const int64_t steps = lesser(kPass, layer.k - t);
-      for (int64_t m = 0; m < end - r; ++m) {
-        quantise(x + m * args.x_stride + t, steps, scales, m, copy + m * kRowStride);
+      // A vector of rows at a time, which L1 still holds when they are quantised.
+      for (int64_t b = 0; b < end - r; b += kLanes) {
+        const int64_t rows = lesser(kLanes, end - r - b);
+        if (t == 0) find_scales(x, args.x_stride, b, rows, layer, args.range, scales);
+        for (int64_t m = b; m < b + rows; ++m) {
+          shifted = shifted || scales.zero[m] != 0;
+          quantise<RECSTACK_ISA == 0>(x + m * args.x_stride + t, steps, scales, m,
+                                      copy + m * kRowStride);
+        }
       }
       const int64_t bytes = panel_bytes(layer.k);
       const Tile8 tile = {.args = args,
                           .q = copy,
                           .step = scales.step,
                           .zero = scales.zero,
+                          .shifted = shifted,
                           .x = x,
                           .start_of_row = args.start == nullptr ? nullptr : args.start_of_row + r,
                           .column = args.first,

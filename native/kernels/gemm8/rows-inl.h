@@ -71,54 +71,76 @@ RECSTACK_INLINE void own_range(const float* x, const PackedLayer8& layer, float*
     begin = layer.outliers[o] + 1;
   }
   widen(x + begin, layer.k - begin, low, high);
-  *row_low = first_lane(fold_all(low, [](V a, V b) { return min(a, b); }));
-  *row_high = first_lane(fold_all(high, [](V a, V b) { return max(a, b); }));
+  // Half of the lanes each: one fold serves both.
+  const auto lower = [](V a, V b) { return min(a, b); };
+  constexpr int kHalf = kLanes / 2;
+  high = neg(high);
+  const V both = fold_all<kHalf / 2>(
+      first_of(lower(low, fold_down<kHalf>(low)), lower(high, fold_down<kHalf>(high)), kHalf),
+      lower);
+  *row_low = first_lane(both);
+  *row_high = -both.r[kHalf];
 }
 
-// `given`, or the rows' own.
+// Of rows [r, r + rows), up to kLanes of them and r a multiple of that: `given`, or their own.
 template <int64_t kRows>
-RECSTACK_INLINE void find_scales(const float* x, int64_t x_stride, int64_t rows,
+RECSTACK_INLINE void find_scales(const float* x, int64_t x_stride, int64_t r, int64_t rows,
                                  const PackedLayer8& layer, const RowScale8* given,
                                  RowScales<kRows>& scales) {
+  V step, inverse, zero_point;
   if (given == nullptr) {
-    for (int64_t r = 0; r < rows; ++r) {
-      own_range(x + r * x_stride, layer, scales.low + r, scales.high + r);
+    for (int64_t m = r; m < r + rows; ++m) {
+      own_range(x + m * x_stride, layer, scales.low + m, scales.high + m);
     }
+    scales_of(load_n(scales.low + r, rows), load_n(scales.high + r, rows), step, inverse,
+              zero_point);
+  } else {
+    step = set1(given->step);
+    inverse = set1(given->inverse);
+    zero_point = set1(given->zero);
   }
-  for (int64_t r = 0; r < rows; r += kLanes) {
-    V step, inverse, zero_point;
-    if (given == nullptr) {
-      const int64_t lanes = lesser(kLanes, rows - r);
-      scales_of(load_n(scales.low + r, lanes), load_n(scales.high + r, lanes), step, inverse,
-                zero_point);
-    } else {
-      step = set1(given->step);
-      inverse = set1(given->inverse);
-      zero_point = set1(given->zero);
-    }
-    store(scales.step + r, step);
-    store(scales.inverse + r, inverse);
-    store_ints(scales.zero + r, to_nearest_int(zero_point));
-  }
+  store(scales.step + r, step);
+  store(scales.inverse + r, inverse);
+  store_ints(scales.zero + r, to_nearest_int(zero_point));
 }
 
-// n values of row r, to whole vectors. NaN and infinity become NaN in the row's step.
-template <int64_t kRows>
+// n values of row r, to whole runs of vectors. A row with numbers that int32 may not hold, NaN and
+// infinity among them, is done again carefully: those two become NaN in its step.
+template <bool kCareful, int64_t kRows>
 RECSTACK_INLINE void quantise(const float* x, int64_t n, RowScales<kRows>& scales, int64_t r,
                               Quantised* q) {
+  constexpr int64_t kRun = kQuantisedVectors * kLanes;
   const V inverse = set1(scales.inverse[r]);
-  const I offset = set1_int(scales.zero[r]);
-  const V low = neg(to_float(offset)), high = add(set1(255.0f), low);
+  const int32_t zero_point = scales.zero[r];
+  const V low = set1(-static_cast<float>(zero_point)), high = add(set1(255.0f), low);
   V poison = zero();
-  const auto put = [&](V a, int64_t i) {
-    poison = add(poison, sub(a, a));
-    const V clamped = min(max(mul(a, inverse), low), high);
-    store_quantised(q + i, add(to_nearest_int(clamped), offset));
+  I least = set1_int(0);
+  const auto put = [&](int64_t i, const auto& load_vector) {
+    I steps[kQuantisedVectors];
+    RECSTACK_UNROLL
+    for (int v = 0; v < kQuantisedVectors; ++v) {
+      const V a = load_vector(i + v * kLanes);
+      V y = mul(a, inverse);
+      if constexpr (kCareful) {
+        poison = fma(a, zero(), poison);
+        y = min(max(y, low), high);
+      }
+      steps[v] = to_nearest_int(y);
+    }
+    store_quantised(q + i, steps, zero_point, least);
   };
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) put(load(x + i), i);
-  if (i < n) put(load_n(x + i, n - i), i);
-  if (any(ne(poison, poison))) scales.step[r] = __builtin_nanf("");
+  for (; i + kRun <= n; i += kRun) put(i, [=](int64_t at) { return load(x + at); });
+  if (i < n) {
+    put(i, [=](int64_t at) {
+      return at + kLanes <= n ? load(x + at) : at < n ? load_n(x + at, n - at) : zero();
+    });
+  }
+  if constexpr (kCareful) {
+    if (any(ne(poison, poison))) scales.step[r] = __builtin_nanf("");
+  } else if (past_int16(least)) {
+    quantise<true>(x, n, scales, r, q);
+  }
 }
 
 }  // namespace

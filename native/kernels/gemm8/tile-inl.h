@@ -15,6 +15,7 @@ struct Tile8 {
   const Quantised* q;   // rows kRowStride apart
   const float* step;    // of each row
   const int32_t* zero;  // of each row
+  bool shifted;         // whether any of them is not 0
   const float* x;       // read for outliers
   const int32_t* start_of_row;
   int64_t column;       // j, from the first of args.layer
@@ -22,7 +23,7 @@ struct Tile8 {
   int64_t panel_bytes;  // from panel to panel
   int64_t groups;
   float* out;
-  bool resume;  // sums go on from the bits that lie in `out`
+  bool resume;  // sums go on from the bits that lie in `out`, not from what zero points take
   bool last;    // sums end in this pass
 };
 
@@ -112,11 +113,14 @@ RECSTACK_INLINE void multiply8(const Tile8& tile, int64_t columns) {
   };
   I acc[kRows][kColumns];
   RECSTACK_UNROLL
-  for (int m = 0; m < kRows; ++m) {
+  for (int c = 0; c < kColumns; ++c) {
+    const I sum = load_ints(args.layer->sum + tile.column + c * kLanes);
     RECSTACK_UNROLL
-    for (int c = 0; c < kColumns; ++c) {
+    for (int m = 0; m < kRows; ++m) {
       const float* out = tile.out + m * args.out_stride + c * kLanes;
-      acc[m][c] = !tile.resume ? set1_int(0) : bits(kFull ? load(out) : load_n(out, lanes(c)));
+      acc[m][c] = tile.resume    ? bits(kFull ? load(out) : load_n(out, lanes(c)))
+                  : tile.shifted ? mul_low(set1_int(-tile.zero[m]), sum)
+                                 : set1_int(0);
     }
   }
   accumulate8<kRows, kVectors, kPanels>(tile, acc);
@@ -130,22 +134,21 @@ RECSTACK_INLINE void multiply8(const Tile8& tile, int64_t columns) {
   }
   const bool more =
       args.start != nullptr || args.layer->outlier_count > 0 || args.activation > Activation::relu;
-  const float* bias = args.bias == nullptr || more ? nullptr : args.bias + tile.column - args.first;
-  const bool clip = args.activation == Activation::relu && !more;
+  const float* bias = more ? nullptr : args.bias;
+  // What changes no value, where there is no bias or no relu.
+  const V least = args.activation == Activation::relu && !more ? zero() : set1(-__builtin_inff());
   RECSTACK_UNROLL
   for (int c = 0; c < kColumns; ++c) {
     const V scale = load(args.layer->scale + tile.column + c * kLanes);
-    const I sum = load_ints(args.layer->sum + tile.column + c * kLanes);
-    const V add_on = bias == nullptr ? zero()
-                     : kFull         ? load(bias + c * kLanes)
-                                     : load_n(bias + c * kLanes, lanes(c));
+    V add_on = set1(-0.0f);
+    if (bias != nullptr) {
+      const float* at = bias + tile.column - args.first + c * kLanes;
+      add_on = kFull ? load(at) : load_n(at, lanes(c));
+    }
     RECSTACK_UNROLL
     for (int m = 0; m < kRows; ++m) {
-      const I offset = mul_low(set1_int(tile.zero[m]), sum);
-      V y = mul(to_float(sub(acc[m][c], offset)), mul(set1(tile.step[m]), scale));
-      if (bias != nullptr) y = add(y, add_on);
-      if (clip) y = relu(y);
-      put(m, c, y);
+      const V y = mul(to_float(acc[m][c]), mul(set1(tile.step[m]), scale));
+      put(m, c, max(least, add(y, add_on)));
     }
   }
   if (more) finish_rows<kRows>(tile, kFull ? kColumns * kLanes : columns);

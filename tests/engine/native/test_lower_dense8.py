@@ -54,6 +54,22 @@ def test_a_layer_is_the_twins_bit_for_bit(isa, precision, k, n, activation) -> N
 
 
 @pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("factor", [1e3, 1e6, 1e12, 1e37])
+def test_values_far_past_a_fixed_range_saturate_as_the_twins_do(isa: str, factor: float) -> None:
+    model = one_layer(90, 24)
+    precision = LayerPrecision("int8", ActivationRange(-1.5, 2), (5, 70))
+    engine = compile(model, EngineConfig(isa=isa, precision=plan_of(model, precision)))
+    batch = make_batch(model, (20,))
+    assert batch.dense is not None
+    dense = batch.dense.copy()
+    dense[::3] *= np.float32(factor)
+    dense[1::3, 7] *= np.float32(factor)
+    want = linear_int8(dense, *weights_of(model), "none", precision)
+    assert np.isfinite(want).all()
+    assert np.array_equal(engine.run(batch.replace(dense=dense)), want)
+
+
+@pytest.mark.parametrize("isa", ISAS)
 def test_threads_and_tiles_change_no_bit(isa: str) -> None:
     model = one_layer(300, 200)
     alone = compile(model, EngineConfig(isa=isa, precision="int8"))
