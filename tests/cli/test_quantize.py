@@ -18,7 +18,7 @@ from recstack.cli import quantize as cli
 from recstack.cli.app import app
 from recstack.errors import ConfigError, DataError, ModelFileError
 from recstack.model import storage
-from recstack.model.digest import weights_digest
+from recstack.model.digest import model_digest
 from recstack.precision.plan import read_plan
 from recstack.tune import compile_deployment, read_deployment
 from recstack.tune.deployment import read_reference
@@ -47,7 +47,7 @@ def test_a_proven_plan_leaves_all_that_serving_needs(data: str, tmp_path: Path) 
                      "journal.jsonl"}  # fmt: skip
     deployment, model = read_deployment(tmp_path / "plan.toml")
     original, labelled = ratings("wnd")
-    assert deployment.reference_digest == weights_digest(original)
+    assert deployment.reference_digest == model_digest(original)
     assert read_reference(tmp_path / "plan.toml", deployment).name == original.name
     part = labelled.part(0, 500).batch
     scores = compile_deployment(deployment, model).run(part)
