@@ -13,7 +13,7 @@ from recstack.model.digest import model_digest
 MODEL = rs.zoo.build("ncf", rows_scale=1e-3)
 
 
-def test_it_is_that_of_the_weights_however_they_are_stored(
+def test_it_is_that_of_the_model_however_they_are_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     MODEL.save(tmp_path / "one")
@@ -30,6 +30,14 @@ def test_one_bit_of_one_weight_changes_it(at: int) -> None:
     changed = np.array(MODEL.weights[name])
     changed.reshape(-1).view(np.uint8)[at] ^= 1
     other = build(MODEL.description, {**MODEL.weights, name: changed})
+    assert model_digest(other) != model_digest(MODEL)
+
+
+def test_another_description_of_the_same_weights_changes_it() -> None:
+    ops = list(MODEL.ops)
+    at, last = next((i, op) for i, op in enumerate(ops) if op.kind == "linear")
+    ops[at] = last.model_copy(update={"activation": "tanh"})
+    other = build(MODEL.description.model_copy(update={"ops": tuple(ops)}), MODEL.weights)
     assert model_digest(other) != model_digest(MODEL)
 
 
