@@ -1,7 +1,8 @@
 """What low precision does to trained models, measured: one line per model folder and seed.
 
     python bench/precision_table.py OUT/lastfm-ncf/seed0 ... [--metric ne --budget 0.05%]
-    python bench/precision_table.py OUT/lastfm-ncf/seed0 ... --data ranking-all --metric hr@10/100 --budget 0.002
+    python bench/precision_table.py OUT/lastfm-ncf/seed0 ... --data ranking-all \\
+        --metric hr@10/100 --budget 0.002
 
 Each folder holds `model` and labelled data, as the examples leave them. Columns: all tables int8;
 the cheapest tables, and the cheapest layers, that the search could prove; how much worse the metric

@@ -92,9 +92,7 @@ def test_what_cannot_be_drawn_is_refused() -> None:
             parse_metric(name)
     labels[1] = 1
     with pytest.raises(Unprovable, match=r"one positive row in each .* got 2 - at query 0"):
-        PairedTest(labels, before, offsets).compare(
-            parse_metric("hr@2/5"), before, relative=False
-        )
+        PairedTest(labels, before, offsets).compare(parse_metric("hr@2/5"), before, relative=False)
     with pytest.raises(Unprovable, match="got 0"):
         PairedTest(labels * 0, before, offsets).compare(
             parse_metric("hr@2/5"), before, relative=False

@@ -194,9 +194,8 @@ def test_beauty_ranks_every_user_in_chunks_as_at_once(modules, tmp_path, monkeyp
     owner = np.repeat(np.arange(25), lengths)
     beauty.unseen = train.Unseen(owner, beauty.data.items, 300)
     limits = beauty.features.table_rows
-    net = randomised(
-        example["models"].DIN(limits["item"], limits["attributes"], item=6, category=4, hidden=(12, 8))
-    )
+    sizes = {"item": 6, "category": 4, "hidden": (12, 8)}
+    net = randomised(example["models"].DIN(limits["item"], limits["attributes"], **sizes))
     rows = beauty.requests("test", 1).rows
     model = example["learning.handover"].imported(
         net, train.tensors(rows.take(np.arange(3))), rows.schema,
@@ -208,8 +207,7 @@ def test_beauty_ranks_every_user_in_chunks_as_at_once(modules, tmp_path, monkeyp
     assert found.queries == 25 and found.rows == 25 * 200 and not found.closed
     assert found.labels[:, 0].reshape(25, 200).sum(axis=0).tolist() == [25] + [0] * 199
     # The positive rows, history included, are those of the other ranking.
-    few = example["learning.handover"].labelled(
-        *(lambda r: (r.rows, model, r.labels, r.offsets))(beauty.requests("test", 3))
-    )
+    few = beauty.requests("test", 3)
+    few = example["learning.handover"].labelled(few.rows, model, few.labels, few.offsets)
     scores = [rs.compile(model).run(d.batch)[d.labels > 0] for d in (found, few)]
     np.testing.assert_array_equal(*scores)

@@ -1,8 +1,8 @@
 """HR@K and NDCG@K against candidates drawn at random, as their mean over all draws.
 
-One draw of 99 negatives says little of a user. What the mean over all draws is follows from how many
-of all candidates score higher (Krichene and Rendle, On Sampled Metrics for Item Recommendation, KDD
-2020), so that no draw is needed.
+One draw of 99 negatives says little of a user. What the mean over all draws is follows from how
+many of all candidates score higher (Krichene and Rendle, On Sampled Metrics for Item
+Recommendation, KDD 2020), so that no draw is needed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def drawn_gains(scores: Floats, query_offsets: Ints, *, k: int, of: int, which: 
     if len(short := np.flatnonzero((sizes > 0) & (sizes < of))):
         at = int(short[0])
         raise Unprovable(f"expected queries of at least {of} rows, got {sizes[at]} - at query {at}")
-    tables = {n: gains_by_better(int(n) - 1, k=k, of=of, which=which) for n in np.unique(sizes) if n}
+    tables = {
+        n: gains_by_better(int(n) - 1, k=k, of=of, which=which) for n in np.unique(sizes) if n
+    }
     out = np.empty(len(scores))
     for begin, end in pairwise(query_offsets):
         if begin < end:

@@ -9,8 +9,9 @@ A safetensors file holds the arrays of a `Batch` and the labels:
 
 and, in the header's metadata, `format` = "recstack labelled 1", `inputs`, the model's inputs as
 JSON, in their order: the arrays are packed for them, and `closed` = "true" where nobody but the
-groups of the file will ask, and for no other candidates. A query is one request: where its candidates
-were ranked together, they are its rows; where nothing is known about that, each row is a query.
+groups of the file will ask, and for no other candidates. A query is one request: where its
+candidates were ranked together, they are its rows; where nothing is known about that, each row is a
+query.
 """
 
 from __future__ import annotations

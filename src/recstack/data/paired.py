@@ -176,14 +176,14 @@ class PairedTest:
             self._resampled(sums, unseen) for unseen in parts.unseen_sums(counts.sum() / groups)
         )
         _, _, least = values(gains)
-        _, afters, most = values(loses)
+        _, afters, worst = values(loses)
         return Comparison(
             metric.name,
             metric.higher_is_better,
             task,
             before,
             after,
-            Interval(harm, _end(least, tail), _end(most, 100 - tail)),
+            Interval(harm, _end(least, tail), _end(worst, 100 - tail)),
             relative,
             level,
             int(known.sum()),

@@ -107,8 +107,8 @@ def publish(
             return Published(plan, given_up, whole.judgement.reason, "proven")
         units, halves = _units(model, plan), search_and_proof(data, seed)
         scored = Scored(
-            Variants(model), units, data, halves[0], halves, metric, budget, Journal(None, {}), engine,
-            seed, plan.greedy,
+            Variants(model), units, data, halves[0], halves, metric, budget, Journal(None, {}),
+            engine, seed, plan.greedy,
         )  # fmt: skip
         outcome = search(units, scored, proofs_before=1)
     except Unprovable as error:
