@@ -44,7 +44,7 @@ def quantize(
     model: ModelName,
     data: Annotated[Path, typer.Option(help="Labelled data (recstack.data.labelled).")],
     metric: Annotated[
-        str, typer.Option(help="ne, logloss, auc, hr@K, ndcg@K or MODULE:FUNCTION.")
+        str, typer.Option(help="ne, logloss, auc, hr@K[/N], ndcg@K[/N] or MODULE:FUNCTION.")
     ] = "ne",
     budget: Annotated[
         str, typer.Option(help="How much worse it may be: 0.05% of it, or 0.002 in its unit.")
