@@ -88,7 +88,7 @@ def _damage(path: Path, line: int, text: str) -> None:
     ("line", "text", "message"),
     [
         (1, "{", r"a:1: Invalid JSON"),
-        (1, '{"kind": "load"}', r"a:1: Field required - at `created`"),
+        (1, '{"kind": "load"}', r"a:1: missing - at `created`"),
         (2, "{,", r"a:2: not JSON"),
         (3, "[1]", r"a:3: expected an object, got list"),
         (3, '{"x": 1}', r"a:3: expected origin"),

@@ -22,6 +22,11 @@ RecstackError
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class RecstackError(Exception):
     """Base of every error that recstack raises on purpose."""
@@ -122,3 +127,13 @@ class DeadlineExceeded(Refused):
 
 class ShuttingDown(Refused):
     """The dispatcher is being closed."""
+
+
+def first_fault(error: ValidationError) -> tuple[str, str]:
+    """What pydantic found first, and where it is in the data: ("unknown key", "schedule.lane")."""
+    fault = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    plain = {"extra_forbidden": "unknown key", "missing": "missing"}
+    what = plain.get(fault["type"], fault["msg"].removeprefix("Value error, "))
+    got = fault.get("input")
+    return what + (f", got {got!r:.80}" if isinstance(got, str | int | float) else ""), place

@@ -35,6 +35,13 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
+def check_writable(path: Path) -> None:
+    """Raise OSError now where `write_whole` could make no file of this name later."""
+    probe = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    probe.touch(exist_ok=False)
+    probe.unlink()
+
+
 def read_numbers(path: Path, dtype: type[np.int64] | type[np.float64]) -> NDArray[Any]:
     """The numbers (n,) of a text file with one per line, plain or gzipped; at least one.
 

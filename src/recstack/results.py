@@ -25,7 +25,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from recstack.errors import DataError
+from recstack.errors import DataError, first_fault
 from recstack.files import write_whole
 from recstack.types import Origin
 
@@ -198,9 +198,8 @@ def _header(line: str, where: str) -> Header:
     try:
         return Header.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "header"
-        raise DataError(f"{where}: {first['msg']} - at `{place}`") from error
+        what, place = first_fault(error)
+        raise DataError(f"{where}: {what} - at `{place or 'header'}`") from error
 
 
 def _record(line: str, where: str) -> dict[str, Any]:

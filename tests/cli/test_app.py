@@ -59,6 +59,14 @@ def test_describe_folds_equal_tables(tmp_path: Path) -> None:
     assert len(text.splitlines()) < 30
 
 
+def test_describe_cuts_nothing_in_a_pipe(tmp_path: Path) -> None:
+    text = run("describe", "dien", cwd=tmp_path).stdout
+    table = [line for line in text.splitlines() if " embedding_bag " in line]
+    assert all(line.strip().split()[0] != "embedding_bag" for line in table)
+    assert any("160,000,000" in line for line in table)
+    assert "1 rows, 1 queries" in text and "several ops read" in text
+
+
 def test_describe_gives_the_floor_of_stored_peaks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,8 @@ import pytest
 from recstack.errors import ConfigError
 from recstack.model import Model, zoo
 from recstack.model.cost import describe
-from recstack.model.cost_table import render
+from recstack.model.cost_table import cost_table
+from tests.tables import text_of
 
 # facts/models.md 1.2: lookups, gather bytes, tables GB and FC MACs per sample, as printed there.
 PUBLISHED = {
@@ -98,7 +99,7 @@ def test_json(tiny: Model) -> None:
 
 
 def test_text() -> None:
-    text = render(describe(zoo.outline("din", variant="deeprecsys"), rows=64))
+    text = text_of(cost_table(describe(zoo.outline("din", variant="deeprecsys"), rows=64)))
     assert "bag_[1..250] x 250" in text and "(modelled)" in text
     assert "48,576" in text and len(text.splitlines()) < 25
     assert all(len(line) <= 120 for line in text.splitlines())

@@ -14,9 +14,10 @@ import pytest
 from recstack.errors import ModelError, ModelFileError, RowError
 from recstack.model import Model, build, load, requantise
 from recstack.model.cost import describe
-from recstack.model.cost_table import render
+from recstack.model.cost_table import cost_table
 from recstack.rows import RowFormat, quantise_reference
 from tests.engine.draft import Draft
+from tests.tables import text_of
 
 STORED = [f for f in RowFormat if f is not RowFormat.FP32]
 
@@ -115,7 +116,7 @@ def test_what_is_counted(format: str, share: float) -> None:
     assert after.table_bytes == share * before.table_bytes
     assert after.row.gather_bytes == share * before.row.gather_bytes
     assert after.weight_bytes == before.weight_bytes - before.table_bytes + after.table_bytes
-    assert after.table_formats == {format: 2} and f"(2 {format})" in render(after)
+    assert after.table_formats == {format: 2} and f"(2 {format})" in text_of(cost_table(after))
     assert (after.parameters, after.row.flops) == (before.parameters, before.row.flops)
 
 

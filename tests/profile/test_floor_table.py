@@ -1,22 +1,17 @@
 from __future__ import annotations
 
-import io
-
-from rich.console import Console
-
 from recstack.model import zoo
 from recstack.profile.floor import Floor, floor
 from recstack.profile.floor_table import floor_table
 from tests.profile.machine import machine
 from tests.profile.models import mixed
+from tests.tables import text_of
 
 PEAKS = machine()
 
 
 def lines(found: Floor) -> list[list[str]]:
-    text = io.StringIO()
-    Console(file=text, width=160, color_system=None).print(floor_table(found))
-    return [line.split() for line in text.getvalue().splitlines() if line.strip()]
+    return [line.split() for line in text_of(floor_table(found)).splitlines()]
 
 
 def test_each_op_and_the_total() -> None:

@@ -29,10 +29,10 @@ def test_records_are_sorted_and_placed(write: Write) -> None:
     [
         (accuracy_record(auc="0.8x"), "valid number.*at `auc`"),
         (accuracy_record(rows=-1), "greater than or equal to 0.*at `rows`"),
-        ({"record": "accuracy"}, "Field required - at `model`"),
+        ({"record": "accuracy"}, "missing - at `model`"),
         ({**found_record("a"), "sla": "fast"}, "expected an SLA such as.*at `sla`"),
         ({**found_record("a"), "sla": 7}, "expected an SLA such as.*at `sla`"),
-        ({**found_record("a"), "probes": [{}]}, r"Field required - at `probes.0.rate_qps`"),
+        ({**found_record("a"), "probes": [{}]}, r"missing - at `probes.0.rate_qps`"),
         ({**found_record("a"), "deployment": 3}, "valid dictionary.*at `deployment`"),
         (loaded(rows=[1, 2]), "expected 5 values in 'rows', got 2"),
         (loaded(status=[0, 0, 9, 0, 0]), r"expected status codes in \[0, 6\)"),
@@ -44,7 +44,7 @@ def test_records_are_sorted_and_placed(write: Write) -> None:
         (loaded(stages_ns={"queue": [1]}), "expected 5 values in 'queue', got 1"),
         (loaded(statuses=["lost"]), "expected 'ok' among the statuses"),
         ({"record": "stages", "label": "a", "stages": {"x": {}}}, "at `stages.x.count`"),
-        ({"record": "note"}, "Field required - at `text`"),
+        ({"record": "note"}, "missing - at `text`"),
     ],
 )
 def test_a_wrong_record_is_named_by_file_and_line(

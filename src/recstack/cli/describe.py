@@ -8,7 +8,7 @@ import typer
 
 from recstack.cli.models import open_model
 from recstack.cli.options import Json, ModelName, RowsScale
-from recstack.cli.output import console, print_json
+from recstack.cli.output import console, print_json, print_whole
 from recstack.engine.memory import WHERE
 from recstack.engine.tables import find_place
 from recstack.errors import ConfigError, DataError
@@ -19,8 +19,6 @@ from recstack.model.cost_table import cost_table
 from recstack.profile.floor import Floor
 from recstack.profile.floor import floor as least_time
 from recstack.profile.floor_table import floor_table
-
-WIDTH = 110  # of the table; a narrower terminal wraps its lines
 
 
 def describe(
@@ -45,13 +43,15 @@ def describe(
         found = {**cost.as_dict(), **place}
         print_json({**found, "floor": least.as_dict()} if least else found)
         return
-    console.print(cost_table(cost), width=max(console.width, WIDTH), crop=False, soft_wrap=False)
+    print_whole(cost_table(cost))
+    if cost.parameters < sum(op.parameters for op in cost.ops):
+        console.print("a weight that several ops read counts in the parameters of each of them")
     if tables.kind != "shared":
         where = f"{WHERE[tables.kind]} ({tables.reason})"
         console.print(f"an engine here would have the tables {where}", soft_wrap=True)
     if least:
         console.print()
-        console.print(floor_table(least))
+        print_whole(floor_table(least))
 
 
 def _outline(name: str, rows_scale: float) -> Model:

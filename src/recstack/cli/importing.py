@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,7 +95,14 @@ def find_function(source: str) -> Any:
 
 
 def _call(source: str) -> tuple[Any, Any]:
-    made = find_function(source)()
+    function = find_function(source)
+    try:
+        made = function()
+    except Exception as error:
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigError(
+            f"{source!r} raised {type(error).__name__}: {error} - at `{at.filename}:{at.lineno}`"
+        ) from error
     if not isinstance(made, tuple) or len(made) != 2:
         raise ConfigError(
             f"expected {source!r} to return (module, example inputs), got {made!r:.80}"

@@ -154,7 +154,8 @@ def _show(
         if energy:
             console.print(energy.text(_answered(run)), soft_wrap=True)
         console.print(", ".join(f"{name}: {text}" for name, text in described.items()))
-        console.print(f"held against {target}: {verdict}", soft_wrap=True)
+        met = "met" if summary.meets(target) else "missed"
+        console.print(f"{target}: {met}; the run is {verdict}", soft_wrap=True)
     return verdict.valid and summary.meets(target)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import sys
@@ -30,6 +31,19 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for row in rows:
         made.add_row(*(str(cell) for cell in row))
     return made
+
+
+def print_whole(made: Table) -> None:
+    """Print a table at its own width: lines that a terminal is too narrow for wrap, none is cut."""
+    text = io.StringIO()
+    Console(file=text, width=1000, color_system=None, highlight=False).print(made)
+    for line in text.getvalue().splitlines():
+        console.print(line.rstrip(), markup=False, soft_wrap=True)
+
+
+def rate(qps: float) -> str:
+    """A rate to read: whole from 100 queries/s on, three figures below."""
+    return f"{qps:.0f}" if qps >= 100 else f"{qps:.3g}"
 
 
 def _plain(value: object) -> Any:

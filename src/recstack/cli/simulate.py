@@ -19,7 +19,7 @@ from recstack.cli.options import (
     SizesOption,
     SlaOption,
 )
-from recstack.cli.output import console, print_json, progress
+from recstack.cli.output import console, print_json, progress, rate
 from recstack.cli.policies import PoliciesOption, ScalesText, compare_policies, simulated_setting
 from recstack.cli.simulated import assumed, describe, search_record, search_table
 from recstack.errors import ConfigError
@@ -43,7 +43,7 @@ def simulate(
             help="costs.json, a plan.toml with costs, a model folder or a zoo name.",
         ),
     ],
-    lanes: Annotated[int | None, typer.Option(min=1, help="Lanes; the plan's if none.")] = None,
+    lanes: Annotated[int | None, typer.Option(min=1, help="Lanes; the plan's, or 1.")] = None,
     policy: Annotated[
         str | None,
         typer.Option(
@@ -167,7 +167,9 @@ def _began(schedule: ScheduleConfig) -> None:
 
 
 def _watch(probe: Probe) -> None:
-    progress.print(f"  {probe.rate_qps:10.0f} qps  {probe.outcome}", style="dim")
+    line = f"  {rate(probe.rate_qps):>10} qps  {probe.outcome}"
+    over = f"{probe.over} of {probe.queries} over the limit"
+    progress.print(f"{line}  ({over})", style="dim", soft_wrap=True)
 
 
 def _show(
@@ -191,4 +193,6 @@ def _show(
                       f"{done.counts['early']} refused early (simulated)")  # fmt: skip
         for text in said.values():
             console.print(f"{text} (simulated)", soft_wrap=True)
+        met = "met" if summary.meets(sla) else "missed"
+        console.print(f"{sla}: {met} (simulated)")
     return summary.meets(sla)

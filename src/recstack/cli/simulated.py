@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recstack.cli.output import rate
 from recstack.loadtest import SLA
 from recstack.schedule import ScheduleConfig
 from recstack.simulate import Searched
@@ -34,14 +35,14 @@ def search_table(found: Searched, sla: SLA) -> str:
     lines = []
     for climb, of in ((found.chunk, "chunk"), (found.threshold, "threshold")):
         if climb:
-            steps = ", ".join(f"{rows}: {qps:.0f}" for rows, qps in climb.steps)
+            steps = ", ".join(f"{rows}: {rate(qps)}" for rows, qps in climb.steps)
             lines.append(f"{of} climbed by rows: {steps} QPS (simulated)")
     best = found.best.low_qps
-    lines.append(f"{best:.0f} QPS at {sla} (simulated; {describe(found.schedule)})")
+    lines.append(f"{rate(best)} QPS at {sla} (simulated; {describe(found.schedule)})")
     if found.without is not None:
         without = found.without.low_qps
         gain = f", {best / without:.2f} of it with" if without else ""
-        lines.append(f"{without:.0f} QPS without the accelerator (simulated{gain})")
+        lines.append(f"{rate(without)} QPS without the accelerator (simulated{gain})")
     if said := assumed(found.schedule):
         lines.append(f"{said} (simulated)")
     return "\n".join(lines)

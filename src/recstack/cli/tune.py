@@ -22,6 +22,7 @@ from recstack.cli.output import console, print_json, progress
 from recstack.cli.tuned import found_records, show_progress, tuned_record, tuned_table
 from recstack.engine import EngineConfig
 from recstack.errors import ConfigError
+from recstack.files import check_writable
 from recstack.loadtest import sizes as size_forms
 from recstack.loadtest import sla as sla_forms
 from recstack.model import Model
@@ -70,9 +71,11 @@ def tune(
 ) -> None:
     """Tune chunks, lanes, threads, merging and plan; exit 1, no plan if nothing meets the SLA."""
     if not Path(model).is_dir():
-        raise ConfigError(
-            f"expected a model folder (`recstack zoo NAME --out FOLDER`), got {model!r}"
-        )
+        hint = "a plan.toml is for --alternative" if model.endswith(".toml") else ""
+        hint = hint or "`recstack zoo NAME --out FOLDER` makes one"
+        raise ConfigError(f"expected a model folder, got {model!r} ({hint})")
+    for path in filter(None, (out, results)):
+        check_writable(path)
     # The name of the only plan is left out of every line.
     first = Path(model).name if alternative else ""
     plans = {first: _plan(Path(model), EngineConfig(isa=isa), out)}
@@ -120,9 +123,11 @@ def _ended(found: Tuned, sla: str, out: Path, met: bool) -> str:
     """What was written, and whether --budget-s ended the search."""
     if met:
         return f"wrote {out}" + ("" if found.complete else " (stopped by --budget-s)")
-    why = f"no rate that was tried meets {sla}"
-    if not found.trials[0].found.probes:
+    why, probes = f"no rate that was tried meets {sla}", found.trials[0].found.probes
+    if not probes:
         why = "--budget-s ended before the first probe"
+    elif all(probe.outcome == "invalid" for probe in probes):
+        why += f": none could be measured ({probes[-1].reason})"
     elif not found.complete:
         why += " before --budget-s ended"
     return f"{why}: no plan written" + (f", {out} left as it is" if out.exists() else "")

@@ -10,7 +10,7 @@ from typing import Any
 from rich.live import Live
 from rich.text import Text
 
-from recstack.cli.output import progress, table
+from recstack.cli.output import progress, rate, table
 from recstack.loadtest.search import Probe
 from recstack.schedule import ScheduleConfig
 from recstack.tune import Candidate, Trial, Tuned
@@ -39,15 +39,13 @@ class Progress:
         if probe.outcome == "pass" and probe.rate_qps > self._best[0]:
             self._best = probe.rate_qps, what
         if self._lines:
-            progress.print(
-                f"  {what}: {probe.rate_qps:8.0f} qps  {probe.outcome}"
-                f"  ({probe.over} of {probe.queries} over the limit)",
-                style="dim",
-                soft_wrap=True,
-            )
+            why = f"{probe.over} of {probe.queries} over the limit"
+            why = probe.reason if probe.outcome == "invalid" else why
+            line = f"  {what}: {rate(probe.rate_qps):>8} qps  {probe.outcome}  ({why})"
+            progress.print(line, style="dim", soft_wrap=True)
         if self._live:
             spent_s = time.monotonic() - self._began
-            best = f"best {self._best[0]:.0f} qps: {self._best[1]}" if self._best[1] else ""
+            best = f"best {rate(self._best[0])} qps: {self._best[1]}" if self._best[1] else ""
             self._live.update(
                 Text(f"{self._probes} probes, {spent_s:.0f} of {self._budget_s:.0f} s  {best}")
             )
@@ -119,10 +117,10 @@ def tuned_table(found: Tuned, sla: str, sizes: str) -> Any:
     rows = []
     for label, trial in trials:
         one = trial.found
-        bracket = f"{one.low_qps:.0f}..{one.high_qps:.0f}"
+        bracket = f"{rate(one.low_qps)}..{rate(one.high_qps)}"
         reason = ENDS.get(one.high_outcome or "", "")
         what = describe_candidate(trial.candidate)
-        rows.append((label, what, f"{one.low_qps:.0f}", bracket, reason))
+        rows.append((label, what, rate(one.low_qps), bracket, reason))
     heads = ("", "schedule", "QPS", "bracket", "ended by")
     confidence = f"{found.best.found.confidence:.0%} confidence"
     again = ", searched again in turn" if found.checked else ""

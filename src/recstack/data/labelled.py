@@ -32,7 +32,7 @@ from safetensors.numpy import save_file
 
 from recstack.batch import Batch, Input, check
 from recstack.data.slices import slice_queries, take_queries
-from recstack.errors import BatchError, DataError
+from recstack.errors import BatchError, DataError, first_fault
 
 FORMAT = "recstack labelled 1"
 REQUIRED = ("dense", "user_dense", "values", "lengths", "query_offsets", "labels")
@@ -177,8 +177,7 @@ def read_labelled(path: str | os.PathLike[str], inputs: Sequence[Input]) -> Labe
     except (OSError, SafetensorError, TypeError) as error:  # TypeError: a type that NumPy lacks
         raise DataError(f"{path}: cannot read: {error}") from error
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        raise DataError(f"{path}: {fault['msg']} - at `inputs`") from error
+        raise DataError(f"{path}: {first_fault(error)[0]} - at `inputs`") from error
     _check_inputs(found, tuple(inputs), str(path))
     labels, groups = arrays.pop("labels"), arrays.pop("groups", None)
     try:

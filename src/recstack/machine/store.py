@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from recstack.errors import DataError
+from recstack.errors import DataError, first_fault
 from recstack.machine.peaks import Peaks
 from recstack.results import Machine, ResultWriteError, fingerprint, replace_file
 
@@ -91,9 +91,8 @@ def find_peaks() -> Peaks:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "file"
-        raise DataError(f"{path}: {first['msg']} - at `{place}`") from error
+        what, place = first_fault(error)
+        raise DataError(f"{path}: {what} - at `{place or 'file'}`") from error
     if _hash(peaks.machine) != _hash(machine):
         raise DataError(f"{path}: expected the peaks of {machine.cpu}, got {peaks.machine.cpu}'s")
     return peaks

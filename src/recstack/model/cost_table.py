@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 
-from rich.console import Console, JustifyMethod
+from rich.console import JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
@@ -25,20 +24,6 @@ COLUMNS = (
     "act. KB",
 )
 PER = {"item": "row", "user": "query", "const": "plan"}
-
-
-def render(description: Description, width: int = 120) -> str:
-    """The table as plain text, at most `width` columns wide.
-
-    >>> from recstack.model import zoo
-    >>> from recstack.model.cost import describe
-    >>> print(render(describe(zoo.outline("ncf"))).splitlines()[0].split()[0])
-    ncf:
-    """
-    text = io.StringIO()
-    Console(file=text, width=width, color_system=None).print(cost_table(description))
-    lines = (line.rstrip() for line in text.getvalue().splitlines())
-    return "\n".join(line for line in lines if line) + "\n"
 
 
 def cost_table(description: Description) -> Table:

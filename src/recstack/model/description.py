@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from recstack.batch import Input
-from recstack.errors import ModelError
+from recstack.errors import ModelError, first_fault
 from recstack.model.ops import AnyOp
 from recstack.model.ops.base import Name
 from recstack.rows import RowFormat
@@ -87,10 +87,8 @@ def parse_description(data: Any, file: str = "model.json") -> ModelDescription:
     try:
         return ModelDescription.model_validate(data)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        got = fault.get("input")
-        shown = "" if isinstance(got, dict | list | tuple) else f", got {got!r:.80}"
-        raise ModelError(f"{fault['msg']}{shown}", f"{file}: {_place(fault['loc'])}") from None
+        place = _place(error.errors(include_url=False)[0]["loc"])
+        raise ModelError(first_fault(error)[0], f"{file}: {place}") from None
 
 
 def _place(location: tuple[int | str, ...]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from recstack import results
-from recstack.errors import DataError
+from recstack.errors import DataError, first_fault
 from recstack.report.records import SORTS, Found, Record
 
 KINDS = ("quickstart", "tune", "load", "policies", "bench", "quantize", "mlperf")
@@ -106,6 +106,5 @@ def _record(sort: type[Record], record: dict[str, Any], where: str) -> Record:
     try:
         return sort.model_validate(record)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or record["record"]
-        raise DataError(f"{where}: {first['msg']} - at `{place}`") from error
+        what, place = first_fault(error)
+        raise DataError(f"{where}: {what} - at `{place or record['record']}`") from error

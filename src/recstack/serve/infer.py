@@ -112,6 +112,7 @@ class Inference:
         exchange.body = b""  # what the batch views of it stays, what it copied need not
         metrics = served.metrics
         metrics.rows.add(request.batch.rows)
+        exchange.observe = partial(self._observe, served, rows=request.batch.rows)
         metrics.queries += len(parts)
         metrics.stage("decode", decode_ns)
         flight = Flight(exchange, served, request, parts)
@@ -158,13 +159,14 @@ class Inference:
         if self._flights.pop(id(flight), None) is not None:
             answer(flight)
 
-    def _observe(self, served: Served, exchange: Exchange) -> None:
+    def _observe(self, served: Served, exchange: Exchange, rows: int = 0) -> None:
         metrics = served.metrics
         metrics.in_flight -= 1
         metrics.replies[exchange.status] += 1
         elapsed_ns = self._clock.now_ns() - exchange.received_ns
         (metrics.ok if exchange.status == 200 else metrics.failed).add(elapsed_ns)
         if exchange.status == 200:
+            metrics.scored += rows
             metrics.last_inference_ms = time.time_ns() // 1_000_000
 
 

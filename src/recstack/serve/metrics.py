@@ -49,7 +49,8 @@ class ModelMetrics:
     """What one model's requests did.
 
     replies: by HTTP status. stages: durations in ns by stage, the server's own `decode` and
-    `encode` beside those that the SUT reports. ok, failed: time in ns of whole requests.
+    `encode` beside those that the SUT reports. ok, failed: time in ns of whole requests. rows: of
+    all that were decoded; scored: of those that were answered with scores.
     """
 
     replies: Counter[int] = field(default_factory=Counter)
@@ -57,6 +58,7 @@ class ModelMetrics:
     ok: Histogram = field(default_factory=_times)
     failed: Histogram = field(default_factory=_times)
     rows: Histogram = field(default_factory=lambda: Histogram(ROW_BOUNDS))
+    scored: int = 0
     queries: int = 0
     in_flight: int = 0
     last_inference_ms: int = 0

@@ -67,8 +67,8 @@ class Served:
             "name": self.name,
             "version": VERSION,
             "last_inference": metrics.last_inference_ms,
-            "inference_count": metrics.rows.total,
-            "execution_count": metrics.queries,
+            "inference_count": metrics.scored,
+            "execution_count": int(self.sut_stats().get("batches", metrics.queries)),
             "inference_stats": {
                 "success": {"count": metrics.ok.count, "ns": metrics.ok.total},
                 "fail": {"count": metrics.failed.count, "ns": metrics.failed.total},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from recstack.errors import ConfigError
+from recstack.errors import ConfigError, first_fault
 from recstack.files import write_whole
 from recstack.schedule import Costs
 from recstack.types import Origin
@@ -87,9 +87,8 @@ def read_accelerator(source: str | Path) -> Accelerator:
             return _of_one(Costs.model_validate_json(json.dumps(data)), path)
         return Accelerator.model_validate_json(json.dumps(data))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{first['msg']} - at `{path}: {place}`") from None
+        what, place = first_fault(error)
+        raise ConfigError(f"{what} - at `{path}: {place}`") from None
 
 
 def find_costs(text: str, model: str) -> tuple[Accelerator, Costs]:

@@ -18,7 +18,7 @@ from recstack.data import slice_rows
 from recstack.engine import DeviceConfig, Engine, EngineConfig, HybridEngine, compile
 from recstack.engine.native.build import make_layout
 from recstack.engine.native.engine import fault
-from recstack.errors import BatchError, ConfigError
+from recstack.errors import BatchError, ConfigError, first_fault
 from recstack.files import write_whole
 from recstack.model import Model, load
 from recstack.model.digest import model_digest
@@ -91,9 +91,8 @@ def read_deployment(path: str | Path) -> tuple[Deployment, Model]:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{first['msg']} - at `{path}: {place}`") from None
+        what, place = first_fault(error)
+        raise ConfigError(f"{what} - at `{path}: {place}`") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"expected TOML: {error} - at `{path}`") from None
     model = load(path.parent / deployment.model)
