@@ -4,7 +4,9 @@
 
 FOLDER holds Beauty.txt.gz and Beauty_item2attributes.json.gz. Writes OUT/model,
 OUT/test.safetensors (each user's last item and one drawn at random), OUT/ranking.safetensors (the
-last item of 2,500 users, and 99 drawn) and OUT/metrics.jsonl.
+last item of 2,500 users, and 99 drawn), OUT/ranking-200.safetensors (that of all users, and 199
+drawn) and OUT/metrics.jsonl. --rankings: only OUT/ranking-200.safetensors, for the model that is in
+OUT.
 """
 
 from __future__ import annotations
@@ -25,13 +27,17 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from learning import fit, handover
 
-from recstack.data import behaviour
+import recstack as rs
+from recstack.data import LabelledData, behaviour
 from recstack.data.metrics import auc, bootstrap, hit_rate, ndcg, normalised_entropy
 from recstack.data.negatives import Unseen
 from recstack.data.rows import Rows
+from recstack.data.slices import merge
 
 POSITIONS = 3  # training positions per user: the last ones
 RANKED_USERS = 2_500
+WIDE = 199  # negatives per user where all users are ranked
+WIDE_CHUNK = 1_000  # users whose features are made at once
 VALID_USERS = 2_500
 AUXILIARY = 0.5  # weight of DIEN's auxiliary loss
 MODELS = {"din": DIN, "dien": DIEN}
@@ -82,7 +88,12 @@ class Beauty:
         rng = np.random.default_rng(0)
         user, position = behaviour.cut(self.data, part)
         at = np.sort(rng.permutation(len(user))[:users])
-        user, position = user[at], position[at]
+        return self.ranked(rng, user[at], position[at], negatives)
+
+    def ranked(
+        self, rng: np.random.Generator, user: np.ndarray, position: np.ndarray, negatives: int
+    ) -> Requests:
+        """What stands at these positions, each before others drawn."""
         drawn = self.unseen(rng, user, negatives)
         items = np.column_stack([self.data.item(user, position), drawn])
         width = negatives + 1
@@ -185,7 +196,27 @@ def train(beauty: Beauty, name: str, seed: int, out: Path) -> dict[str, object]:
         key: handover.labelled(found.rows, model, found.labels, found.offsets, groups=found.users)
         for key, found in sets.items()
     }
+    record |= wide_ranking(beauty, model, out)
     return handover.deliver(out, model, held_out, scores, record, seed)
+
+
+def wide_ranking(beauty: Beauty, model: rs.Model, out: Path) -> dict[str, float]:
+    """Every user's last item before 199 drawn; the same for every seed."""
+    rng = np.random.default_rng(1)
+    user, position = behaviour.cut(beauty.data, "test")
+    parts = []
+    for at in range(0, len(user), WIDE_CHUNK):
+        chunk = slice(at, at + WIDE_CHUNK)
+        found = beauty.ranked(rng, user[chunk], position[chunk], WIDE)
+        parts.append(handover.labelled(found.rows, model, found.labels, found.offsets))
+    whole = LabelledData(
+        model.inputs,
+        merge([part.batch for part in parts], model.inputs),
+        np.concatenate([part.labels for part in parts]),
+        user,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    return handover.wide_ranking(out / "ranking-200.safetensors", model, whole)
 
 
 def main() -> None:
@@ -194,9 +225,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the Beauty files")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rankings", action="store_true", help="train nothing")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print(json.dumps(train(Beauty(given.data), given.model, given.seed, given.out)))
+    beauty = Beauty(given.data)
+    if given.rankings:
+        print(json.dumps(wide_ranking(beauty, rs.load(given.out / "model"), given.out)))
+        return
+    print(json.dumps(train(beauty, given.model, given.seed, given.out)))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import recstack as rs
 from recstack import results
 from recstack.batch import Input, SparseInput
 from recstack.data import LabelledData
+from recstack.data.drawn import drawn_gains
 from recstack.data.metrics import auc
 from recstack.model import build
 from recstack.model.importing import coverage
@@ -47,7 +48,9 @@ def imported(
     return build(model.description.model_copy(update=changes), model.weights)
 
 
-def labelled(rows, model: rs.Model, labels, offsets=None, groups=None) -> LabelledData:
+def labelled(
+    rows, model: rs.Model, labels, offsets=None, groups=None, closed: bool = False
+) -> LabelledData:
     """Rows (recstack.data.rows) with labels (R,) or (R, tasks), as the model's labelled data."""
     names = [i.name for i in model.sparse]
     batch = rows.batch(names, offsets)
@@ -56,7 +59,25 @@ def labelled(rows, model: rs.Model, labels, offsets=None, groups=None) -> Labell
         batch.replace(values=batch.values.astype(np.int32)),
         np.asarray(labels, np.float32).reshape(batch.rows, -1),
         groups,
+        closed,
     )
+
+
+def wide_ranking(path: Path, model: rs.Model, data: LabelledData) -> dict[str, float]:
+    """Write rankings against more candidates than 99; HR@10 and NDCG@10 as means over draws of 99.
+
+    By recstack's scores.
+    """
+    data.save(path)
+    engine = rs.compile(model)
+    scores = np.concatenate([engine.run(part.batch) for part in data.chunks(65536)])[:, 0]
+    at = data.batch.query_offsets.astype(np.int64)
+    return {
+        f"{which}@10/100": float(
+            drawn_gains(scores, at, k=10, of=100, which=which)[data.labels[:, 0] > 0].mean()
+        )
+        for which in ("hr", "ndcg")
+    }
 
 
 def deliver(

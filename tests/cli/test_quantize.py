@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from recstack.cli import quantize as cli
 from recstack.cli.app import app
 from recstack.errors import ConfigError, DataError, ModelFileError
 from recstack.model import storage
-from recstack.model.digest import weights_digest
+from recstack.model.digest import model_digest
 from recstack.precision.plan import read_plan
 from recstack.tune import compile_deployment, read_deployment
 from recstack.tune.deployment import read_reference
@@ -47,7 +49,7 @@ def test_a_proven_plan_leaves_all_that_serving_needs(data: str, tmp_path: Path) 
                      "journal.jsonl"}  # fmt: skip
     deployment, model = read_deployment(tmp_path / "plan.toml")
     original, labelled = ratings("wnd")
-    assert deployment.reference_digest == weights_digest(original)
+    assert deployment.reference_digest == model_digest(original)
     assert read_reference(tmp_path / "plan.toml", deployment).name == original.name
     part = labelled.part(0, 500).batch
     scores = compile_deployment(deployment, model).run(part)
@@ -56,6 +58,24 @@ def test_a_proven_plan_leaves_all_that_serving_needs(data: str, tmp_path: Path) 
     size = (tmp_path / "model" / "weights.safetensors").stat().st_size
     whole = sum(a.nbytes for a in original.weights.values())
     assert size < 0.6 * whole  # tables alone: layers are packed when an engine is made
+
+
+def test_what_the_page_says_is_printed_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample of docs/precision.md, by the commands above it."""
+    page = (EXAMPLE.parents[1] / "docs" / "precision.md").read_text()
+    commands, sample = page.split("in a clone, without torch:\n")[1].split("```")[:2]
+    prepare, search = (line.split() for line in commands.splitlines() if line.startswith("    "))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(EXAMPLE.parent)
+    assert prepare[0] == "python" and search[:2] == ["recstack", "quantize"]
+    subprocess.run([sys.executable, *prepare[1:]], check=True)
+    done = CliRunner().invoke(app, search[1:])
+    assert done.exit_code == 0, done.output
+    printed = " ".join(done.output.split())
+    lines = [" ".join(line.removesuffix("...").split()) for line in sample.splitlines()]
+    assert len(lines) > 12
+    for line in lines:
+        assert line in printed, printed
 
 
 def test_an_edited_plan_is_proven_as_it_was_edited(data: str, tmp_path: Path) -> None:
@@ -190,6 +210,28 @@ def test_a_plan_that_is_not_faster_is_not_deployed(
     other = tmp_path / "other"
     done = quantize("--data", data, "-o", str(other), "--objective", "memory")
     assert done.exit_code == 0 and (other / "plan.toml").exists()
+
+
+def test_new_weights_are_published_in_fp32_where_the_plan_is_not_faster(
+    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "p.toml").write_text('format = 1\n[layers]\ndefault = "bf16"\n')
+    published = ("--data", data, "--publish", "--plan", str(tmp_path / "p.toml"))
+    monkeypatch.setattr(cli, "plan_ns", lambda *_: (10_000.0, 10_500.0))
+    done = quantize(*published, "-o", str(tmp_path / "slow"))
+    assert done.exit_code == 0, done.output
+    assert "not_faster: ne" in done.output and "(100.0%)" in done.output
+    assert "64 rows take 10.5 us in the whole plan and 10.0 us in fp32" in done.output
+    text = (tmp_path / "slow" / "precision.toml").read_text()
+    assert "# given up: the plan is not faster than fp32" in text
+    deployment, _ = read_deployment(tmp_path / "slow" / "plan.toml")
+    assert {p.format for p in deployment.engine.precision.layers.values()} == {"fp32"}
+    assert "not faster than fp32" in (tmp_path / "slow" / "report.html").read_text()
+    for name, more in (("small", ("--objective", "memory")), ("again", ())):
+        if name == "again":  # fp32 already: a race against itself decides nothing
+            published = (*published[:-1], str(tmp_path / "slow" / "precision.toml"))
+        done = quantize(*published, *more, "-o", str(tmp_path / name))
+        assert done.exit_code == 0 and "proven: ne" in done.output, done.output
 
 
 def test_debug_looks_at_queries_from_all_over_the_data(

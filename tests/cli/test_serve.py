@@ -22,10 +22,14 @@ import pytest
 
 from recstack.cli.serve import serve
 from recstack.data import random_batch
+from recstack.engine.precision import ActivationRange, LayerPlan, LayerPrecision, quantisable
 from recstack.errors import RecstackError
 from recstack.model import Model, zoo
+from recstack.model.digest import model_digest
+from recstack.precision.plan import PrecisionPlan
 from recstack.schedule import Costs, ScheduleConfig
 from recstack.tune import Deployment
+from recstack.tune.guard import GuardConfig
 
 NCF = zoo.build("ncf", seed=0, rows_scale=0.001)
 COMMAND = [sys.executable, "-c", "from recstack.cli import main; main()", "serve"]
@@ -41,14 +45,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def serving(cwd: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The process and its port, once it listens."""
+def serving(
+    cwd: Path, *arguments: str, said: list[str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The process and its port, once it listens; said: gets its lines until then."""
     with subprocess.Popen(
         [*COMMAND, *arguments, "--port", "0"],
         stderr=subprocess.PIPE, text=True, cwd=cwd, env={**os.environ, "COLUMNS": "160"},
     ) as process:  # fmt: skip
         try:
-            lines = []
+            lines = [] if said is None else said
             while not (found := re.search(r"at http://127.0.0.1:(\d+)/v2", "".join(lines))):
                 line = process.stderr.readline()
                 assert line, "".join(lines)
@@ -100,6 +106,34 @@ def test_a_plan_is_served_until_a_signal(folder: Path, options: tuple[str, ...])
         assert f"recstack_sut_{word[options[0] if options else '']}" in text
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
+
+
+def test_ranges_found_while_serving_are_there_after_a_restart(tmp_path: Path) -> None:
+    layers = {n: LayerPrecision("int8", ActivationRange(-9.0, 9.0)) for n in quantisable(NCF)}
+    NCF.save(tmp_path / "m")
+    PrecisionPlan(layers=LayerPlan(layers=layers)).save(tmp_path / "precision.toml")
+    guard = GuardConfig(share=1.0, refresh_every=32, drift=None, clipping=None, ne_budget=None)
+    made = Deployment(
+        model="m", precision="precision.toml", reference="m", reference_digest=model_digest(NCF),
+        guard=guard,
+    )  # fmt: skip
+    made.save(tmp_path / "plan.toml")
+    kept = tmp_path / "plan.ranges.toml"
+    with serving(tmp_path, "plan.toml", "--name", "shop") as (process, port):
+        end = time.monotonic() + 20
+        while not kept.exists():
+            assert post(port, "shop/infer", infer(NCF, 30))[0] == 200 and time.monotonic() < end
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    before = kept.read_text()
+    assert "9.0" not in before and all(name in before for name in layers)
+    with serving(tmp_path, "plan.toml", said=(lines := [])) as _:
+        assert "with the ranges that" in "".join(lines)
+    layers[quantisable(NCF)[0]] = LayerPrecision("int8", ActivationRange(-8.0, 8.0))
+    PrecisionPlan(layers=LayerPlan(layers=layers)).save(tmp_path / "precision.toml")
+    with serving(tmp_path, "plan.toml", said=(lines := [])) as _:
+        assert "is of another model or plan: not used" in "".join(lines)
+    assert kept.read_text() == before
 
 
 def test_a_plan_of_slack_is_served_without_adapting(folder: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,20 @@ def test_a_file_reads_back_what_was_saved(model: Model, tmp_path: Path) -> None:
     assert equal(data, again)
     assert again.inputs == model.inputs
     assert list(tmp_path.iterdir()) == [tmp_path / "data.safetensors"]
+
+
+def test_closed_data_stay_closed_in_a_file_and_a_part_of_them_is_not(
+    model: Model, tmp_path: Path
+) -> None:
+    data, path = replace(draw(model), closed=True), tmp_path / "data.safetensors"
+    data.save(path)
+    assert read_labelled(path, model.inputs).closed
+    assert not data.take(np.arange(3)).closed and not data.part(0, 3).closed
+    with safe_open(path, "np") as file:
+        about = {**file.metadata(), "closed": "perhaps"}
+    save_file(load_file(path), path, metadata=about)
+    with pytest.raises(DataError, match="expected true or false, got 'perhaps' - at `closed`"):
+        read_labelled(path, model.inputs)
 
 
 def test_taking_a_run_of_queries_is_slicing_it(model: Model) -> None:

@@ -145,3 +145,69 @@ def test_training_keeps_the_best_epoch(modules) -> None:
     )
     assert history == [0.1, 0.7, 0.3, 0.2]
     assert float(net.weight.detach()[0, 0]) == seen[1] != seen[2] and not net.training
+
+
+def test_lastfm_ranks_every_item_that_a_user_has_not_touched(modules, tmp_path) -> None:
+    example = modules("lastfm", "model", "train", *SHARED)
+    rng, users, items = np.random.default_rng(0), 20, 130
+    trained = np.unique(rng.integers([1, 1], [users + 1, items + 1], (200, 2)), axis=0)
+    seen = {tuple(pair) for pair in trained.tolist()}
+    test_item = [next(i for i in range(u, items) if (u, i) not in seen) for u in range(1, users)]
+    data = ncf.Ratings(
+        user=trained[:, 0], item=trained[:, 1],
+        test_user=np.arange(1, users), test_item=np.array(test_item),
+        negatives=(np.ones(users - 1, np.int64), np.ones(users - 1, np.int32)),
+        users=np.arange(users), items=np.arange(items),
+    )  # fmt: skip
+    net = randomised(example["model"].NeuMF(users + 1, items + 1, gmf=4, dim=6, hidden=(8, 4)))
+    rows = ncf.rows(data.test_user, data.test_item)
+    model = example["learning.handover"].imported(
+        net, example["train"].tensors(rows), ncf.SCHEMA, ("user",), "ncf", {}
+    )
+    figures = example["train"].wide_ranking(data, model, tmp_path)
+    assert 0 <= figures["ndcg@10/100"] <= figures["hr@10/100"] <= 1
+    found = read_labelled(tmp_path / "ranking-all.safetensors", model.inputs)
+    assert found.closed and (found.groups == data.test_user).all()
+    for q, user in enumerate(data.test_user.tolist()):
+        part = found.part(q, q + 1)
+        asked = part.batch.values[1:].tolist()
+        assert part.batch.values[0] == user and asked[0] == test_item[q]
+        wanted = {i for i in range(1, items + 1) if (user, i) not in seen}
+        assert set(asked) == wanted and len(asked) == len(wanted)
+        assert part.labels[:, 0].tolist() == [1.0] + [0.0] * (len(asked) - 1)
+
+
+def test_beauty_ranks_every_user_in_chunks_as_at_once(modules, tmp_path, monkeypatch) -> None:
+    example = modules("beauty", "models", "train", *SHARED)
+    train = example["train"]
+    beauty = train.Beauty.__new__(train.Beauty)
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, 9, 25)
+    beauty.data = behaviour.Behaviour(
+        items=rng.integers(0, 300, lengths.sum()),
+        starts=np.concatenate([[0], np.cumsum(lengths)]),
+        users=np.arange(25), ids=np.arange(300),
+        attributes=(rng.integers(0, 12, 600), np.full(300, 2, np.int32)),
+        attribute_ids=np.arange(12),
+    )  # fmt: skip
+    beauty.features = behaviour.Features(beauty.data, train.HISTORY)
+    owner = np.repeat(np.arange(25), lengths)
+    beauty.unseen = train.Unseen(owner, beauty.data.items, 300)
+    limits = beauty.features.table_rows
+    sizes = {"item": 6, "category": 4, "hidden": (12, 8)}
+    net = randomised(example["models"].DIN(limits["item"], limits["attributes"], **sizes))
+    rows = beauty.requests("test", 1).rows
+    model = example["learning.handover"].imported(
+        net, train.tensors(rows.take(np.arange(3))), rows.schema,
+        ("history", "history_category"), "din", {"attributes_values": "attributes"},
+    )  # fmt: skip
+    monkeypatch.setattr(train, "WIDE_CHUNK", 7)
+    train.wide_ranking(beauty, model, tmp_path)
+    found = read_labelled(tmp_path / "ranking-200.safetensors", model.inputs)
+    assert found.queries == 25 and found.rows == 25 * 200 and not found.closed
+    assert found.labels[:, 0].reshape(25, 200).sum(axis=0).tolist() == [25] + [0] * 199
+    # The positive rows, history included, are those of the other ranking.
+    few = beauty.requests("test", 3)
+    few = example["learning.handover"].labelled(few.rows, model, few.labels, few.offsets)
+    scores = [rs.compile(model).run(d.batch)[d.labels > 0] for d in (found, few)]
+    np.testing.assert_array_equal(*scores)

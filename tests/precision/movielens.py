@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 import recstack as rs
-from recstack.data import LabelledData, movielens
+from recstack.data import LabelledData
 from recstack.model.model import build
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "movielens"
@@ -18,15 +19,12 @@ LAYER, COLUMN, FACTOR = "relu_1", 17, 1000.0
 @cache
 def ratings(name: str) -> tuple[rs.Model, LabelledData]:
     """A model, and 20,001 ratings that it was not trained on, by 147 users."""
-    data = movielens.load(EXAMPLE / "data/ratings.csv.gz", EXAMPLE / "data/movies.csv.gz")
-    _, valid, test = movielens.split(data)
-    features = movielens.Features(data, train_until=int(data.time[valid[0]]))
-    at = np.concatenate([valid, test])
+    spec = importlib.util.spec_from_file_location("held_out", EXAMPLE / "held_out.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     model = rs.load(EXAMPLE / "models" / name)
-    rows = features.of(data.user[at], data.movie[at], data.time[at])
-    labels = data.liked[at][:, None].astype(np.float32)
-    batch = rows.batch([i.name for i in model.sparse])
-    return model, LabelledData(model.inputs, batch, labels, data.user[at])
+    return model, module.held_out(model)
 
 
 @cache

@@ -9,7 +9,7 @@ import recstack as rs
 from recstack.engine import DeviceConfig, HybridEngine, OpaqueWarning
 from recstack.errors import ConfigError
 from recstack.loadtest import drive
-from recstack.model.digest import weights_digest
+from recstack.model.digest import model_digest
 from recstack.schedule import AcceleratorConfig, Costs, ScheduleConfig
 from recstack.tune import Deployment, engine_costs, executor_costs, read_deployment, start
 from recstack.tune.deployment import read_reference
@@ -115,11 +115,11 @@ def test_a_reference_is_the_model_that_the_deployment_was_made_of(tmp_path: Path
     first, second = (rs.zoo.build("ncf", seed=seed, rows_scale=0.001) for seed in (0, 1))
     first.save(tmp_path / "fp32")
     path = tmp_path / "plan.toml"
-    made = Deployment(model="fp32", reference="fp32", reference_digest=weights_digest(first))
+    made = Deployment(model="fp32", reference="fp32", reference_digest=model_digest(first))
     made.save(path)
     assert read_reference(path, read_deployment(path)[0]).name == "ncf"
     second.save(tmp_path / "fp32")
-    with pytest.raises(ConfigError, match=r"other weights .*fp32: quantise anew.*toml: reference"):
+    with pytest.raises(ConfigError, match=r"another \(.*fp32: quantise anew.*toml: reference"):
         read_reference(path, made)
     assert read_reference(path, Deployment(model="fp32", reference="fp32")).name == "ncf"
     with pytest.raises(ConfigError, match="expected the folder of the fp32 model"):

@@ -57,11 +57,13 @@ FP32 = compile(MODEL)
 def guarding(**changes: object) -> Guard:
     config = GuardConfig.model_validate({"share": 1.0, "drift": 0.01, **changes})
     lines: list[str] = []
+    kept: list[LayerPlan | None] = []
     guard = Guard(
         MODEL, EngineConfig(precision=PLAN), MODEL,
         lambda engine: start(engine, ScheduleConfig(spin_us=0), loop=True), config, lines.append,
+        kept.append,
     )  # fmt: skip
-    guard.lines = lines  # type: ignore[attr-defined]
+    guard.lines, guard.kept = lines, kept  # type: ignore[attr-defined]
     return guard
 
 
@@ -217,11 +219,27 @@ def test_an_alarm_after_the_clock_refreshed_leads_to_a_refresh_and_one_after_tha
     stats = guard.stats()
     assert stats["monitor_refreshed"] == 3 and stats["monitor_fell_back"] == 1
     assert guard.plan != LayerPlan()
+    assert len(guard.kept) == 3 and guard.kept[-1] == guard.plan  # type: ignore[attr-defined]
     drive(guard, some(90_000, 60, scale=36.0))  # again, within PATIENCE
     stats = guard.stats()
     guard.close()
     assert stats["monitor_refreshed"] == 3 and stats["monitor_fell_back"] == 2
     assert guard.plan == LayerPlan()
+    assert guard.kept[3:] == [None]  # type: ignore[attr-defined]
+
+
+def test_ranges_that_cannot_be_kept_serve_all_the_same() -> None:
+    guard = guarding(refresh_every=40)
+
+    def full(plan: LayerPlan | None) -> None:
+        raise ConfigError("cannot write")
+
+    guard._keep = full
+    drive(guard, some(80_000, 60))
+    stats = guard.stats()
+    guard.close()
+    assert stats["monitor_refreshed"] == 1 and static_ranges(guard.plan) != static_ranges(PLAN)
+    assert guard.lines[-1] == "the watch failed: ConfigError: cannot write"  # type: ignore[attr-defined]
 
 
 def test_a_refresh_by_the_clock_keeps_what_labels_and_drift_have_shown() -> None:

@@ -44,7 +44,7 @@ def quantize(
     model: ModelName,
     data: Annotated[Path, typer.Option(help="Labelled data (recstack.data.labelled).")],
     metric: Annotated[
-        str, typer.Option(help="ne, logloss, auc, hr@K, ndcg@K or MODULE:FUNCTION.")
+        str, typer.Option(help="ne, logloss, auc, hr@K[/N], ndcg@K[/N] or MODULE:FUNCTION.")
     ] = "ne",
     budget: Annotated[
         str, typer.Option(help="How much worse it may be: 0.05% of it, or 0.002 in its unit.")
@@ -78,7 +78,8 @@ def quantize(
 ) -> None:
     """Search and prove a precision plan; exit 1 when none, or the one given, keeps the budget.
 
-    --publish always ends in a deployment: in fp32 where nothing of the plan is proven.
+    --publish always ends in a deployment: in fp32 where nothing of the plan is proven, or where
+    what is takes no less time (--objective latency).
     """
     if publish and plan is None:
         raise ConfigError("expected --plan with --publish: what the weights before were served by")
@@ -93,7 +94,7 @@ def quantize(
         return
     measure, limit = _metric(metric), parse_budget(budget, floor)
     notes: Mapping[str, str] = {}
-    chosen = PrecisionPlan()
+    chosen, kept = PrecisionPlan(), None
     try:
         if given is None:
             config = QuantiseConfig.model_validate(
@@ -115,9 +116,15 @@ def quantize(
         record = precision_record(made, metric, limit, verdict="too_small", reason=reason)
     holds = publish or record["verdict"] == "proven"
     ns = plan_ns(made, chosen, rows, seed, engine) if holds else None
-    if ns and given is None and objective is Objective.LATENCY and ns[1] >= ns[0]:
-        record |= {"verdict": "not_faster", "reason": _not_faster(record["reason"], rows, ns)}
-        holds = False
+    if ns and objective is Objective.LATENCY and ns[1] >= ns[0]:
+        reason = _not_faster(record["reason"], rows, ns)
+        if kept is not None and not kept.is_fp32:
+            kept = kept.not_faster(made, reason)
+            record, chosen, notes = kept.to_record(made, metric, limit), kept.plan, kept.given_up
+            ns = ns[0], ns[0]
+        elif given is None:
+            record |= {"verdict": "not_faster", "reason": reason}
+            holds = False
     record |= {
         "rows": rows,
         "bytes": [plan_bytes(made, PrecisionPlan()), plan_bytes(made, chosen)],

@@ -10,10 +10,13 @@ import typer
 
 from recstack.cli.options import DEFAULT_SLA, SlaOption
 from recstack.cli.output import progress
+from recstack.engine.precision import LayerPlan
 from recstack.errors import ConfigError
 from recstack.loadtest import SLA
 from recstack.loadtest import sla as sla_forms
 from recstack.model import Model, load
+from recstack.model.digest import model_digest
+from recstack.precision.calibrate import static_ranges
 from recstack.schedule import LoopDispatcher
 from recstack.tune import (
     AdaptiveDispatcher,
@@ -25,6 +28,7 @@ from recstack.tune import (
 from recstack.tune.adaptive import adaptable
 from recstack.tune.deployment import read_reference
 from recstack.tune.guard import Guard, GuardConfig
+from recstack.tune.ranges import KeptRanges
 
 
 class OnAlarm(enum.StrEnum):
@@ -120,12 +124,22 @@ def _guard(
 
 def _watched(plan: Path, deployment: Deployment, model: Model, guard: GuardConfig) -> Guard:
     reference = read_reference(plan, deployment)
+    engine, kept = deployment.engine, None
+    if isinstance(planned := engine.precision, LayerPlan) and static_ranges(planned):
+        digest = deployment.reference_digest or model_digest(reference)
+        kept = KeptRanges(plan, digest, planned)
+        if (refreshed := kept.read()) is not None:
+            engine = engine.model_copy(update={"precision": refreshed})
+            progress.print(f"with the ranges that {kept.path} has from serving", style="dim")
+        elif kept.path.exists():
+            progress.print(f"{kept.path} is of another model or plan: not used", style="yellow")
     progress.print(
         f"watching {guard.share:.2%} of the queries; an alarm leads to: {guard.act}", style="dim"
     )
     return Guard(
-        model, deployment.engine, reference,
+        model, engine, reference,
         lambda engine: start(engine, deployment.schedule, loop=True),
         guard,
         lambda line: progress.print(line, style="yellow"),
+        kept.save if kept is not None else lambda plan: None,
     )  # fmt: skip

@@ -7,16 +7,18 @@ A safetensors file holds the arrays of a `Batch` and the labels:
     groups  (Q,) int64, optional    who asked, such as a user id: queries of one group are not
                                     independent of each other
 
-and, in the header's metadata, `format` = "recstack labelled 1" and `inputs`, the model's inputs as
-JSON, in their order: the arrays are packed for them. A query is one request: where its candidates
-were ranked together, they are its rows; where nothing is known about that, each row is a query.
+and, in the header's metadata, `format` = "recstack labelled 1", `inputs`, the model's inputs as
+JSON, in their order: the arrays are packed for them, and `closed` = "true" where nobody but the
+groups of the file will ask, and for no other candidates. A query is one request: where its
+candidates were ranked together, they are its rows; where nothing is known about that, each row is a
+query.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +47,9 @@ class LabelledData:
     inputs: of the model that the batch is packed for, in its order.
     labels: (R, tasks) float32, 0 or 1, NaN where unknown; a column per output of the model.
     groups: (Q,) int64; None: every query is independent of the others.
+    closed: every user that there is asks here, and is asked of every candidate that there is for
+        them: what an answer may cost is known then, whichever candidate turns out the positive one.
+        Of a part that is not known.
 
     Raises DataError or BatchError, naming the place.
 
@@ -61,6 +66,7 @@ class LabelledData:
     batch: Batch
     labels: NDArray[np.float32]
     groups: NDArray[np.int64] | None = None
+    closed: bool = False
 
     def __post_init__(self) -> None:
         check(self.inputs, self.batch)
@@ -109,13 +115,16 @@ class LabelledData:
         chosen = np.isin(group, first)
         return self.take(np.flatnonzero(chosen)), self.take(np.flatnonzero(~chosen))
 
-    def sample(self, rows: int, seed: int) -> LabelledData:
-        """Whole queries drawn at random, in order, of about so many rows; all of fewer."""
+    def sample(self, rows: int, seed: int, queries: int = 1) -> LabelledData:
+        """Whole queries drawn at random, in order, of about so many rows; all of fewer.
+
+        queries: as many at least, however long they are.
+        """
         if self.rows <= rows:
             return self
         order = np.random.default_rng(seed).permutation(self.queries)
         sizes = np.diff(self.batch.query_offsets)[order]
-        count = max(int(np.searchsorted(np.cumsum(sizes), rows, side="right")), 1)
+        count = max(int(np.searchsorted(np.cumsum(sizes), rows, side="right")), queries)
         return self.take(np.sort(order[:count]))
 
     def chunks(self, rows: int) -> Iterator[LabelledData]:
@@ -134,6 +143,8 @@ class LabelledData:
         arrays |= {"labels": self.labels, "groups": self.groups}
         kept = {k: np.ascontiguousarray(v) for k, v in arrays.items() if v is not None}
         about = {"format": FORMAT, "inputs": _INPUTS.dump_json(self.inputs).decode()}
+        if self.closed:
+            about["closed"] = "true"
         partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
         try:
             save_file(kept, partial, metadata=about)
@@ -170,9 +181,15 @@ def read_labelled(path: str | os.PathLike[str], inputs: Sequence[Input]) -> Labe
     _check_inputs(found, tuple(inputs), str(path))
     labels, groups = arrays.pop("labels"), arrays.pop("groups", None)
     try:
-        return LabelledData(found, Batch(**arrays), labels, groups)
+        return LabelledData(found, Batch(**arrays), labels, groups, _closed(about))
     except (DataError, BatchError) as error:
         raise DataError(f"{path}: {error}") from error
+
+
+def _closed(about: Mapping[str, str]) -> bool:
+    if (text := about.get("closed", "false")) not in ("true", "false"):
+        raise DataError(f"expected true or false, got {text!r} - at `closed`")
+    return text == "true"
 
 
 def _check_inputs(found: Sequence[Input], wanted: Sequence[Input], where: str) -> None:

@@ -1,14 +1,19 @@
 """How much worse scores are than reference scores on the same rows, with a bootstrap interval.
 
 Metrics are functions of sums over rows or queries (`recstack.data.paired_metrics`), so that a
-resample is a product of how often each block was drawn with the blocks' sums. Whole groups of
-queries are drawn, never single rows of one: rows of one user are not independent. Two sets of
-scores on the same rows differ far less than either is uncertain; the interval is of that
-difference.
+resample is a product of the blocks' weights with the blocks' sums. Whole groups of queries are
+weighed, never single rows of one: rows of one user are not independent. Two sets of scores on the
+same rows differ far less than either is uncertain; the interval is of that difference.
+
+The weights are exponential (Rubin, The Bayesian Bootstrap, Annals of Statistics 9(1), 1981). With
+one group more that loses the most, the bad end of a mean of 0s and 1s is that of Clopper and
+Pearson, and of other means Gaffke's bound (Phan et al., Towards Practical Mean Bounds for Small
+Samples, ICML 2021); counts drawn with replacement err more often than they say there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recstack.data.metrics import Interval
-from recstack.data.paired_metrics import Floats, Metric
+from recstack.data.paired_metrics import Floats, Metric, step
 from recstack.errors import ConfigError, Unprovable
 
 RESAMPLES = 10_000
@@ -53,11 +58,10 @@ class PairedTest:
     """Compares scores with reference scores on fixed rows; the same resamples every time.
 
     labels, reference: (R, tasks), NaN labels left out. query_offsets: (Q + 1,) int32. groups: (Q,),
-    queries of one group are drawn together; None: each on its own. Over 2,000 groups are gathered
-    at random into as many blocks, which are drawn: their sums are independent and alike, too.
+    queries of one group are weighed together; None: each on its own. Over 2,000 groups are gathered
+    at random into as many blocks, which are weighed: their sums are independent and alike, too.
     Raises ConfigError for shapes that do not fit and for a reference that is not finite, Unprovable
     when a task has no label.
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13.
     """
 
     def __init__(
@@ -94,9 +98,8 @@ class PairedTest:
         # Shares of equal size: each block gets as many groups as any other, give or take one.
         block_of = rng.permutation(np.arange(self.groups) % max(self._blocks, 1))
         self._group, self._block = group, block_of[group]
-        self._drawn = _draw(rng, self._blocks, resamples)
-        # How often one unit more is drawn: all but Poisson(1), whatever the number of units.
-        self._extra = [rng.poisson(1.0, len(part)).astype(np.float64) for part in self._drawn]
+        self._drawn = _weights(rng, self._blocks, resamples)
+        self._extra = [rng.standard_exponential(len(part)) for part in self._drawn]
 
     @property
     def tasks(self) -> int:
@@ -104,19 +107,36 @@ class PairedTest:
         return int(self.labels.shape[1])
 
     def compare(
-        self, metric: Metric, candidate: NDArray[Any], *, relative: bool, level: float = 0.95
+        self,
+        metric: Metric,
+        candidate: NDArray[Any],
+        *,
+        relative: bool,
+        level: float = 0.95,
+        most: Sequence[float] | None = None,
     ) -> list[Comparison]:
-        """How much worse (R, tasks) candidate scores are, for each task."""
+        """How much worse (R, tasks) candidate scores are, for each task.
+
+        most: what no query can lose more than, per task, where that is known; else the metric says.
+        """
         scores = np.asarray(candidate, np.float64)
         if scores.shape != self.labels.shape:
             raise ConfigError(f"expected scores {self.labels.shape}, got {scores.shape}")
         return [
-            self._compare(metric, scores[:, task], task, relative, level)
+            self._compare(
+                metric, scores[:, task], task, relative, level, None if most is None else most[task]
+            )
             for task in range(self.tasks)
         ]
 
     def _compare(
-        self, metric: Metric, scores: Floats, task: int, relative: bool, level: float
+        self,
+        metric: Metric,
+        scores: Floats,
+        task: int,
+        relative: bool,
+        level: float,
+        most: float | None = None,
     ) -> Comparison:
         known = ~np.isnan(self.labels[:, task])
         if not known.any():
@@ -133,6 +153,8 @@ class PairedTest:
             scores[known],
             np.concatenate([[0], np.cumsum(sizes)]),
         )
+        if most is not None:
+            parts = replace(parts, unseen=step(most, 0.0))
         at = query if parts.per == "row" else np.arange(len(self._block))
         counts = parts.values.any(axis=1)
         groups = len(np.unique(self._group[at][counts]))
@@ -154,14 +176,14 @@ class PairedTest:
             self._resampled(sums, unseen) for unseen in parts.unseen_sums(counts.sum() / groups)
         )
         _, _, least = values(gains)
-        _, afters, most = values(loses)
+        _, afters, worst = values(loses)
         return Comparison(
             metric.name,
             metric.higher_is_better,
             task,
             before,
             after,
-            Interval(harm, _end(least, tail), _end(most, 100 - tail)),
+            Interval(harm, _end(least, tail), _end(worst, 100 - tail)),
             relative,
             level,
             int(known.sum()),
@@ -186,12 +208,7 @@ def _end(values: Floats, share: float) -> float:
     return float(np.percentile(values, share)) if values.size else (-np.inf, np.inf)[share > 50]
 
 
-def _draw(rng: np.random.Generator, blocks: int, resamples: int) -> list[NDArray[np.uint16]]:
-    """How often each block is drawn when `blocks` are, with replacement: (n, blocks) each."""
-    parts = []
-    for at in range(0, resamples, _CHUNK):
-        n = min(_CHUNK, resamples - at)
-        flat = rng.integers(0, blocks, (n, blocks)) + np.arange(n)[:, None] * blocks
-        counts = np.bincount(flat.ravel(), minlength=n * blocks).reshape(n, blocks)
-        parts.append(counts.astype(np.uint16))
-    return parts
+def _weights(rng: np.random.Generator, blocks: int, resamples: int) -> list[NDArray[np.float32]]:
+    """Exponential weights of mean 1, (n, blocks) each, n summing to `resamples`."""
+    sizes = [min(_CHUNK, resamples - at) for at in range(0, resamples, _CHUNK)]
+    return [rng.standard_exponential((n, blocks), np.float32) for n in sizes]

@@ -9,16 +9,18 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recstack.data.drawn import drawn_gains
 from recstack.data.metrics import auc, entropy, query_gains, row_losses
 from recstack.errors import ConfigError, Unprovable
 
 Floats = NDArray[np.float64]
-_AT_K = re.compile(r"(hr|ndcg)@([1-9][0-9]{0,5})")
+_AT_K = re.compile(r"(hr|ndcg)@([1-9][0-9]{0,5})(?:/([1-9][0-9]{0,5}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Parts:
     unseen: sums of a unit that gains most and of one that loses most, of a metric that few units
         change at all. Where 0 of n units changed, resampling them would claim that none ever does;
         one more that gains is drawn along for the low end, one that loses for the high end. The 95%
-        interval then ends near 3 / n, as by the rule of three.
+        interval then ends near 3.7 / n, which is the exact one's end.
     unseen_alone: one such unit, not a whole group of them. What is independent is a group.
     """
 
@@ -55,12 +57,15 @@ class Metric:
 
     parts: (labels (R,), reference (R,), candidate (R,), query_offsets (Q + 1,)) -> what it sums.
     source: of one's own function, the text of its module, as far as Python knows it.
+    most: (reference, candidate, query_offsets) -> the largest loss of a query, whichever of its
+        rows is the positive one; None: the metric does not know one below 1.
     """
 
     name: str
     higher_is_better: bool
     parts: PartsOf
     source: str = ""
+    most: Callable[[Floats, Floats, NDArray[np.int64]], float] | None = None
 
 
 def parse_metric(text: str) -> Metric:
@@ -69,7 +74,16 @@ def parse_metric(text: str) -> Metric:
     >>> parse_metric("hr@10").higher_is_better
     True
     """
-    if found := _AT_K.fullmatch(text):
+    if (found := _AT_K.fullmatch(text)) and found[3]:
+        which, k, of = found[1], int(found[2]), int(found[3])
+        if of <= k:
+            raise ConfigError(f"expected more than {k} rows drawn for {which}@{k}, got {text!r}")
+        gains = partial(drawn_gains, k=k, of=of, which=which)
+        return Metric(
+            text, True, partial(_drawn_parts, gains=gains),
+            most=lambda before, after, at: float((gains(before, at) - gains(after, at)).max()),
+        )  # fmt: skip
+    if found:
         which, k = found[1], int(found[2])
         return Metric(text, True, lambda *a: _ranking_parts(*a, k=k, which=which))
     if text == "auc":
@@ -77,7 +91,8 @@ def parse_metric(text: str) -> Metric:
     if text in ("ne", "logloss"):
         return Metric(text, False, lambda *a: _loss_parts(*a, normalised=text == "ne"))
     raise ConfigError(
-        f"expected a metric ne, logloss, auc, hr@K, ndcg@K or module:function, got {text!r}"
+        f"expected a metric ne, logloss, auc, hr@K, ndcg@K, hr@K/N, ndcg@K/N or "
+        f"module:function, got {text!r}"
     )
 
 
@@ -104,7 +119,7 @@ def metric_of(function: Callable[[Any, Any], Any], name: str) -> Metric:
         if ends[0] == ends[1]:
             raise Unprovable(f"expected {name} to differ between rows, got {ends[0]} for all")
         worst, best = ends if higher else ends[::-1]
-        return replace(means, unseen=_step(best, worst))
+        return replace(means, unseen=step(best, worst))
 
     return Metric(name, higher, parts, _source(function))
 
@@ -121,7 +136,7 @@ def _means(per: Literal["row", "query"], values: Floats) -> Parts:
     return Parts(per, values, lambda s: (s[:, 0] / s[:, 2], s[:, 1] / s[:, 2]))
 
 
-def _step(best: float, worst: float) -> tuple[Floats, Floats]:
+def step(best: float, worst: float) -> tuple[Floats, Floats]:
     """Sums of a unit that goes from worst to best, and of one that goes from best to worst."""
     return np.array([worst, best, 1.0]), np.array([best, worst, 1.0])
 
@@ -174,7 +189,33 @@ def _ranking_parts(
     values = np.stack([before, after, np.ones(len(known))], axis=1)
     parts = _means("query", np.asarray(values * known[:, None]))
     moved = not np.array_equal(reference, candidate)
-    return replace(parts, unseen=_step(1.0, 0.0)) if moved else parts
+    return replace(parts, unseen=step(1.0, 0.0)) if moved else parts
+
+
+def _drawn_parts(
+    labels: Floats,
+    reference: Floats,
+    candidate: Floats,
+    offsets: NDArray[np.int64],
+    *,
+    gains: Callable[[Floats, NDArray[np.int64]], Floats],
+) -> Parts:
+    """The mean over draws of a query's one positive among N; queries without one do not count."""
+    positive = labels > 0
+    count = np.add.reduceat(np.append(positive, 0), offsets[:-1]) * (np.diff(offsets) > 0)
+    if count.max(initial=0) != 1:
+        raise Unprovable(
+            f"expected one positive row in each query that has any, got {count.max(initial=0)} "
+            f"- at query {int(count.argmax()) if count.size else 0}"
+        )
+    values = np.zeros((len(count), 3))
+    known = count > 0
+    for column, scores in enumerate((reference, candidate)):
+        values[known, column] = gains(scores, offsets)[positive]
+    values[:, 2] = known
+    parts = _means("query", values)
+    moved = not np.array_equal(reference, candidate)
+    return replace(parts, unseen=step(1.0, 0.0)) if moved else parts
 
 
 def _auc_parts(labels: Floats, reference: Floats, candidate: Floats, _: Any) -> Parts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,8 @@ def prove(
     reference = score(compile(model, config.model_copy(update={"precision": "fp32"})), data)
     test = paired_test(data, reference, resamples=resamples, seed=seed)
     candidate = score(compile(*apply(model, plan, config)), data)
-    found = test.compare(metric, candidate, relative=budget.relative, level=level)
+    most = largest_losses(metric, data, [(data, reference, candidate)])
+    found = test.compare(metric, candidate, relative=budget.relative, level=level, most=most)
     return Proof(plan, budget, judge(found, budget))
 
 
@@ -87,3 +89,25 @@ def paired_test(
         data.labels, reference, data.batch.query_offsets, data.groups,
         resamples=resamples, seed=seed,
     )  # fmt: skip
+
+
+def largest_losses(
+    metric: Metric,
+    data: LabelledData,
+    scored: Iterable[tuple[LabelledData, NDArray[Any], NDArray[Any]]],
+) -> list[float] | None:
+    """The largest loss of any query of `data` per task, whichever of its rows is the positive one.
+
+    scored: all of the data in parts, with the model's and the plan's scores; labels are not read.
+    None where the data are not closed, the metric knows no such loss or a score is not finite.
+    """
+    most = metric.most
+    if most is None or not data.closed:
+        return None
+    found = []
+    for part, before, after in scored:
+        if not np.isfinite(after).all():
+            return None
+        at = part.batch.query_offsets.astype(np.int64)
+        found.append([most(b, a, at) for b, a in zip(before.T, after.T, strict=True)])
+    return [max(losses) for losses in zip(*found, strict=True)]

@@ -21,7 +21,7 @@ from recstack.engine.native.engine import fault
 from recstack.errors import BatchError, ConfigError, first_fault
 from recstack.files import write_whole
 from recstack.model import Model, load
-from recstack.model.digest import weights_digest
+from recstack.model.digest import model_digest
 from recstack.precision.plan import apply, read_plan
 from recstack.schedule import (
     AcceleratorConfig,
@@ -46,8 +46,8 @@ class Deployment(BaseModel):
     qps: the QPS@SLA that tuning measured; None where nothing was measured.
     reference: the model in fp32, as its folder, relative as the model's; what a guard compares with
         and falls back to.
-    reference_digest: of the weights that the reference had when the model was made of it
-        (`recstack.model.digest`); None: not checked.
+    reference_digest: of the reference as it was when the model was made of it, description and
+        weights (`recstack.model.digest`); None: not checked.
     guard: how the answers are watched against the reference's; None: not at all.
     precision: a precision plan's file (`recstack.precision.plan`), relative as the model's folder:
         tables and layers run as it says, so `engine.precision` stays fp32 beside it.
@@ -110,8 +110,8 @@ def read_deployment(path: str | Path) -> tuple[Deployment, Model]:
 def read_reference(path: str | Path, deployment: Deployment) -> Model:
     """The fp32 model that the deployment in a file was made of.
 
-    Raises ConfigError where the file names none, or where its weights have been replaced since: a
-    guard would take them for what the deployment should score, and fall back to another model.
+    Raises ConfigError where the file names none, or where it has been replaced since: a guard would
+    take it for what the deployment should score, and fall back to another model.
     """
     path = Path(path)
     if deployment.reference is None:
@@ -120,11 +120,11 @@ def read_reference(path: str | Path, deployment: Deployment) -> Model:
         )
     reference = load(path.parent / deployment.reference)
     wanted = deployment.reference_digest
-    if wanted is not None and (got := weights_digest(reference)) != wanted:
+    if wanted is not None and (got := model_digest(reference)) != wanted:
         raise ConfigError(
-            f"expected the fp32 model that this deployment was made of, with weights {wanted}, got "
-            f"other weights ({got}) in {path.parent / deployment.reference}: quantise anew, or "
-            f"name the folder of the old ones - at `{path}: reference`"
+            f"expected the fp32 model that this deployment was made of, digest {wanted}, got "
+            f"another ({got}) in {path.parent / deployment.reference}: quantise anew, or "
+            f"name the folder of the old one - at `{path}: reference`"
         )
     return reference
 

@@ -46,8 +46,9 @@ class Guard:
     """Implements `recstack.types.SUT` for an event loop; exchanges engines while queries come.
 
     model, config: the quantised deployment. reference: the same model with all its tables in fp32.
-    start: makes a dispatcher of an engine. report: told in a line what happened. Closing it closes
-    the dispatcher.
+    start: makes a dispatcher of an engine. report: told in a line what happened. keep: given the
+    layers' precisions whenever their ranges were found anew, and None when those did not help.
+    Closing it closes the dispatcher.
     """
 
     def __init__(
@@ -58,13 +59,14 @@ class Guard:
         start: Callable[[Engine | HybridEngine], LoopDispatcher],
         guard: GuardConfig | None = None,
         report: Callable[[str], None] = lambda line: None,
+        keep: Callable[[LayerPlan | None], None] = lambda plan: None,
         *,
         seed: int = 0,
     ) -> None:
         self.config = guard or GuardConfig()
         _check(model, reference)
         self._model, self._engine, self._reference = model, config, reference
-        self._start, self._report = start, report
+        self._start, self._report, self._keep = start, report, keep
         given = config.precision
         self._plan = given if isinstance(given, LayerPlan) else LayerPlan()
         self._quantised, self._refreshing = True, False
@@ -180,6 +182,7 @@ class Guard:
         self._since_refresh = 0
         self._counts["refreshed"] += 1
         self._report(f"refreshed {len(static_ranges(plan))} ranges from recent traffic")
+        self._keep(plan)
 
     def _fall_back(self) -> None:
         self._switch.to(self._start(compile(self._reference, _in_fp32(self._engine))))
@@ -187,6 +190,8 @@ class Guard:
         self._shadow.renew()
         self._counts["fell_back"] += 1
         self._report("fell back to fp32")
+        if not self._refreshing:
+            self._keep(None)
 
 
 def _in_fp32(config: EngineConfig) -> EngineConfig:

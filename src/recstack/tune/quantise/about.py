@@ -14,7 +14,7 @@ from recstack.data.paired_metrics import Metric
 from recstack.engine import EngineConfig
 from recstack.engine.config import choose_isa
 from recstack.model import Model
-from recstack.model.digest import weights_digest
+from recstack.model.digest import model_digest
 from recstack.precision.budget import Budget
 from recstack.tune.about import native_build
 from recstack.tune.quantise.config import QuantiseConfig
@@ -31,7 +31,7 @@ def about(
         "native": native_build(),
         "cpu": machine.cpu,
         "isa": choose_isa(engine.isa),
-        "model": _digest_model(model),
+        "model": model_digest(model),
         "data": _digest_data(data),
         "metric": metric.name,
         "metric_source": _digest(metric.source.encode()),
@@ -42,12 +42,8 @@ def about(
     }
 
 
-def _digest_model(model: Model) -> str:
-    return _digest((model.description.model_dump_json() + weights_digest(model)).encode())
-
-
 def _digest_data(data: LabelledData) -> str:
-    h = hashlib.blake2b(digest_size=12)
+    h = hashlib.blake2b(b"closed" if data.closed else b"", digest_size=12)
     arrays = {**asdict(data.batch), "labels": data.labels, "groups": data.groups}
     for name, array in arrays.items():
         if array is not None:

@@ -22,7 +22,7 @@ class QuantiseConfig(BaseModel):
         search rows.
     least_share: the tables and layers that save least stay fp32, as many as together save less
         than this share of all cost.
-    small_rows: search rows, at most, that sensitivities are measured on.
+    small_rows: search rows that sensitivities are measured on, of 32 queries or more.
     seed: of the split, the resamples and the timed inputs.
     """
 

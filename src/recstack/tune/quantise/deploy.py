@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from recstack.engine import EngineConfig
 from recstack.errors import ModelFileError
 from recstack.model import Model
-from recstack.model.digest import weights_digest
+from recstack.model.digest import model_digest
 from recstack.model.storage import replace_model
 from recstack.precision.plan import PrecisionPlan
 from recstack.tune.deployment import Deployment
@@ -37,7 +37,7 @@ def deploy(
         Deployment(
             model="model", precision="precision.toml", engine=engine,
             reference=None if reference is None else str(reference),
-            reference_digest=None if reference is None else weights_digest(model),
+            reference_digest=None if reference is None else model_digest(model),
         ).save(aside / "plan.toml")  # fmt: skip
         model.save(aside / "model", table_formats=formats, greedy=plan.greedy)
         there, before = out / "plan.toml", aside / "before.toml"

@@ -19,7 +19,7 @@ from recstack.model import Model
 from recstack.model.model import build
 from recstack.precision.budget import Budget, Judgement, judge
 from recstack.precision.plan import PrecisionPlan, tables_of
-from recstack.precision.proof import paired_test, score
+from recstack.precision.proof import largest_losses, paired_test, score
 from recstack.rows import RowFormat
 from recstack.tune.journal import Journal
 from recstack.tune.quantise.units import State, Unit, only, plan_of
@@ -56,13 +56,15 @@ class Variants:
 class Scored:
     """Answers of `search.Measured`.
 
-    small: the part of the search rows that sensitivities are measured on. greedy: of the plans.
+    data: what the halves are of. small: the part of the search rows that sensitivities are measured
+    on. greedy: of the plans.
     """
 
     def __init__(
         self,
         variants: Variants,
         units: Sequence[Unit],
+        data: LabelledData,
         small: LabelledData,
         halves: tuple[LabelledData, LabelledData],
         metric: Metric,
@@ -72,7 +74,8 @@ class Scored:
         seed: int,
         greedy: bool = True,
     ) -> None:
-        self._variants, self._units, self._small, self._halves = variants, units, small, halves
+        self._variants, self._units = variants, units
+        self._data, self._small, self._halves = data, small, halves
         self._metric, self._budget, self._journal = metric, budget, journal
         self._config, self._seed, self._greedy = config, seed, greedy
 
@@ -95,9 +98,15 @@ class Scored:
 
     def _judge(self, question: str, state: State, half: int, level: float) -> Judgement:
         def ask() -> Judgement:
-            scores = self._scores(state, self._halves[half])
-            test = self._tests[half]
-            found = test.compare(self._metric, scores, relative=self._budget.relative, level=level)
+            # What is possible at all is known of closed data alone, and of both halves: no label
+            # is read for it.
+            which = (0, 1) if self._data.closed else (half,)
+            scores = {i: self._scores(state, self._halves[i]) for i in which}
+            scored = ((self._halves[i], self._tests[i].reference, s) for i, s in scores.items())
+            found = self._tests[half].compare(
+                self._metric, scores[half], relative=self._budget.relative, level=level,
+                most=largest_losses(self._metric, self._data, scored),
+            )  # fmt: skip
             return judge(found, self._budget)
 
         return self._journal.answer(f"{question} {self._name(state)} {level:.6g}", Judgement, ask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from recstack.data.labelled import LabelledData
 from recstack.data.paired_metrics import Metric
@@ -14,7 +14,7 @@ from recstack.errors import Unprovable
 from recstack.model import Model
 from recstack.precision.budget import Budget
 from recstack.precision.calibrate import static_ranges, with_ranges
-from recstack.precision.plan import PrecisionPlan, tables_of
+from recstack.precision.plan import PrecisionPlan, tables_of, uniform
 from recstack.precision.proof import CHUNK_ROWS, check_labels, prove
 from recstack.rows import RowFormat
 from recstack.tune.journal import Journal
@@ -32,13 +32,13 @@ class Published:
     """The plan to serve the new weights with.
 
     given_up: tables and layers that are fp32 now and were not, and why. reason: what the rows said
-    last. verdict: proven, unless nothing of the old plan was.
+    last. verdict: proven, unless nothing of the old plan was, or what was is not faster than fp32.
     """
 
     plan: PrecisionPlan
     given_up: Mapping[str, str]
     reason: str
-    verdict: Verdict
+    verdict: Verdict | Literal["not_faster"]
 
     @property
     def is_fp32(self) -> bool:
@@ -46,6 +46,17 @@ class Published:
         tables, layers = self.plan.tables.values(), self.plan.layers.layers.values()
         return all(f == RowFormat.FP32 for f in (self.plan.default_table, *tables)) and all(
             p == FP32 for p in (self.plan.layers.default, *layers)
+        )
+
+    def not_faster(self, model: Model, reason: str) -> Published:
+        """All fp32, since this plan takes no less time; what was given up before keeps its note."""
+        lowered = [
+            *(n for n in tables_of(model) if self.plan.table(n) != RowFormat.FP32),
+            *(n for n in quantisable(model) if self.plan.layer(n) != FP32),
+        ]
+        lost = dict.fromkeys(lowered, "given up: the plan is not faster than fp32")
+        return Published(
+            uniform(model, "fp32", "fp32"), {**lost, **self.given_up}, reason, "not_faster"
         )
 
     def to_record(self, model: Model, metric: str, budget: Budget) -> dict[str, Any]:
@@ -96,8 +107,8 @@ def publish(
             return Published(plan, given_up, whole.judgement.reason, "proven")
         units, halves = _units(model, plan), search_and_proof(data, seed)
         scored = Scored(
-            Variants(model), units, halves[0], halves, metric, budget, Journal(None, {}), engine,
-            seed, plan.greedy,
+            Variants(model), units, data, halves[0], halves, metric, budget, Journal(None, {}),
+            engine, seed, plan.greedy,
         )  # fmt: skip
         outcome = search(units, scored, proofs_before=1)
     except Unprovable as error:

@@ -25,6 +25,8 @@ from recstack.tune.quantise.record import harm_record, precision_record
 from recstack.tune.quantise.search import Outcome, Step, search
 from recstack.tune.quantise.units import Unit, describe, plan_of
 
+SMALL_QUERIES = 32  # that sensitivities are measured on, at least
+
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
@@ -109,12 +111,13 @@ def quantise(
             "quantise the original model"
         )
     halves = search_and_proof(data, config.seed)
-    small = halves[0].sample(config.small_rows, config.seed)
+    small = halves[0].sample(config.small_rows, config.seed, queries=SMALL_QUERIES)
     with Journal(journal, about(model, data, metric, budget, config, engine)) as answers:
         units = units_of(model, small, config, answers, watch)
         scored = Scored(
-            Variants(model), units, small, halves, metric, budget, answers, engine, config.seed
-        )
+            Variants(model), units, data, small, halves, metric, budget, answers, engine,
+            config.seed,
+        )  # fmt: skip
         outcome = search(units, scored, watch=step)
         notes = _notes(units, outcome, scored)
     return Quantised(plan_of(units, outcome.state), outcome, units, notes, config.objective)
