@@ -176,10 +176,10 @@ void a_request_larger_than_the_sockets_buffer_goes_in_pieces() {
     say(fd, response(body.substr(body.size() - 3)));
     return true;
   });
-  Run run(server, 3, 0, 20'000'000);
+  Run run(server, 3, 0, 8'000'000);
   run.go();
   CHECK_EQ(run.count(Kind::response), 3);
-  for (const std::string& body : server.bodies()) CHECK_EQ(body.size(), size_t{20'000'013});
+  for (const std::string& body : server.bodies()) CHECK_EQ(body.size(), size_t{8'000'013});
 }
 
 void broken_answers_are_kept_and_their_connections_are_not() {

@@ -92,7 +92,7 @@ class HttpServer {
       got.append(buffer.data(), static_cast<size_t>(n));
       const size_t head = got.find("\r\n\r\n");
       if (head == std::string::npos) continue;
-      const size_t length = std::stoul(got.substr(got.find("Content-Length: ") + 16));
+      const size_t length = std::stoul(got.substr(got.find("Content-Length: ") + 16, 20));
       if (got.size() < head + 4 + length) continue;
       const std::string body = got.substr(head + 4);
       got.clear();
