@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from recstack.errors import ConfigError

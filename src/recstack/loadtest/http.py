@@ -2,8 +2,9 @@
 
 Requests are encoded before the run (`prepare`) and sent on kept-alive connections, one at a time on
 each: a whole schedule by a native thread (`http_run`), single queries by an event loop in a thread
-of its own. Everything is bounded: connections, waiting queries, time, sizes. A transport error ends its query with status "error" and its connection with it; a new
-one is opened when needed. Nothing is sent twice.
+of its own. Everything is bounded: connections, waiting queries, time, sizes. A transport error ends
+its query with status "error" and its connection with it; a new one is opened when needed. Nothing
+is sent twice.
 """
 
 from __future__ import annotations
