@@ -44,7 +44,6 @@ struct HttpRun::Line {
 HttpRun::HttpRun(HttpPlan plan, const HttpRecord& record)
     : plan_(std::move(plan)),
       record_(record),
-      poller_(plan_.spin_ns),
       left_(plan_.queries),
       answers_(plan_.queries),
       received_(kReceiveBytes) {}
@@ -97,7 +96,9 @@ void HttpRun::issue(int64_t query, int64_t now) {
 }
 
 void HttpRun::take_events(int64_t wake_ns) {
-  for (const epoll_event& event : poller_.wait(wake_ns)) {
+  // While a query is under way the server may need the core.
+  const bool quiet = static_cast<int64_t>(idle_.size()) + opening_ == std::ssize(lines_);
+  for (const epoll_event& event : poller_.wait(wake_ns, quiet ? plan_.spin_ns : 0)) {
     auto* line = static_cast<Line*>(event.data.ptr);
     if (line == nullptr || line->connection.closed()) continue;
     if (!line->open) {

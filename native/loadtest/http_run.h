@@ -49,7 +49,7 @@ struct HttpPlan {
   int64_t lead_ns = 0;                    // from when connections are open to the start
   int64_t deadline_ns = kNever;           // of each query, since its scheduled time
   int64_t drain_ns = 0;                   // how long to wait for answers after the last query
-  int64_t spin_ns = 0;                    // of each wait
+  int64_t spin_ns = 0;                    // of each wait with no query under way
   HttpBounds bounds;
 };
 

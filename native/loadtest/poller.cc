@@ -12,9 +12,8 @@
 
 namespace recstack {
 
-Poller::Poller(int64_t spin_ns)
-    : spin_ns_(spin_ns),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+Poller::Poller()
+    : epoll_(epoll_create1(EPOLL_CLOEXEC)),
       timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)) {
   // Edge-triggered: an expiry is told once and need not be read.
   if (epoll_ >= 0 && timer_ >= 0 && add(timer_, EPOLLIN | EPOLLET, nullptr)) return;
@@ -41,8 +40,8 @@ void Poller::change(int fd, uint32_t events, void* watched) {
 
 void Poller::remove(int fd) { epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr); }
 
-std::span<const epoll_event> Poller::wait(int64_t wake_ns) {
-  const int64_t until_ns = std::max<int64_t>(wake_ns - spin_ns_, 1);
+std::span<const epoll_event> Poller::wait(int64_t wake_ns, int64_t spin_ns) {
+  const int64_t until_ns = std::max<int64_t>(wake_ns - spin_ns, 1);
   const bool sleeps = until_ns > now_ns();
   if (sleeps && until_ns != armed_ns_) {
     armed_ns_ = until_ns;

@@ -13,7 +13,7 @@ namespace recstack {
 
 class Poller {
  public:
-  explicit Poller(int64_t spin_ns);  // throws std::system_error when there is no descriptor left
+  Poller();  // throws std::system_error when there is no descriptor left
   ~Poller();
   Poller(const Poller&) = delete;
   Poller& operator=(const Poller&) = delete;
@@ -24,13 +24,12 @@ class Poller {
   // To close it is not enough: a process that was forked may have it open.
   void remove(int fd);
 
-  // What happened, `data.ptr` being what is watched, or null for a timer: perhaps nothing. Returns
-  // at the first event, and `spin_ns` before `wake_ns` or later at once, for the caller to come
-  // back until it is time.
-  std::span<const epoll_event> wait(int64_t wake_ns);
+  // What happened, `data.ptr` being what is watched, or null for a timer: perhaps nothing. Sleeps
+  // until the first event or until `spin_ns` before `wake_ns`; from then on it only looks, and the
+  // caller comes back until it is time.
+  std::span<const epoll_event> wait(int64_t wake_ns, int64_t spin_ns);
 
  private:
-  const int64_t spin_ns_;
   int epoll_;
   int timer_;
   int64_t armed_ns_ = -1;
