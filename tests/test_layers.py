@@ -10,7 +10,18 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "recstack"
 # Bottom up. Layers of one row never import each other.
 ROWS = (
-    ("errors", "clock", "_native", "batch", "types", "results", "files", "memory", "rows"),
+    (
+        "errors",
+        "clock",
+        "quantiles",
+        "_native",
+        "batch",
+        "types",
+        "results",
+        "files",
+        "memory",
+        "rows",
+    ),
     ("model", "data", "machine"),
     ("engine",),
     ("profile", "loadtest", "schedule", "precision"),

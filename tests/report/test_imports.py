@@ -10,6 +10,7 @@ ALLOWED = (
     "recstack.results",
     "recstack.files",
     "recstack.errors",
+    "recstack.quantiles",
     "recstack.types",
 )
 

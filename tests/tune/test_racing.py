@@ -163,6 +163,20 @@ def test_an_undecided_probe_is_asked_again_where_the_leader_passes() -> None:
     assert found.baseline.found.probes[-1].outcome == "fail"
 
 
+def test_a_baseline_that_passes_at_the_rate_of_the_leader_has_that_rate() -> None:
+    def probe(candidate: Candidate, rate_qps: float, seed: int) -> Probe:
+        leads = candidate.schedule.chunk_rows == 125
+        doubtful = seed and not leads and 80.0 < rate_qps < 100.0
+        above = "fail" if rate_qps > (120.0 if leads or seed else 100.0) else "pass"
+        return Probe(rate_qps, "undecided" if doubtful else above, 0, 100, 1, 1.0)  # type: ignore[arg-type]
+
+    baseline = Candidate(static_schedule(CORES, LARGEST))
+    found = Race(SPACE, baseline, probe, lambda c: 90.0, parse("p95<=15ms"), CONFIG).run()
+    assert found.checked and not found.better
+    assert found.baseline.found.low_qps == found.leader.found.low_qps > 100.0
+    assert found.baseline.found.high_qps == float("inf")
+
+
 def test_a_prediction_knows_what_is_hopeless() -> None:
     predict = guess({"": CURVES["linear"]}, parse("p95<=1ms"))
     assert predict(Candidate(ScheduleConfig(lanes=2, chunk_rows=1000, merge_rows=0))) == 0.0

@@ -23,9 +23,9 @@ from recstack.loadtest import (
 )
 from recstack.loadtest.calm import calm
 from recstack.loadtest.metrics import latencies_ns
-from recstack.loadtest.quantiles import quantile
 from recstack.loadtest.sizes import Sizes
 from recstack.loadtest.whole import drive_whole
+from recstack.quantiles import quantile
 from recstack.schedule import Dispatcher, ScheduleConfig
 from recstack.types import Query
 

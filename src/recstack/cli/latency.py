@@ -7,7 +7,7 @@ from typing import Any
 
 from recstack.cli.output import table
 from recstack.loadtest import LoadResult, NullLatency, summarise
-from recstack.loadtest.quantiles import Quantile
+from recstack.quantiles import Quantile
 
 
 def load_table(

@@ -3,7 +3,7 @@
 arrivals, sizes -> traffic        when queries come and how large they are, made beforehand
 driver                            issues them on time (calm), or has the system do it (whole);
                                   leaves raw arrays (outcome)
-metrics, quantiles, verdict       figures, their confidence, whether they may be quoted
+metrics, verdict                  figures, and whether they may be quoted
 stationarity                      where warm-up ends, and whether the rest is steady
 search                            QPS@SLA
 timeline                          what lanes ran, as a record

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recstack.loadtest.outcome import OK, STATUSES, LoadResult
-from recstack.loadtest.quantiles import Quantile, quantile
 from recstack.loadtest.sla import SLA
+from recstack.quantiles import Quantile, quantile
 from recstack.types import Origin
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0, 99.9)

@@ -14,7 +14,7 @@ from recstack.batch import Batch
 from recstack.clock import RealClock
 from recstack.loadtest import driver, metrics, traffic
 from recstack.loadtest.outcome import LoadResult
-from recstack.loadtest.quantiles import quantile
+from recstack.quantiles import quantile
 from recstack.types import SUT, Clock, Completion, Query
 
 _Job = tuple[Query, Callable[[Completion], None]]

@@ -21,9 +21,9 @@ from recstack.errors import ConfigError
 from recstack.loadtest.correlation import design_effect
 from recstack.loadtest.metrics import latencies_ns
 from recstack.loadtest.outcome import LoadResult
-from recstack.loadtest.quantiles import beyond, within
 from recstack.loadtest.sla import SLA
 from recstack.loadtest.verdict import late_generator
+from recstack.quantiles import beyond, within
 from recstack.types import Origin
 
 Sample = LoadResult | NDArray[np.float64]
@@ -188,6 +188,8 @@ class Search:
         self._probes.append(probe)
         if probe.outcome == "pass":
             self._low = max(self._low, probe.rate_qps)
+            if self._high <= self._low:  # what did not decide at a lower rate has now passed
+                self._high, self._high_outcome = math.inf, None
         elif probe.rate_qps < self._high:
             self._high, self._high_outcome = probe.rate_qps, probe.outcome
 

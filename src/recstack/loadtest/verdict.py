@@ -8,9 +8,9 @@ import numpy as np
 
 from recstack.loadtest.metrics import latencies_ns, lateness_ns
 from recstack.loadtest.outcome import LOST, OK, LoadResult
-from recstack.loadtest.quantiles import needed, quantile
 from recstack.loadtest.sla import SLA
 from recstack.loadtest.stationarity import drift, still_warming_up, warmup_cut
+from recstack.quantiles import needed, quantile
 
 
 @dataclass(frozen=True, slots=True)

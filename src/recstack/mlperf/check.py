@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from recstack.loadtest.quantiles import needed
 from recstack.mlperf.rules import (
     DATASET_SAMPLES,
     MIN_DURATION_S,
@@ -19,6 +18,7 @@ from recstack.mlperf.rules import (
     SEEDS,
 )
 from recstack.mlperf.run import Ran
+from recstack.quantiles import needed
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recstack.loadtest.quantiles import needed
+from recstack.quantiles import needed
 
 ScenarioName = Literal["server", "offline", "singlestream", "multistream"]
 

@@ -1,6 +1,6 @@
 """Report: result files in, one self-contained HTML page out.
 
-records, percentile, runs     what the files say; figures re-computed from raw arrays
+records, runs                 what the files say; figures re-computed from raw arrays
 compared, waits               policies' ratios; what queries waited for
 markup, text, figure          safe HTML; numbers and units as text; a chart with its table
 svg/                          scales, axes and marks

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle, groupby
 
+from recstack.quantiles import Quantile
 from recstack.report.figure import figure, section, table
 from recstack.report.markup import Markup, tag
-from recstack.report.percentile import Percentile
 from recstack.report.runs import Run
 from recstack.report.svg.marks import Key, Shape
 from recstack.report.svg.plot import Axis, Plot
@@ -16,7 +16,7 @@ from recstack.report.text import MS, badge, figures, interval, time, whole
 
 SHARES = {0.50: "s0", 0.95: "s1", 0.99: "s3"}
 SHAPES: tuple[Shape, ...] = ("dot", "ring", "diamond")
-Curve = list[tuple[Run, Percentile]]
+Curve = list[tuple[Run, Quantile]]
 
 
 def latency(runs: Sequence[Run]) -> Markup:
@@ -107,7 +107,7 @@ def _curve(plot: Plot, curve: Curve, q: float, of: str, shape: Shape) -> None:
             plot.mark((x, p.value / MS), shape if finite else "up", of, words)
 
 
-def _cell(found: Percentile | None) -> str:
+def _cell(found: Quantile | None) -> str:
     if not found:
         return "–"
     low, high = found.low / MS, found.high / MS

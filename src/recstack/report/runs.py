@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from recstack.quantiles import Quantile, needed, quantile
 from recstack.report.document import Document, Entry
-from recstack.report.percentile import Percentile, least_queries, percentile
 from recstack.report.records import SLA, Found, Load
 from recstack.report.text import figures
 
@@ -47,13 +47,13 @@ class Run:
         rate = figures(self.record.rate_qps, 4)
         return f"{self.name}, {self.record.transport}, {rate} queries/s"
 
-    def latency(self, share: float) -> Percentile | None:
+    def latency(self, share: float) -> Quantile | None:
         """A percentile of latency; None without queries."""
-        return percentile(self.latency_ns, share) if self.queries else None
+        return quantile(self.latency_ns, share) if self.queries else None
 
     def lateness(self, share: float) -> float | None:
         """A percentile of the generator's lateness; None without queries."""
-        return percentile(self.lateness_ns, share).value if self.queries else None
+        return quantile(self.lateness_ns, share).value if self.queries else None
 
     @property
     def good(self) -> bool:
@@ -119,7 +119,7 @@ def _reasons(run: Run) -> tuple[str, ...]:
     """What the record says, and what `recstack.loadtest.verdict` would."""
     load, sla = run.record, run.sla
     reasons = list(load.reasons)
-    if sla and run.queries < (least := least_queries(sla.share)):
+    if sla and run.queries < (least := needed(1.0 - sla.share)):
         reasons.append(
             f"p{sla.percentile:g} needs {least} queries after warm-up, got {run.queries}"
         )

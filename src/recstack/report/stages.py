@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from recstack.quantiles import quantile
 from recstack.report.document import Document
 from recstack.report.figure import figure, section, table
 from recstack.report.markup import Markup, tag
-from recstack.report.percentile import percentile
 from recstack.report.records import Stage, Stages
 from recstack.report.runs import Run, main_run
 from recstack.report.svg.marks import Key
@@ -49,7 +49,7 @@ def stages_of(run: Run) -> dict[str, Stage]:
         kept = durations[run.record.warmup :]
         ordered = np.sort(kept[kept >= 0]).astype(np.float64)
         if ordered.size:
-            p50, p95, p99 = (percentile(ordered, q).value for q in (0.50, 0.95, 0.99))
+            p50, p95, p99 = (quantile(ordered, q).value for q in (0.50, 0.95, 0.99))
             found[name] = Stage(
                 count=int(ordered.size),
                 mean_ns=float(ordered.mean()),

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from recstack.loadtest import SLA, LoadResult
 from recstack.loadtest.metrics import latencies_ns
-from recstack.loadtest.quantiles import quantile
+from recstack.quantiles import quantile
 from recstack.tune.trial import decide, log_ratio
 
 CONFIDENCE = 0.95

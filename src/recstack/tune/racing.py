@@ -147,8 +147,7 @@ class Race:
         if found.high_qps > rate or not self._checking():
             return False
         probe = self._probe(candidate, rate, search.config.seed)
-        if probe.outcome != "pass":
-            search.tell(probe)
+        search.tell(probe)
         return probe.outcome in ("fail", "undecided")
 
     def _first(self) -> Trial:

@@ -46,33 +46,6 @@ def linear(b: Builder, call: Call) -> Value:
     return linear_over(b, x, weight, optional(call.get("bias"), "bias"))
 
 
-@translates("addmm")
-def addmm(b: Builder, call: Call) -> Value:
-    """beta * self + alpha * (mat1 @ mat2)."""
-    from recstack.model.importing.translators.products import product
-
-    bias, plain = call["self"], call.get("beta", 1) == 1 and call.get("alpha", 1) == 1
-    if (
-        plain
-        and isinstance(bias, Const)
-        and bias.tensor.ndim == 1
-        and isinstance(call["mat2"], Const)
-    ):
-        weight = call["mat2"].tensor.t()
-        if bias.tensor.shape[0] == weight.shape[0]:
-            return linear_over(b, b.rows(call["mat1"]), Const(weight), bias)
-    out = product(b, call["mat1"], call["mat2"])
-    scaled = binary(b, "mul", out, call.get("alpha", 1))
-    other = bias
-    if call.get("beta", 1) != 1:
-        other = (
-            Const(bias.tensor * call["beta"])
-            if isinstance(bias, Const)
-            else binary(b, "mul", bias, call["beta"])
-        )
-    return binary(b, "add", other, out if plain else scaled)
-
-
 @translates("batch_norm _native_batch_norm_legit_no_training")
 def batch_norm(b: Builder, call: Call) -> Value:
     """Batch norm at inference: per channel (axis 1 of the tensor), by the running statistics."""

@@ -73,10 +73,29 @@ def inner(b: Builder, call: Call) -> Value:
     return reduced(b, "sum", binary(b, "mul", one, two), call.get("dim", -1), False)
 
 
+@translates("addmm")
+def addmm(b: Builder, call: Call) -> Value:
+    """beta * self + alpha * (mat1 @ mat2); a linear layer where it is one."""
+    bias, weight = call["self"], call["mat2"]
+    if (
+        (call.get("beta", 1), call.get("alpha", 1)) == (1, 1)
+        and isinstance(bias, Const)
+        and isinstance(weight, Const)
+        and bias.tensor.shape == weight.tensor.shape[1:]
+    ):
+        return linear_over(b, b.rows(call["mat1"]), Const(weight.tensor.t()), bias)
+    return _added(b, call, product(b, call["mat1"], weight))
+
+
 @translates("baddbmm")
 def baddbmm(b: Builder, call: Call) -> Value:
     """beta * self + alpha * (batch1 @ batch2)."""
-    out = binary(b, "mul", product(b, call["batch1"], call["batch2"]), call.get("alpha", 1))
+    return _added(b, call, product(b, call["batch1"], call["batch2"]))
+
+
+def _added(b: Builder, call: Call, made: Value) -> Value:
+    """beta * self + alpha * made; without self where beta is 0, as torch has it."""
+    out = scaled(b, made, call.get("alpha", 1))
     if call.get("beta", 1) == 0:
         return out
     return binary(b, "add", out, scaled(b, call["self"], call.get("beta", 1)))

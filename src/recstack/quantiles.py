@@ -1,4 +1,4 @@
-"""Percentiles from order statistics, with binomial confidence; the counting behind verdicts.
+"""Percentiles from order statistics, with confidence; the counting behind verdicts on them.
 
 Of n independent values, the number below the true p-quantile is Binomial(n, p). So two order
 statistics enclose the quantile with a known probability, whatever the distribution (David and

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from recstack.errors import ConfigError
-from recstack.loadtest.quantiles import beyond, binomial_cdf, needed, quantile, within
+from recstack.quantiles import beyond, binomial_cdf, needed, quantile, within
 
 
 @pytest.mark.parametrize(("n", "p"), [(1, 0.5), (20, 0.01), (1000, 0.95), (200_000, 0.999)])
