@@ -5,6 +5,7 @@ namespace recstack {
 void bind_program(nanobind::module_& m);
 void bind_memory(nanobind::module_& m);
 void bind_dispatch(nanobind::module_& m);
+void bind_http(nanobind::module_& m);
 void bind_peaks(nanobind::module_& m);
 }  // namespace recstack
 
@@ -13,5 +14,6 @@ NB_MODULE(_native, m) {
   recstack::bind_program(m);
   recstack::bind_memory(m);
   recstack::bind_dispatch(m);
+  recstack::bind_http(m);
   recstack::bind_peaks(m);
 }

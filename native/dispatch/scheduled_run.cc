@@ -46,7 +46,6 @@ void ScheduledRun::run(Dispatcher* dispatcher, int64_t start_ns) {
                     [this] { return ended_ == plan_.queries || stopped_; });
   open_ = false;
   over_ = true;
-  changed_.notify_all();
 }
 
 // False when stopped.
@@ -128,11 +127,6 @@ void ScheduledRun::stop() {
   stopped_ = true;
   const std::lock_guard lock(mutex_);
   changed_.notify_all();
-}
-
-bool ScheduledRun::wait_ns(int64_t timeout_ns) {
-  std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, std::chrono::nanoseconds(timeout_ns), [this] { return over_; });
 }
 
 bool ScheduledRun::idle() const {

@@ -59,8 +59,6 @@ class ScheduledRun final : public Sink {
 
   // Makes run() return soon. Any thread.
   void stop();
-  // Waits for the end of run() for so long; true when it has come. Any thread.
-  bool wait_ns(int64_t timeout_ns);
   // Whether run() is over and the dispatcher has no query of it any more: it may be destroyed.
   bool idle() const;
 

@@ -161,6 +161,34 @@ class FixedPolicy(Policy):
         accelerator_rows: int = 0,
     ) -> None: ...
 
+class HttpBounds:
+    def __init__(
+        self,
+        *,
+        connections: int,
+        opened: int,
+        max_waiting: int,
+        max_response_bytes: int,
+        connect_timeout_s: float,
+        request_timeout_s: float,
+    ) -> None: ...
+
+def run_http(
+    address: tuple[str, int, int, int],
+    bounds: HttpBounds,
+    messages: Sequence[tuple[bytes, bytes]],
+    timeout: tuple[bytes, int],
+    which: NDArray[Any],
+    scheduled_ns: NDArray[Any],
+    lead_ns: int,
+    deadline_ns: int,
+    drain_ns: int,
+    spin_ns: int,
+    issued_ns: NDArray[Any],
+    sent_ns: NDArray[Any],
+    finished_ns: NDArray[Any],
+) -> tuple[int, list[bytes | str | None]]: ...
+
 class Dispatcher:
     def __init__(
         self,

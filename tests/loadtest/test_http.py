@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import _thread
 import contextlib
 import json
+import signal
 import socket
 import threading
 import time
@@ -14,11 +16,12 @@ import pytest
 
 from recstack.batch import Batch
 from recstack.errors import BatchError, ConfigError
-from recstack.loadtest import traffic
+from recstack.loadtest import summarise, traffic
 from recstack.loadtest.apart import run_apart
 from recstack.loadtest.driver import DriverConfig, drive
-from recstack.loadtest.endpoint import HttpConfig, fetch_metadata
+from recstack.loadtest.endpoint import HttpConfig, fetch_metadata, read_answer
 from recstack.loadtest.http import HttpSUT
+from recstack.loadtest.http1 import MAX_HEAD_BYTES, ResponseReader
 from recstack.loadtest.null import empty_query
 from recstack.loadtest.oip import Metadata
 from recstack.loadtest.outcome import STATUSES, LoadResult
@@ -68,6 +71,7 @@ class ScriptedServer:
 
     def __init__(self) -> None:
         self.answer: Answer = scores_of
+        self.piece_bytes = 1 << 30  # of an answer, sent at once
         self.requests: list[dict] = []
         self.connections = 0
         self._open: list[socket.socket] = []
@@ -104,7 +108,8 @@ class ScriptedServer:
                     reply = self._reply(first.decode(), fields, body)
                     if reply is None:
                         return
-                    sock.sendall(reply)
+                    for at in range(0, len(reply), self.piece_bytes):
+                        sock.sendall(reply[at : at + self.piece_bytes])
             except (OSError, ValueError):
                 return
 
@@ -499,3 +504,91 @@ def test_the_deadline_of_a_whole_schedule_counts_from_its_times(
     send(connect(), 5, deadline_ns=60_000_000_000)
     for request in server.requests:
         assert 50_000_000 < request["parameters"]["timeout"] <= 60_000_000
+
+
+def test_a_whole_schedules_answers_may_come_byte_by_byte(
+    server: ScriptedServer, connect: Callable[..., HttpSUT]
+) -> None:
+    server.piece_bytes = 1
+    result = send(connect(), 20)
+    assert statuses(result) == {"ok"}
+    assert (result.stages_ns["run"] == 5).all()
+
+
+@pytest.mark.parametrize("bytes_over", [-200, 200])
+def test_heads_are_bounded(
+    server: ScriptedServer, connect: Callable[..., HttpSUT], bytes_over: int
+) -> None:
+    long = f"X-Long: {'x' * (MAX_HEAD_BYTES + bytes_over)}\r\nContent-Length".encode()
+    server.answer = lambda request, blobs: scores_of(request, blobs).replace(
+        b"Content-Length", long, 1
+    )
+    result = send(connect(), 5)
+    assert statuses(result) == {"error" if bytes_over > 0 else "ok"}
+    assert all("expected a head of at most" in error for error in result.errors)
+
+
+def test_a_slow_server_does_not_make_the_sender_late(
+    server: ScriptedServer, connect: Callable[..., HttpSUT]
+) -> None:
+    server.answer = after(partial(time.sleep, 0.02))
+    result = send(connect(connections=2), 60, gap_ns=2_000_000)
+    assert statuses(result) == {"ok"}
+    late_ns = result.issued_ns - result.scheduled_ns
+    assert summarise(result).lateness_p99_ns == np.quantile(late_ns, 0.99, method="higher")
+    assert np.median(late_ns) < 2_000_000 < 20_000_000 < result.stages_ns["client_wait"].max()
+
+
+def test_an_interrupt_ends_a_whole_schedule(
+    server: ScriptedServer, connect: Callable[..., HttpSUT], request: pytest.FixtureRequest
+) -> None:
+    # A process that was started in the background ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    server.answer = after(_thread.interrupt_main)
+    sut, began = connect(), time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        send(sut, 2, gap_ns=3_600_000_000_000)
+    assert time.monotonic() - began < 3.0
+    server.answer = scores_of
+    assert statuses(send(sut)) == {"ok"}
+
+
+def broken_answers(count: int) -> list[bytes]:
+    """Answers to three rows with a piece taken out, doubled or put in, mostly in the head."""
+    whole = scores_of({"inputs": [{"name": "dense", "shape": [3, 2]}]}, bytes(24))
+    pieces = [b"\r\n", b"\r\n\r\n", b":", b" ", b"\n", b"\xa0", b"1", b"HTTP/1.0 "]
+    pieces += [b"HTTP/1.1 100 Continue\r\n\r\n", b"\r\nTransfer-Encoding: chunked"]
+    pieces += [b"\r\nContent-Length: 3", b"\r\nConnection: close", b"\r\ncontent-LENGTH : 225"]
+    rng, made = np.random.default_rng(0), []
+    for _ in range(count):
+        reply = whole
+        for _ in range(rng.integers(1, 3)):
+            at = int(rng.integers(0, 60 if rng.random() < 0.8 else len(reply)))
+            end = at + int(rng.integers(0, 4))
+            piece = (b"", reply[at:end] * 2, pieces[rng.integers(len(pieces))])[rng.integers(3)]
+            reply = reply[:at] + piece + reply[end:]
+        made.append(reply or b"?")
+    return made
+
+
+def test_the_sender_finds_the_same_ends_as_the_reader(
+    server: ScriptedServer, connect: Callable[..., HttpSUT]
+) -> None:
+    """What is whole or bad is answered at once, what is neither yet is waited for."""
+    replies = broken_answers(300)
+    server.answer = lambda request, blobs: replies[int(np.frombuffer(blobs, "<f4", 1)[0])]
+    sut = connect(connections=400, opened=100, request_timeout_s=1.0)
+    result = send(sut, len(replies), gap_ns=1_000_000)
+    waited = (result.finished_ns - result.issued_ns) >= 1_000_000_000
+    found: dict[bool | None, int] = {}
+    for i, reply in enumerate(replies):
+        try:
+            response = ResponseReader(1 << 20).feed(reply)
+            ok = None if response is None else read_answer(response, "scores", 3).status == "ok"
+        except ValueError:
+            ok = False
+        assert (STATUSES[result.status[i]] == "ok") == bool(ok), reply
+        assert waited[i] == (ok is None), reply
+        found[ok] = found.get(ok, 0) + 1
+    assert min(found.values()) >= 10 and len(found) == 3

@@ -144,7 +144,7 @@ void run_and_stop(Dispatcher* dispatcher, const Query& query) {
                     .drain_ns = 1'000'000},
                    {issued.data(), finished.data(), status.data(), stages.data()});
   std::thread issuing([&] { run.run(dispatcher, now_ns()); });
-  run.wait_ns(1'500'000);
+  std::this_thread::sleep_for(std::chrono::microseconds(1500));
   run.stop();
   issuing.join();
   while (!run.idle()) std::this_thread::yield();

@@ -77,10 +77,7 @@ struct Run {
 
   void go(Bench* bench) {
     start_ns = now_ns() + kMs;
-    std::thread issuing([&] { run->run(bench->dispatcher.get(), start_ns); });
-    while (!run->wait_ns(kMs)) {
-    }
-    issuing.join();
+    run->run(bench->dispatcher.get(), start_ns);
   }
   int64_t count(uint8_t code) const { return std::count(status.begin(), status.end(), code); }
   int64_t count(Outcome outcome) const { return count(static_cast<uint8_t>(outcome)); }

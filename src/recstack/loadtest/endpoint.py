@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from recstack.errors import ConfigError
@@ -26,6 +26,8 @@ class HttpConfig:
     connections: at most so many; `opened` of them before the run. Too few, and queries wait in the
         client (stage `client_wait`) instead of in the server.
     max_waiting: queries that wait for a connection; more end with an error.
+    spin_us: before each time of a whole schedule it spins for so long instead of sleeping, unless a
+        query is under way, as the server may then need the core.
     """
 
     url: str
@@ -36,6 +38,7 @@ class HttpConfig:
     connect_timeout_s: float = 5.0
     request_timeout_s: float = 30.0
     max_response_bytes: int = 64 << 20
+    spin_us: float = 50.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.opened <= self.connections or self.connections < 1:
@@ -46,6 +49,8 @@ class HttpConfig:
         for name in ("max_waiting", "connect_timeout_s", "request_timeout_s", "max_response_bytes"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"expected {name} > 0, got {getattr(self, name)}")
+        if not 0 <= self.spin_us <= 1e6:
+            raise ConfigError(f"expected 0 <= spin_us <= 1e6, got {self.spin_us}")
         self.address()
 
     def address(self) -> tuple[str, int]:
@@ -60,20 +65,21 @@ class HttpConfig:
         return host, port
 
 
-def reached(config: HttpConfig) -> tuple[int, Any]:
-    """Family and address at which the server answers, of those that its name has.
+def reached(config: HttpConfig) -> tuple[str, int, int, int]:
+    """The address at which the server answers, of those that its name has: IP, port, flow, scope.
 
     Where none does, the first: its queries then end in errors. ConfigError for an unknown name.
     """
     host, port = config.address()
     try:
         with socket.create_connection((host, port), config.connect_timeout_s) as sock:
-            return sock.family, sock.getpeername()
+            address = sock.getpeername()
     except socket.gaierror as error:
         raise ConfigError(f"cannot reach {config.url}: {error}") from error
     except OSError:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return family, address
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4]
+    flow, scope = address[2:] or (0, 0)
+    return address[0].partition("%")[0], port, flow, scope
 
 
 def fetch_metadata(config: HttpConfig) -> Metadata:

@@ -1,10 +1,10 @@
 """An inference server over HTTP/1.1 as a system under test.
 
 Requests are encoded before the run (`prepare`) and sent on kept-alive connections, one at a time on
-each: a whole schedule by the calling thread (`http_run`), single queries by an event loop in a
-thread of its own. Everything is bounded: connections, waiting queries,
-time, sizes. A transport error ends its query with status "error" and its connection with it; a new
-one is opened when needed. Nothing is sent twice.
+each: a whole schedule by a native thread (`http_run`), single queries by an event loop in a thread
+of its own. Everything is bounded: connections, waiting queries, time, sizes. A transport error ends
+its query with status "error" and its connection with it; a new one is opened when needed. Nothing
+is sent twice.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from recstack.batch import Batch
 from recstack.loadtest.connection import Connection, Job
 from recstack.loadtest.endpoint import HttpConfig, fetch_metadata, read_answer
 from recstack.loadtest.http1 import Response
-from recstack.loadtest.http_run import HttpRun
+from recstack.loadtest.http_run import send_schedule
 from recstack.loadtest.oip import Encoder, Message, Metadata
 from recstack.types import Completion, Issued, Query
 
@@ -97,13 +97,15 @@ class HttpSUT:
         deadline_ns: int | None,
         drain_ns: int,
     ) -> Issued:
-        """A whole schedule, from the calling thread over connections of its own (`http_run`)."""
+        """A whole schedule, from a native thread over connections of its own (`http_run`)."""
         messages = [
             self._prepared[id(b)][1] if id(b) in self._prepared else self._encoder.encode(b)
             for b in batches
         ]
-        run = HttpRun(self._config, messages, which, self._encoder.output)
-        return run.run(scheduled_ns, lead_ns, deadline_ns, drain_ns)
+        return send_schedule(
+            self._config, messages, which, scheduled_ns, output=self._encoder.output,
+            lead_ns=lead_ns, deadline_ns=deadline_ns, drain_ns=drain_ns,
+        )  # fmt: skip
 
     def close(self) -> None:
         """End what is under way with "shutting_down", close connections, end the thread."""

@@ -33,7 +33,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "INT32": np.dtype("<i4"),
     "INT64": np.dtype("<i8"),
 }
-_TIMEOUT_DIGITS = 12
+TIMEOUT_KEY, TIMEOUT_DIGITS = b',"timeout":', 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,11 @@ class Message:
         """The request's bytes; the timeout fills a gap of fixed width, nothing is encoded anew."""
         if timeout_us is None:
             return self.before, _NO_TIMEOUT, self.after
-        timeout = min(max(timeout_us, 1), 10**_TIMEOUT_DIGITS - 1)
-        return self.before, b',"timeout":%-*d' % (_TIMEOUT_DIGITS, timeout), self.after
+        timeout = min(max(timeout_us, 1), 10**TIMEOUT_DIGITS - 1)
+        return self.before, b"%s%-*d" % (TIMEOUT_KEY, TIMEOUT_DIGITS, timeout), self.after
 
 
-_NO_TIMEOUT = b" " * (len(b',"timeout":') + _TIMEOUT_DIGITS)
+_NO_TIMEOUT = b" " * (len(TIMEOUT_KEY) + TIMEOUT_DIGITS)
 
 
 class Encoder:
