@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", type=int, default=64)
-    parser.add_argument("--spin-us", default="50", help="before each time; several with commas")
+    parser.add_argument("--spin-us", default="0", help="before each time; several with commas")
     parser.add_argument("--url", help="a server")
     parser.add_argument("--model", help="the folder of what it serves")
     options = parser.parse_args()
