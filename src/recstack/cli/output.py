@@ -6,7 +6,9 @@ import io
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -31,6 +33,18 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     for row in rows:
         made.add_row(*(str(cell) for cell in row))
     return made
+
+
+@contextmanager
+def kept_in(journal: Path | None) -> Iterator[None]:
+    """Say, when work is interrupted, where what it has found so far is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if journal is not None:
+            text = f"stopped: the same command goes on from {journal}"
+            progress.print(text, markup=False, soft_wrap=True)
+        raise
 
 
 def print_whole(made: Table) -> None:

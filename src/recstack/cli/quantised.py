@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from recstack.cli.output import console, progress, table
+from recstack.cli.output import console, kept_in, progress, table
 from recstack.data.labelled import LabelledData
 from recstack.data.paired_metrics import Metric
 from recstack.engine import EngineConfig
@@ -46,10 +46,11 @@ def quantise_shown(
             )  # fmt: skip
 
         journal = None if out is None else out / "journal.jsonl"
-        return quantise(
-            model, data, metric, budget, config,
-            engine=engine, journal=journal, watch=watch, step=step,
-        )  # fmt: skip
+        with kept_in(journal):
+            return quantise(
+                model, data, metric, budget, config,
+                engine=engine, journal=journal, watch=watch, step=step,
+            )  # fmt: skip
 
 
 def print_quantised(record: dict[str, Any], out: Path | None, holds: bool) -> None:

@@ -18,7 +18,7 @@ from recstack.cli.options import (
     SizesText,
     SlaText,
 )
-from recstack.cli.output import console, print_json, progress
+from recstack.cli.output import console, kept_in, print_json, progress
 from recstack.cli.tuned import found_records, show_progress, tuned_record, tuned_table
 from recstack.engine import EngineConfig
 from recstack.errors import ConfigError
@@ -85,7 +85,7 @@ def tune(
     for engine in engines.values():
         progress.print(str(engine.memory), style="dim")
     device = AcceleratorConfig(device=accelerator) if accelerator else None
-    with show_progress(budget_s) as watch:
+    with kept_in(journal), show_progress(budget_s) as watch:
         found = tune_engines(
             engines,
             random_queries(plans[first][1], seed),
