@@ -45,6 +45,8 @@ def test_metadata(shop: Any) -> None:
     assert packed == ["dense", "user_dense", "values", "lengths", "weights", "query_offsets"]
     user = answer["parameters"]["user_inputs"]
     assert user == ["age", "history", "history.lengths", "history.weights"]
+    columns = answer["parameters"]["score_columns"]
+    assert sum(one["columns"] for one in columns) == 2
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,13 @@ def describe(
     tables = find_place(made, "auto")
     if json:
         place = {"table_memory": tables.kind, "table_reason": tables.reason}
-        found = {**cost.as_dict(), **place}
+        found = {**cost.as_dict(), "score_columns": made.score_columns, **place}
         print_json({**found, "floor": least.as_dict()} if least else found)
         return
     print_whole(cost_table(cost))
+    if made.output_width > 1:
+        columns = (f"{name} x {n}" if n > 1 else name for name, n in made.score_columns)
+        console.print("scores of a row:", ", ".join(columns), markup=False)
     if cost.parameters < sum(op.parameters for op in cost.ops):
         console.print("a weight that several ops read counts in the parameters of each of them")
     if tables.kind != "shared":

@@ -148,7 +148,17 @@ class Model:
     @property
     def output_width(self) -> int:
         """Scores per row."""
-        return sum(self.values[name].elements for name in self.outputs)
+        return sum(columns for _, columns in self.score_columns)
+
+    @property
+    def score_columns(self) -> tuple[tuple[str, int], ...]:
+        """What the columns of scores are, from the left: an output's name, and how many it has.
+
+        >>> from recstack.model import zoo
+        >>> zoo.outline("din").score_columns
+        (('score', 2),)
+        """
+        return tuple((name, self.values[name].elements) for name in self.outputs)
 
     def save(
         self,

@@ -27,8 +27,8 @@ class Served:
         self.metrics = ModelMetrics()
 
     def metadata(self) -> dict[str, Any]:
-        """The model's metadata: the named form under `inputs`; as parameters the packed one, and
-        the tensors that have an entry per query instead of per row.
+        """The model's metadata: the named form under `inputs`; as parameters the packed one, the
+        tensors that have an entry per query instead of per row, and what the scores' columns are.
         """
         user = [i for i in self.model.inputs if i.scope == "user"]
         return {
@@ -42,6 +42,9 @@ class Served:
             "parameters": {
                 "packed_inputs": packed_metadata(self.codec.schema),
                 "user_inputs": [name for one in user for name in tensor_names(one)],
+                "score_columns": [
+                    {"name": output, "columns": n} for output, n in self.model.score_columns
+                ],
             },
         }
 

@@ -96,6 +96,7 @@ def torch_scores(module: nn.Module, inputs: Inputs) -> np.ndarray:
     """The module's outputs, flattened per row and side by side."""
     with torch.no_grad():
         out = module(*inputs)
+    out = tuple(out.values()) if isinstance(out, dict) else out
     parts = out if isinstance(out, tuple | list) else (out,)
     return np.concatenate([p.numpy().reshape(p.shape[0], -1) for p in parts], axis=1)
 

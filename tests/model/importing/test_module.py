@@ -70,6 +70,7 @@ def test_outputs_of_every_nesting_stand_side_by_side() -> None:
             return {"a": x[:, 0], "b": (x[:, 1:3], None, [x.sum(1, keepdim=True)])}
 
     model = from_torch(Many(), (torch.randn(3, 4),))
+    assert model.score_columns == (("a", 1), ("b.0", 2), ("b.2.0", 1))
     x = torch.randn(2, 4)
     got = np.asarray(
         __import__("recstack.engine.reference", fromlist=["reference"]).reference(
@@ -78,6 +79,34 @@ def test_outputs_of_every_nesting_stand_side_by_side() -> None:
     )
     want = torch.cat([x[:, :1], x[:, 1:3], x.sum(1, keepdim=True)], 1).numpy()
     np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def test_outputs_are_named_as_the_modules_dict_has_them() -> None:
+    class Tasks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.click, self.sale = nn.Linear(4, 1), nn.Linear(4, 1)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            click = self.click(x).sigmoid()
+            sale = click * self.sale(x).sigmoid()
+            return {"sale": sale, "click": click, "again": sale, "x": x, "long" * 99: x + 1}
+
+    module = Tasks()
+    model = from_torch(module, (torch.randn(3, 4),))
+    names = model.outputs
+    assert names[:4] == ("sale", "click", "sale", "x")
+    assert len(names[4]) < 99
+    assert_agrees(model, module, (torch.randn(2, 4),))
+
+
+@pytest.mark.parametrize("taken", ["x", "add"])
+def test_an_output_named_as_something_else_is_numbered(taken: str) -> None:
+    class Named(nn.Module):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {taken: x + 1}
+
+    assert from_torch(Named(), (torch.randn(3, 4),)).outputs == (f"{taken}:2",)
 
 
 MIXING: dict[str, Callable[[Tensor], Tensor]] = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from torch.utils import _pytree as pytree
 
 from recstack.errors import ModelError
 from recstack.model.description import ModelDescription
@@ -25,6 +27,8 @@ from recstack.model.importing.values import (
 from recstack.model.importing.walk import Walker
 from recstack.model.model import build
 
+LONGEST_NAME = 200  # of an output
+
 
 def import_exported(
     exported: Exported, sources: list[Source], name: str, copy: bool = True
@@ -38,11 +42,11 @@ def import_exported(
     builder = Builder(Inputs(sources), copy)
     builder.looked_up = first.builder.found
     walker, result = _walk(exported, builder)
-    specs = program.graph_signature.output_specs
-    kept = [v for v, spec in zip(result, specs, strict=True) if spec.kind.name == "USER_OUTPUT"]
-    outputs = [_output(builder, i, v) for i, v in enumerate(_results(kept))]
+    results = _results(program, result)
+    outputs = [_output(builder, i, v) for i, (_, v) in enumerate(results)]
     graph = Graph(builder, outputs)
     run_passes(graph)
+    graph.name_outputs([builder.fresh(name) if name else "" for name, _ in results])
     used = {n for op in graph.ops for n in op.inputs} | set(graph.outputs)
     inputs, arguments = builder.inputs.finish(used)
     description = ModelDescription(
@@ -100,12 +104,28 @@ def _argument(position: int, source: Source) -> Value:
     return Columns(cells, source.integer)
 
 
-def _results(result: Value) -> list[Value]:
-    if isinstance(result, list | tuple):
-        return [r for part in result for r in _results(part)]
-    if isinstance(result, dict):
-        return [r for part in result.values() for r in _results(part)]
-    return [] if result is None else [result]
+def _results(program: Any, result: Sequence[Value]) -> list[tuple[str, Value]]:
+    """What the module returns, flat, with the names that its dicts have for it, else ""."""
+    specs = program.graph_signature.output_specs
+    kept = [v for v, spec in zip(result, specs, strict=True) if spec.kind.name == "USER_OUTPUT"]
+    whole = pytree.tree_unflatten(range(len(kept)), program.call_spec.out_spec)
+    paths = [path for path, _ in pytree.tree_flatten_with_path(whole)[0]]
+    named = zip(map(_path_name, paths), kept, strict=True)
+    return [(name, value) for name, value in named if value is not None]
+
+
+def _path_name(path: Sequence[Any]) -> str:
+    """`task.0` of {"task": (result, ...)}; "" of what no dict names, or at too great length."""
+    if not path or isinstance(path[0], pytree.SequenceKey):
+        return ""
+    name = ".".join(map(_key_name, path))
+    return name if len(name) <= LONGEST_NAME else ""
+
+
+def _key_name(key: Any) -> str:
+    if isinstance(key, pytree.MappingKey):
+        return str(key.key)
+    return key.name if isinstance(key, pytree.GetAttrKey) else str(key.idx)
 
 
 def _output(builder: Builder, i: int, value: Value) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -84,6 +84,18 @@ class Graph:
                 self.ops[i] = self.producers[op.output] = op.model_copy(update={"inputs": inputs})
         self.outputs[:] = [new if n == old else n for n in self.outputs]
         self._count()
+
+    def name_outputs(self, wanted: Sequence[str]) -> None:
+        """Give the model's outputs these unused names, "" for none; inputs keep theirs.
+
+        An output that stands twice keeps the name that is wanted first.
+        """
+        for output, new in dict(reversed([*zip(self.outputs, wanted, strict=True)])).items():
+            if new and (op := self.producers.pop(output, None)):
+                named = op.model_copy(update={"output": new})
+                self.ops[self.position(op)] = self.producers[new] = named
+                self.origins[new], self.shapes[new] = self.origins[output], self.shapes[output]
+                self.rename(output, new)
 
     def store(self, hint: str, array: NDArray[np.float32]) -> str:
         """The name of a new weight."""
