@@ -52,7 +52,16 @@ PER_CELL = ("qps_at_sla", "at_load", "repeat")
 
 
 def one_large(setting: Setting, sla: SLA, seed: int) -> dict[str, float]:
-    """p95 of 10-row queries at 0.3 of capacity, and with one of 1000 rows after each thousand."""
+    """p95 of 10-row queries at 0.3 of capacity, and with one of 1000 rows after each thousand.
+
+    Measured, the pair whose ratio is the middle one of three: a stall spoils one p95, not all.
+    """
+    count = 3 if setting.origin == "measured" else 1
+    pairs = [_one_large(setting, sla, seed + i) for i in range(count)]
+    return sorted(pairs, key=lambda pair: pair["ratio"])[count // 2]
+
+
+def _one_large(setting: Setting, sla: SLA, seed: int) -> dict[str, float]:
     schedule = setting.schedule("slack", 256, sla)
     qps = 0.3 * setting.costs.capacity_qps(10, setting.lanes)
     count = 20_000 if setting.origin == "measured" else 100_000
